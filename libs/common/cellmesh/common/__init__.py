@@ -1,0 +1,17 @@
+"""What every cell is made of. Nothing in here knows a cell.
+
+errors/     the error hierarchy, and errors to and from gRPC status
+values      Python values to and from the wire's Value
+hashing     guids, buids, order-preserving integers, several digests in one pass
+hugenum     exact decimal numbers: bounds, arithmetic, sortable bytes
+msgpack     the one msgpack encoding; limits on size and depth
+limits      named bounds that all cells share
+time/       clocks; times and intervals as the data model needs them
+config/     settings: defaults, file, environment, flags, and where each value came from
+storage/    LMDB: slab, typed sub-databases, the single writer, chunked scans
+changelog/  the log of a cell's changes: append, read, follow, trim
+tls/        identities, certificates, contexts
+rpc/        the gRPC server, its chain of interceptors, channels, batching streams
+telemetry/  logs, metrics and traces
+cell/       what makes a process a cell: start, stop, the services that all cells offer
+"""

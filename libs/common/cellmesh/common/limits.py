@@ -1,0 +1,16 @@
+"""Named bounds shared by all cells. A bound that one module alone needs stands in that module."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Protobuf parsers refuse messages nested more than 100 deep; a Value may lie some messages deep in a
+# response, and each list costs two levels, each map three.
+VALUE_WIRE_DEPTH_MAX: Final = 90
+
+# A gRPC message, either way. Larger things are streamed.
+MESSAGE_SIZE_MAX: Final = 64 * 1024 * 1024
+
+# One msgpack item read from storage, a file or the wire, and how deep its lists and maps may nest.
+MSGPACK_SIZE_MAX: Final = 256 * 1024 * 1024
+MSGPACK_DEPTH_MAX: Final = 500
