@@ -1,0 +1,50 @@
+"""LMDB's and the system's errors as Cellmesh's own."""
+
+from __future__ import annotations
+
+import errno
+
+import lmdb
+from cellmesh.common.errors import CellError, StorageCorrupt, StorageFull
+
+_CORRUPT = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.InvalidError,
+    lmdb.VersionMismatchError,
+)
+
+
+def translate(error: BaseException) -> BaseException:
+    """The error a caller of the storage gets; the very same object if it is not the storage's fault."""
+    fault = _fault(error)
+    if fault is None:
+        return error
+    fault.__cause__ = error
+    return fault
+
+
+def _fault(error: BaseException) -> CellError | None:
+    if is_map_full(error):
+        return StorageFull(
+            "the write was larger than the room in the map, which grows now",
+            hint="run the operation again, in smaller parts if it is large",
+        )
+    if is_disk_full(error):
+        return StorageFull("the disk is full", hint="make room on the disk: writes go on by themselves then")
+    if isinstance(error, _CORRUPT):
+        return StorageCorrupt(f"the storage is damaged: {error}", hint="restore a backup")
+    return None
+
+
+def is_map_full(error: BaseException) -> bool:
+    """Whether LMDB's map has no free page left."""
+    return isinstance(error, lmdb.MapFullError)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether the file system has no room left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, lmdb.Error) and getattr(error, "code", 0) in (errno.ENOSPC, errno.EDQUOT)

@@ -1,0 +1,391 @@
+"""A cell's one LMDB environment: opening, read transactions, growth, space, backup, figures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from types import TracebackType
+from typing import Self, TypeVar
+
+import lmdb
+from cellmesh.common.errors import LowSpace
+from cellmesh.common.failpoints import load_environment
+from cellmesh.common.storage.faults import is_map_full, translate
+from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, Layout, stamp, stored_version
+from cellmesh.common.storage.lockfile import FolderLock
+from cellmesh.common.storage.session import Session
+from cellmesh.common.storage.subdb import SubDb
+from cellmesh.common.storage.transactions import ReadTxn, WriteTxn
+from cellmesh.common.storage.writer import BURST_ALONE_S, BURST_SHARED_S, Writer
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+MAP_SIZE_BYTES = 64 << 30
+"""Address space for the file, not disk: the file has only the pages written."""
+
+SPACE_MIN_BYTES = 64 << 20
+"""Writes stop while the disk has less room than this, so that nothing fails half-way."""
+
+SPACE_CHECK_S = 1.0
+READER_COUNT_MAX = 2048
+GROW_WAIT_S = 1.0
+"""How long growth waits for the readers of the moment; if they take longer, it is tried again later."""
+
+GROW_POLL_S = 0.0002
+
+
+@dataclass(frozen=True, slots=True)
+class SlabStats:
+    """Figures of a slab.
+
+    Attributes:
+        map_size_bytes: Size of the map now.
+        used_bytes: The part of the file that has been used at some time.
+        entries: Items in each database.
+        readers: Read transactions open now.
+        commits: Commits since it was opened; each has synced the file.
+        aborts: Transactions rolled back since it was opened.
+        shared_ops: Ops that ran in the transaction of another session.
+        growths: How often the map grew.
+    """
+
+    map_size_bytes: int
+    used_bytes: int
+    entries: dict[str, int]
+    readers: int
+    commits: int
+    aborts: int
+    shared_ops: int
+    growths: int
+
+
+class _View:
+    """A pooled read transaction; a class of its own as `contextlib` costs more than the transaction."""
+
+    __slots__ = ("_pool", "_slab", "_txn")
+
+    def __init__(self, slab: Slab) -> None:
+        self._slab = slab
+
+    def __enter__(self) -> ReadTxn:
+        slab = self._slab
+        # The transaction goes back where it came from: growth swaps the pool and waits for the old one.
+        self._pool = pool = slab._pool
+        try:
+            txn = pool.pop()
+        except IndexError:
+            self._pool, txn = slab._more_readers()
+        try:
+            txn.bind(slab._begin())
+        except BaseException:
+            self._pool.append(txn)
+            raise
+        self._txn = txn
+        return txn
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._txn.raw.abort()
+        self._pool.append(self._txn)
+        if isinstance(error, lmdb.Error):
+            fault = translate(error)
+            if fault is not error:
+                raise fault from error
+
+
+class Slab:
+    """A cell's one LMDB environment. Made by `open`; safe to use from many threads."""
+
+    def __init__(
+        self,
+        path: Path,
+        environment: lmdb.Environment,
+        lock: FolderLock,
+        databases: Sequence[SubDb],
+        *,
+        space_min_bytes: int,
+        burst_shared_s: float,
+        burst_alone_s: float,
+    ) -> None:
+        self.path = path
+        self._environment = environment
+        self._begin = environment.begin
+        self._page_size = environment.stat()["psize"]
+        self._lock = lock
+        self._databases = tuple(databases)
+        self._space_min_bytes = space_min_bytes
+        self._space_checked_s = float("-inf")
+        self._handles = {db.name: _open_database(environment, db) for db in databases}
+        self._pool: deque[ReadTxn] = deque()
+        self._pool_lock = threading.Lock()
+        self._reader_count = 0
+        self._growth_count = 0
+        self._writer = Writer(self, WriteTxn(self._handles), burst_shared_s, burst_alone_s)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        databases: Sequence[SubDb],
+        *,
+        map_size_bytes: int = MAP_SIZE_BYTES,
+        sync: bool = True,
+        layout: Layout | None = None,
+        space_min_bytes: int = SPACE_MIN_BYTES,
+        burst_shared_s: float = BURST_SHARED_S,
+        burst_alone_s: float = BURST_ALONE_S,
+    ) -> Slab:
+        """Open the slab in a folder, and make it if there is none.
+
+        Args:
+            path: The slab's folder (a cell's DIR/slab): gets data.mdb, lock.mdb and lock.
+            databases: All databases of the cell.
+            map_size_bytes: Least size of the map; it grows by itself.
+            sync: False only in tests: a commit then survives the process, but not the machine.
+            layout: What the program expects; see `layout.py`.
+            space_min_bytes: Free space on the disk below which no write starts.
+            burst_shared_s: How long a session may keep the write transaction when others wait.
+            burst_alone_s: The same while nobody waits.
+
+        Raises:
+            StorageLocked: a process has it open.
+            BadStorageVersion: it has a layout that this program can neither use nor migrate.
+            StorageCorrupt: the file is not an LMDB file, or damaged.
+        """
+        load_environment()
+        path.mkdir(parents=True, exist_ok=True)
+        names = [db.name for db in databases]
+        assert len({META.name, *names}) == len(names) + 1, f"database names clash: {names}"
+        lock = FolderLock(path)
+        try:
+            slab = cls._open(
+                path, lock, (META, *databases), map_size_bytes, sync, layout or DEFAULT_LAYOUT,
+                space_min_bytes, burst_shared_s, burst_alone_s,
+            )  # fmt: skip
+        except BaseException as error:
+            lock.release()
+            fault = translate(error)
+            if fault is error:
+                raise
+            raise fault from error
+        return slab
+
+    @classmethod
+    def _open(
+        cls,
+        path: Path,
+        lock: FolderLock,
+        databases: tuple[SubDb, ...],
+        map_size_bytes: int,
+        sync: bool,
+        layout: Layout,
+        space_min_bytes: int,
+        burst_shared_s: float,
+        burst_alone_s: float,
+    ) -> Slab:
+        data = path / "data.mdb"
+        if data.exists():
+            map_size_bytes = max(map_size_bytes, 2 * data.stat().st_size)
+        environment = lmdb.open(
+            str(path),
+            map_size=_whole_pages(map_size_bytes),
+            max_dbs=len(databases) + 8,
+            max_readers=READER_COUNT_MAX,
+            max_spare_txns=64,
+            sync=sync,
+            metasync=sync,
+            # Cells read at random; what the kernel reads ahead would push out what is used.
+            readahead=False,
+        )
+        try:
+            # Before any database is made: a refused file stays as it was.
+            if META.name.encode() in environment.dbs():
+                meta = ReadTxn({META.name: environment.open_db(META.name.encode(), create=False)})
+                with environment.begin() as raw:
+                    meta.bind(raw)
+                    stored_version(meta, layout, str(path))
+            slab = cls(
+                path,
+                environment,
+                lock,
+                databases,
+                space_min_bytes=space_min_bytes,
+                burst_shared_s=burst_shared_s,
+                burst_alone_s=burst_alone_s,
+            )
+            slab._bring_up(layout)
+        except BaseException:
+            environment.close()
+            raise
+        return slab
+
+    def _bring_up(self, layout: Layout) -> None:
+        with self.view() as txn:
+            version = stored_version(txn, layout, str(self.path))
+        if version is None:
+            self.write(lambda txn: stamp(txn, layout, layout.version))
+            return
+        for step in layout.migrations:
+            if step.to_version <= version:
+                continue
+            logger.info("storage layout %s: %s", step.to_version, step.doc)
+
+            def run(
+                txn: WriteTxn, run: Callable[[WriteTxn], None] = step.run, to: int = step.to_version
+            ) -> None:
+                txn.touched = True
+                run(txn)
+                stamp(txn, layout, to)
+
+            self.write(run)
+
+    # Use.
+
+    def session(self) -> Session:
+        """A new unit of work."""
+        return Session(self, self._writer)
+
+    def view(self) -> _View:
+        """A read transaction for one chunk of work: `with slab.view() as txn`."""
+        return _View(self)
+
+    def write(self, op: Callable[[WriteTxn], T]) -> T:
+        """Run one op and return when it is committed and synced; see `Session.write`."""
+        session = Session(self, self._writer)
+        try:
+            result = self._writer.enter(session, op, durable=True)
+            session.sync()
+        finally:
+            session.close()
+        return result
+
+    @property
+    def commit_count(self) -> int:
+        """Commits since the slab was opened."""
+        return self._writer.commit_count
+
+    def wait_for_commit(self, seen_count: int, timeout_s: float) -> int:
+        """Wait until `commit_count` differs from what the caller saw; returns it, changed or not."""
+        writer = self._writer
+        if writer.commit_count == seen_count:
+            writer.wait_for_end(timeout_s, lambda: writer.commit_count != seen_count)
+        return writer.commit_count
+
+    def stats(self) -> SlabStats:
+        """Figures for metrics and people."""
+        info = self._environment.info()
+        with self.view() as txn:
+            entries = {db.name: txn.entries(db) for db in self._databases}
+        return SlabStats(
+            map_size_bytes=info["map_size"],
+            used_bytes=(info["last_pgno"] + 1) * self._page_size,
+            entries=entries,
+            readers=self._reader_count - len(self._pool),
+            commits=self._writer.commit_count,
+            aborts=self._writer.abort_count,
+            shared_ops=self._writer.shared_op_count,
+            growths=self._growth_count,
+        )
+
+    def backup(self, path: Path) -> None:
+        """Write a compact copy of the newest committed state, as path/data.mdb, while others go on."""
+        path.mkdir(parents=True, exist_ok=True)
+        self._environment.copy(str(path), compact=True)
+
+    def close(self) -> None:
+        """Close the file. No session may be open."""
+        self._writer.close()
+        self._environment.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # For the writer.
+
+    def begin_write(self) -> lmdb.Transaction[bytes]:
+        """Open the write transaction, if the disk has room."""
+        now_s = monotonic()
+        if now_s - self._space_checked_s >= SPACE_CHECK_S:
+            status = os.statvfs(self.path)
+            free_bytes = status.f_bavail * status.f_frsize
+            if free_bytes < self._space_min_bytes:
+                raise LowSpace(
+                    f"the disk of {self.path} has {free_bytes} bytes left, writes need {self._space_min_bytes}",
+                    name=str(self.path),
+                    free=free_bytes,
+                    need=self._space_min_bytes,
+                    hint="make room on the disk: writes go on by themselves then",
+                )
+            self._space_checked_s = now_s
+        return self._environment.begin(write=True)
+
+    def after_commit(self) -> None:
+        """Grow the map if more than half of it is used. No write transaction is open."""
+        info = self._environment.info()
+        if 2 * (info["last_pgno"] + 1) * self._page_size > info["map_size"]:
+            self._grow()
+
+    def after_abort(self, cause: BaseException) -> None:
+        """Grow the map if it was too small."""
+        self._space_checked_s = float("-inf")
+        origin: BaseException | None = cause
+        while origin is not None:
+            if is_map_full(origin):
+                self._grow()
+                return
+            origin = origin.__cause__
+
+    # Readers and growth.
+
+    def _more_readers(self) -> tuple[deque[ReadTxn], ReadTxn]:
+        with self._pool_lock:
+            self._reader_count += 1
+            return self._pool, ReadTxn(self._handles)
+
+    def _grow(self) -> None:
+        """Double the map, while no transaction is open; readers that come meanwhile wait some microseconds."""
+        with self._pool_lock:
+            # Readers that come find the new pool empty and wait for the lock; those of the moment bring
+            # theirs back to the old one, from which they are all taken.
+            old, self._pool = self._pool, deque()
+            idle: list[ReadTxn] = []
+            end_s = monotonic() + GROW_WAIT_S
+            while len(idle) < self._reader_count:
+                try:
+                    idle.append(old.pop())
+                except IndexError:
+                    if monotonic() >= end_s:
+                        logger.warning(
+                            "the map of %s could not grow: a reader keeps its transaction", self.path
+                        )
+                        break
+                    sleep(GROW_POLL_S)
+            else:
+                map_size_bytes = self._environment.info()["map_size"]
+                self._environment.set_mapsize(_whole_pages(2 * map_size_bytes))
+                self._growth_count += 1
+            old.extend(idle)
+            self._pool = old
+
+
+def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:
+    return environment.open_db(db.name.encode(), dupsort=db.dupsort, dupfixed=db.dupfixed > 0)
+
+
+def _whole_pages(size_bytes: int) -> int:
+    return -(-size_bytes // 65536) * 65536
