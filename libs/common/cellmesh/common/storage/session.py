@@ -26,14 +26,16 @@ class Session:
 
     Attributes:
         batch: The transaction its last write went into. None if it has written nothing since `sync`.
+        token: Stands for the session as holder, so that the writer doesn't keep a forgotten session alive.
     """
 
-    __slots__ = ("_slab", "_writer", "batch")
+    __slots__ = ("_slab", "_writer", "batch", "token")
 
     def __init__(self, slab: Slab, writer: Writer) -> None:
         self._slab = slab
         self._writer = writer
         self.batch: Batch | None = None
+        self.token = object()
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +55,7 @@ class Session:
             StorageAborted: writes of this session were rolled back.
         """
         writer = self._writer
-        if writer.holder is self:
+        if writer.holder is self.token:
             result = op(writer.txn)
             if writer.attention:
                 writer.serve()
@@ -81,7 +83,7 @@ class Session:
             StorageFull, LowSpace: there is no room.
         """
         writer = self._writer
-        if writer.holder is not self:
+        if writer.holder is not self.token:
             return writer.enter(self, op)
         result = writer.run(self, op)
         if writer.attention or monotonic() >= writer.burst_end_s:
@@ -91,12 +93,12 @@ class Session:
     def breathe(self) -> None:
         """Let those who wait have their turn. Costs next to nothing when nobody does."""
         writer = self._writer
-        if writer.attention and writer.holder is self:
+        if writer.attention and writer.holder is self.token:
             writer.serve()
 
     def pause(self) -> None:
         """Let go of the write transaction, before waiting for anything outside the storage."""
-        if self._writer.holder is self:
+        if self._writer.holder is self.token:
             self._writer.commit()
 
     def sync(self) -> None:
@@ -125,5 +127,4 @@ class Session:
 
     def __del__(self) -> None:
         # A session that was forgotten must not keep the others out.
-        if self._writer.holder is self:
-            self._writer.commit()
+        self._writer.forget(self.token)

@@ -129,7 +129,8 @@ class Slab:
         self._pool_lock = threading.Lock()
         self._reader_count = 0
         self._growth_count = 0
-        self._writer = Writer(self, WriteTxn(self._handles), burst_shared_s, burst_alone_s)
+        last_txn_id = environment.info()["last_txnid"]
+        self._writer = Writer(self, WriteTxn(self._handles), last_txn_id, burst_shared_s, burst_alone_s)
 
     @classmethod
     def open(
@@ -280,6 +281,16 @@ class Slab:
             writer.wait_for_end(timeout_s, lambda: writer.commit_count != seen_count)
         return writer.commit_count
 
+    def wait_durable(self, txn_id: int) -> None:
+        """Return when the state that a read transaction of this id (`txn.raw.id()`) saw is on disk.
+
+        LMDB shows a commit to readers some microseconds before its sync has ended. Whoever passes on what
+        it read to where it must not outlive a power cut here, as a change log does, waits for that.
+        """
+        writer = self._writer
+        while writer.durable_txn_id < txn_id:
+            writer.wait_for_end(1.0, lambda: writer.durable_txn_id >= txn_id)
+
     def stats(self) -> SlabStats:
         """Figures for metrics and people."""
         info = self._environment.info()
@@ -334,11 +345,12 @@ class Slab:
             self._space_checked_s = now_s
         return self._environment.begin(write=True)
 
-    def after_commit(self) -> None:
-        """Grow the map if more than half of it is used. No write transaction is open."""
+    def after_commit(self) -> int:
+        """Grow the map if more than half of it is used; no write transaction is open. Returns the last id."""
         info = self._environment.info()
         if 2 * (info["last_pgno"] + 1) * self._page_size > info["map_size"]:
             self._grow()
+        return info["last_txnid"]
 
     def after_abort(self, cause: BaseException) -> None:
         """Grow the map if it was too small."""

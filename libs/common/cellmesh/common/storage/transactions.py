@@ -227,7 +227,7 @@ class WriteTxn(ReadTxn):
         Args:
             db: Where to.
             key: 1 to 511 bytes.
-            value: At most 511 bytes in a dupsort database, which adds it to the values of the key.
+            value: 1 to 511 bytes in a dupsort database, which adds it to the values of the key.
             overwrite: False: change nothing if the key is there already.
 
         Returns:
@@ -252,9 +252,8 @@ class WriteTxn(ReadTxn):
             return False
         self.touched = True
         if value == b"" and db.dupsort:
-            # LMDB's own delete takes an empty value for "all of them".
-            with self.raw.cursor(self._handles[db.name]) as cursor:
-                return cursor.set_key_dup(key, value) and cursor.delete()
+            # LMDB would take an empty value for "all of them"; a dupsort database has no empty value.
+            return False
         return self._delete(key, value or b"", self._handles[db.name])
 
     def delete_range(self, db: SubDb, low: bytes, high: bytes | None, *, count_max: int) -> int:

@@ -51,8 +51,12 @@ class Environment(Protocol):
     def begin_write(self) -> lmdb.Transaction[bytes]:
         """Open the write transaction; raises LowSpace instead if the disk is nearly full."""
 
-    def after_commit(self) -> None:
-        """Called between two write transactions, with none open: may grow the map."""
+    def after_commit(self) -> int:
+        """Called between two write transactions, with none open: may grow the map.
+
+        Returns:
+            LMDB's id of the last transaction.
+        """
 
     def after_abort(self, cause: BaseException) -> None:
         """The same, after a transaction that failed."""
@@ -113,17 +117,22 @@ class Writer:
     """Hands the write transaction round."""
 
     def __init__(
-        self, environment: Environment, txn: WriteTxn, burst_shared_s: float, burst_alone_s: float
+        self,
+        environment: Environment,
+        txn: WriteTxn,
+        durable_txn_id: int,
+        burst_shared_s: float,
+        burst_alone_s: float,
     ) -> None:
         self.txn = txn
-        self.holder: Session | None = None
+        self.holder: object | None = None
         self.batch = Batch()
         self.attention = False
         self.burst_end_s = 0.0
         self.commit_count = 0
         self.abort_count = 0
         self.shared_op_count = 0
-        self.durable_txn_id = 0
+        self.durable_txn_id = durable_txn_id
         self._environment = environment
         self._burst_shared_s = burst_shared_s
         self._burst_alone_s = burst_alone_s
@@ -210,7 +219,7 @@ class Writer:
         self.batch = Batch()
         self._started_s = monotonic()
         self.burst_end_s = self._started_s + self._burst_alone_s
-        self.holder = session
+        self.holder = session.token
         return self.run(session, op)
 
     def _run_beside(self, session: Session, op: Callable[[WriteTxn], T]) -> T:
@@ -305,7 +314,6 @@ class Writer:
         self.holder = None
         try:
             failpoint("slab_before_commit")
-            txn_id = raw.id()
             raw.commit()
         except BaseException as error:
             raw.abort()
@@ -313,9 +321,13 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
             return
-        self.durable_txn_id = txn_id
         failpoint("slab_after_commit")
         self._ended(BatchState.COMMITTED, None)
+
+    def forget(self, token: object) -> None:
+        """Commit for a session that is gone, unless it goes on another thread, which LMDB doesn't allow."""
+        if self.holder is token and self._thread is threading.current_thread() and not self._op_running:
+            self.commit()
 
     def _abort(self, cause: BaseException) -> None:
         self.holder = None
@@ -327,7 +339,7 @@ class Writer:
         try:
             if state is BatchState.COMMITTED:
                 self.commit_count += 1
-                self._environment.after_commit()
+                self.durable_txn_id = self._environment.after_commit()
             else:
                 assert cause is not None
                 self.abort_count += 1
