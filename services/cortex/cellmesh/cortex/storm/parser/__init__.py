@@ -1,4 +1,84 @@
 """Storm text to syntax tree and back.
 
 ast.py                  the tree: frozen dataclasses with spans
+lexer.py                token patterns, the cursor over a text, bounds, BadSyntax with place, excerpt and hint
+parser_expression.py    values, variables and calls, lists and dictionaries, operators, format strings
+parser_edit.py          edit blocks
+parser_command.py       commands and their arguments
+parser_pivot.py         lifts, filters, pivots and walks along edges
+parser_query.py         statements, whole queries, the words of a lookup
+depth.py                measures a tree, for the bound on its depth
+printer.py              tree back to text
+
+The parser classes build on each other in that order, and `parse_query` drives the last. `parse_query` accepts exactly
+what is a query; names of forms, commands and operators are checked later, against the model.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from cellmesh.cortex.storm.parser import ast
+from cellmesh.cortex.storm.parser.depth import tree_depth
+from cellmesh.cortex.storm.parser.lexer import NESTING_MAX, TEXT_LENGTH_MAX, TREE_DEPTH_MAX
+from cellmesh.cortex.storm.parser.parser_query import QueryParser
+from cellmesh.cortex.storm.source import Source
+
+__all__ = [
+    "NESTING_MAX",
+    "TEXT_LENGTH_MAX",
+    "TREE_DEPTH_MAX",
+    "parse_expression",
+    "parse_query",
+    "parse_source",
+    "parse_value",
+]
+
+
+_NodeType = TypeVar("_NodeType", bound=ast.Node)
+
+
+def parse_query(text: str, mode: ast.ParseMode = ast.ParseMode.STORM) -> ast.Query:
+    """Parse a query.
+
+    Args:
+        text: The query, at most TEXT_LENGTH_MAX characters.
+        mode: How its head is read; in a mode other than STORM the first operation is a Lookup.
+
+    Raises:
+        BadSyntax: the text is no query. Fields `at` (offset of the fault), `line` and `column` (from 1) and
+            `token`; the message says what was expected and shows the line with a caret.
+    """
+    return parse_source(Source(text), mode)
+
+
+def parse_source(source: Source, mode: ast.ParseMode = ast.ParseMode.STORM) -> ast.Query:
+    """Parse a query whose text has a name for messages; else like parse_query."""
+    parser = QueryParser(source)
+    return _run(parser, lambda: parser.whole_text(mode))
+
+
+def parse_value(text: str) -> ast.Expression:
+    """Parse a value as it could stand after `$x=`. Raises BadSyntax like parse_query."""
+    parser = QueryParser(Source(text))
+    return _run(parser, parser.whole_value)
+
+
+def parse_expression(text: str) -> ast.Expression:
+    """Parse an expression as it could stand in `$( )`. Raises BadSyntax like parse_query."""
+    parser = QueryParser(Source(text))
+    return _run(parser, parser.whole_expression)
+
+
+def _run(parser: QueryParser, parse: Callable[[], _NodeType]) -> _NodeType:
+    if len(parser.text) > TEXT_LENGTH_MAX:
+        parser.fail(f"the text is longer than {TEXT_LENGTH_MAX} characters", at=0)
+    try:
+        tree = parse()
+    except RecursionError:
+        # The bound on nesting keeps the parser within the interpreter's stack, unless the caller used it up.
+        parser.fail("the query is nested too deeply", at=parser.last)
+    if parser.chain_is_long and tree_depth(tree) > TREE_DEPTH_MAX:
+        parser.fail(f"a chain of operators or members is longer than {TREE_DEPTH_MAX}", at=parser.last)
+    return tree

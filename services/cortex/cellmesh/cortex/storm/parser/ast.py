@@ -100,11 +100,12 @@ class TagName(Node):
     """A tag, without its `#`: `a.b`, `a.$x.b`, `$tag`, and globs `a.*`, `a.**.b` where they are allowed.
 
     Attributes:
-        segments: The parts between dots. A Variable may expand to more than one segment, or stand for a list of
-            tags when it is the only one.
+        segments: The parts between dots. What is not a Name gives text when the query runs, of one or more
+            segments. An Attribute or Call (`#$x.name`, `#$f()`) is always the only one; as the only one, any
+            may also give a list of tags.
     """
 
-    segments: tuple[Name | Variable, ...]
+    segments: tuple[NameRef, ...]
 
     @property
     def is_glob(self) -> bool:
@@ -265,7 +266,7 @@ class PropValue(Node):
 
 @dataclass(frozen=True, slots=True)
 class TagValue(Node):
-    """The interval of a tag on the current node: `$x=#a.b`, `$(#a.b)`. Globs are allowed in expressions only."""
+    """The interval of a tag on the current node: `$x=#a.b`, `$(#a.b)`. Never a glob."""
 
     tag: TagName
 
@@ -346,11 +347,12 @@ class PropTarget(Node):
 
     Attributes:
         name: Full name, a glob over forms, or the variable that holds the name.
-        path: Further property names for `ps:contact:org::name`, where the comparison is on the last; else empty.
+        path: Further property names for `ps:contact:org::name=x`, where the comparison is on the last; else
+            empty. With a path there is always a comparison.
     """
 
     name: NameRef
-    path: tuple[NameRef, ...] = ()
+    path: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,11 +409,11 @@ class Lookup(Node):
 
     Attributes:
         mode: LOOKUP, AUTOADD or SEARCH.
-        words: Words in order, quotes and format strings undone.
+        words: Words in order, without their quotes.
     """
 
     mode: ParseMode
-    words: tuple[Expression, ...]
+    words: tuple[Literal, ...]
 
 
 # Filters ---------------------------------------------------------------------------------------------------
@@ -564,8 +566,8 @@ class NamedTargets(Node):
     """Forms or properties by name: `inet:asn`, `inet:dns:a:fqdn`, `(inet:dns:a, inet:email)`, `inet:dns:*`, `$form`.
 
     Attributes:
-        names: One or more, in order.
-        is_list: Whether written as a list, also with a single name.
+        names: In order. What is not a Name may give a text or a list of texts.
+        is_list: Whether written as a list, also with one name or none.
     """
 
     names: tuple[NameRef, ...]
@@ -650,14 +652,14 @@ class SetProp(Node):
         operator: What to do with the value.
         value: The value.
         is_try: Whether a value that doesn't fit is skipped.
-        when: For `*name=`: Literal or Variable giving `always`, `unset` or `never`; None for always.
+        when: For `*name=`: a Name (`always`, `unset` or `never`) or what gives it; None for always.
     """
 
     prop: RelativeProp
     operator: SetOperator
     value: Expression
     is_try: bool
-    when: Literal | Variable | None = None
+    when: NameRef | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -740,7 +742,7 @@ class EditGroup(Node):
 
     Attributes:
         node: What makes the node.
-        edits: What is done to it alone.
+        edits: What is done inside the parentheses, further nodes and groups included.
     """
 
     node: AddNode
@@ -905,7 +907,7 @@ class Catch(Node):
 
 @dataclass(frozen=True, slots=True)
 class Try(Node):
-    """`try { } catch Foo as err { }`, with one or more catches."""
+    """`try { } catch Foo as err { }`, with any number of catches, tried in order."""
 
     body: Query
     catches: tuple[Catch, ...]
