@@ -11,6 +11,7 @@ VALUE_WIRE_DEPTH_MAX: Final = 90
 # A gRPC message, either way. Larger things are streamed.
 MESSAGE_SIZE_MAX: Final = 64 * 1024 * 1024
 
-# One msgpack item read from storage, a file or the wire, and how deep its lists and maps may nest.
+# One msgpack item, written or read, and how deep its lists and maps may nest. The depth is that of the
+# msgpack library's C stack, so it cannot be raised here alone.
 MSGPACK_SIZE_MAX: Final = 256 * 1024 * 1024
-MSGPACK_DEPTH_MAX: Final = 500
+MSGPACK_DEPTH_MAX: Final = 1024

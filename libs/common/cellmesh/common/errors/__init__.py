@@ -28,7 +28,7 @@ from cellmesh.common.errors.auth import (
     PermissionRowMissing,
     Unauthenticated,
 )
-from cellmesh.common.errors.base import CellError, ErrorReason
+from cellmesh.common.errors.base import CellError, ErrorReason, StatusCode
 from cellmesh.common.errors.cells import (
     AddressInUse,
     BackupAlreadyRunning,
@@ -368,6 +368,7 @@ __all__ = [
     "StorageCorrupt",
     "StorageFull",
     "StorageLocked",
+    "StatusCode",
     "StormPkgConflicts",
     "StormPkgRequires",
     "StormRaise",
