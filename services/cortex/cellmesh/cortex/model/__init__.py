@@ -1,0 +1,15 @@
+"""What a graph may say: types, forms, properties and edges, from model files to compiled look-ups.
+
+Model files go in, a `Model` comes out, which the editor, the layers and the query engine ask.
+
+definitions  what files and users define, as plain values
+loader       model files to definitions
+catalog/     the shipped model files, one a domain
+types/       the types that code implements, one file a family
+encoding     index bytes that sort as the values do
+scans        how an index answers a comparison
+registry     the compiled model: look-ups, changes at run time
+runtime      the nodes of runtime forms such as syn:form, made from the model itself
+"""
+
+from __future__ import annotations

@@ -1,0 +1,366 @@
+"""Values made of values: comp, array, ndef, edges between nodes, nodeprop, range and data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from cellmesh.common import msgpack
+from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm, NoSuchProp
+from cellmesh.cortex.model.definitions import TypeRef
+from cellmesh.cortex.model.encoding import bounded, encode_parts
+from cellmesh.cortex.model.types.base import BaseType, Normed, Type, text_of
+
+ARRAY_SIZE_MAX = 1_000_000
+DATA_HASH_SIZE = 32
+
+
+def reference_of(given: Any) -> TypeRef:
+    """Return the reference that an option gives: a name, or a pair of name and options."""
+    if isinstance(given, str):
+        return TypeRef(given)
+    name, options = given
+    return TypeRef(name, options or {})
+
+
+class CompType(BaseType):
+    """A tuple of named fields, each with its type. Options: `fields`, and `sepr` to split text by."""
+
+    def compile(self) -> None:
+        fields = self.options.get("fields")
+        if not fields and self.chain[0] != "comp":
+            raise BadTypeDef(f"{self.name} has no fields", name=self.name)
+        self.references = tuple((str(name), reference_of(given)) for name, given in fields or ())
+        self.separator = self.options.get("sepr")
+        self._fields: tuple[tuple[str, Type], ...] | None = None
+
+    @property
+    def fields(self) -> tuple[tuple[str, Type], ...]:
+        if self._fields is None:
+            self._fields = tuple((name, self.model.resolve(ref)) for name, ref in self.references)
+        return self._fields
+
+    def items_of(self, value: object) -> Sequence[object]:
+        """Return the parts of a value, one a field."""
+        if isinstance(value, str):
+            if not self.separator:
+                raise self.bad(f"needs {len(self.references)} values", value)
+            value = [part.strip() for part in value.split(self.separator)]
+        if not isinstance(value, (list, tuple)):
+            raise self.bad_kind(value)
+        if len(value) != len(self.references):
+            names = ", ".join(name for name, _ in self.references)
+            raise self.bad(f"needs {len(self.references)} values ({names}), not {len(value)}", value)
+        return value
+
+    def normalize(self, value: object) -> Normed:
+        parts: list[object] = []
+        subs: list[tuple[str, object]] = []
+        adds: list[tuple[str, object]] = []
+        for (name, type_), item in zip(self.fields, self.items_of(value), strict=True):
+            normed = type_.normalize(item)
+            parts.append(normed.value)
+            subs.append((name, normed.value))
+            subs.extend((f"{name}:{sub}", part) for sub, part in normed.subs)
+            if self.model.is_form(type_.name):
+                adds.append((type_.name, normed.value))
+            adds.extend(normed.adds)
+        return Normed(tuple(parts), tuple(subs), tuple(adds))
+
+    def repr(self, value: Any) -> Any:
+        texts = tuple(type_.repr(part) for (_, type_), part in zip(self.fields, value, strict=True))
+        if self.separator:
+            return self.separator.join(text_of(text) for text in texts)
+        return texts
+
+    def encode(self, value: Any) -> bytes:
+        return encode_parts(type_.encode(part) for (_, type_), part in zip(self.fields, value, strict=True))
+
+
+class ArrayType(BaseType):
+    """A list of values of one type.
+
+    Options: `type` and `typeopts` of the elements; `uniq` drops repeated ones; `sorted` sorts them by value;
+    `split` is the text between the elements when given as text.
+    """
+
+    def compile(self) -> None:
+        given = self.options.get("type")
+        if given is None:
+            raise BadTypeDef("an array needs the type of its elements", name=self.name)
+        reference = reference_of(given)
+        if self.options.get("typeopts"):
+            reference = TypeRef(reference.name, {**reference.options, **self.options["typeopts"]})
+        if reference.name == "array":
+            raise BadTypeDef("an array cannot hold arrays", name=self.name)
+        self.reference = reference
+        self.unique = bool(self.options.get("uniq"))
+        self.sorted = bool(self.options.get("sorted"))
+        self.separator = self.options.get("split")
+        self._element: Type | None = None
+
+    @property
+    def is_array(self) -> bool:
+        return True
+
+    @property
+    def element(self) -> Type:
+        if self._element is None:
+            self._element = self.model.resolve(self.reference)
+        return self._element
+
+    @property
+    def element_name(self) -> str | None:
+        return self.reference.name
+
+    def items_of(self, value: object) -> Sequence[object]:
+        """Return the elements of a value as given."""
+        if isinstance(value, str):
+            if not self.separator:
+                raise self.bad("needs a list", value)
+            return [part.strip() for part in value.split(self.separator)]
+        if not isinstance(value, (list, tuple, set, frozenset)):
+            raise self.bad_kind(value)
+        if len(value) > ARRAY_SIZE_MAX:
+            raise self.bad(f"at most {ARRAY_SIZE_MAX} elements", f"{len(value)} elements")
+        return tuple(value)
+
+    def normalize(self, value: object) -> Normed:
+        element = self.element
+        normed = [element.normalize(item) for item in self.items_of(value)]
+        adds: list[tuple[str, object]] = []
+        is_form = self.model.is_form(element.name)
+        for item in normed:
+            if is_form:
+                adds.append((element.name, item.value))
+            adds.extend(item.adds)
+        return Normed(self.arrange(item.value for item in normed), (), tuple(adds))
+
+    def arrange(self, values: Iterable[object]) -> tuple[object, ...]:
+        """Drop repeated values and sort, as the options ask."""
+        kept = list(values)
+        if self.unique:
+            seen: dict[object, object] = {}
+            for value in kept:
+                seen.setdefault(_hashable(value), value)
+            kept = list(seen.values())
+        if self.sorted:
+            try:
+                kept.sort(key=cast("Any", lambda value: value))
+            except TypeError:
+                kept.sort(key=lambda value: self.element.encode(value))
+        return tuple(kept)
+
+    def repr(self, value: Any) -> Any:
+        texts = tuple(self.element.repr(item) for item in value)
+        if self.separator:
+            return self.separator.join(text_of(text) for text in texts)
+        return texts
+
+    def encode(self, value: Any) -> bytes:
+        return encode_parts(self.element.encode(item) for item in value)
+
+
+class NdefType(BaseType):
+    """A reference to any node: (form, value).
+
+    Options limit the form: `forms` lists those allowed, `interface` or `interfaces` what it must carry.
+    """
+
+    def compile(self) -> None:
+        forms = self.options.get("forms")
+        self.forms = frozenset(forms) if forms else None
+        needed = self.options.get("interfaces") or ()
+        if self.options.get("interface"):
+            needed = (*needed, self.options["interface"])
+        self.interfaces = tuple(needed)
+
+    def normalize(self, value: object) -> Normed:
+        form, given = self.pair_of(value)
+        self.check_form(form, value)
+        normed = self.model.form_type(form).normalize(given)
+        pair = (form, normed.value)
+        return Normed(pair, (("form", form),), (pair, *normed.adds))
+
+    def pair_of(self, value: object) -> tuple[str, object]:
+        """Return form and value of a pair, or of what has an `ndef()` such as a node."""
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise self.bad("needs a pair of form and value", value)
+        form, given = value
+        if not isinstance(form, str):
+            raise self.bad("the first of the pair is a form's name", value)
+        return form, given
+
+    def check_form(self, form: str, value: object) -> None:
+        """Refuse a form that does not exist or that the options do not allow."""
+        if not self.model.is_form(form):
+            raise NoSuchForm(f"no form named {form}", name=form)
+        if self.forms is not None and form not in self.forms:
+            raise self.bad(f"the form must be one of {', '.join(sorted(self.forms))}", value)
+        if self.interfaces:
+            carried = self.model.form_interfaces(form)
+            for needed in self.interfaces:
+                if needed not in carried:
+                    raise self.bad(f"the form must carry the interface {needed}", value)
+
+    def repr(self, value: Any) -> Any:
+        form, part = value
+        return (form, self.model.form_type(form).repr(part)) if self.model.is_form(form) else (form, part)
+
+    def encode(self, value: Any) -> bytes:
+        form, part = value
+        return bounded(form.encode() + b"\x00" + self.model.form_type(form).encode(part))
+
+
+class EdgeType(BaseType):
+    """Two nodes, (form, value) each. Sub-values: `n1`, `n1:form`, `n2`, `n2:form`.
+
+    Options: `n1:forms` and `n2:forms` list the forms allowed.
+    """
+
+    def compile(self) -> None:
+        self.ends: tuple[Type, Type] | None = None
+
+    @property
+    def parts(self) -> tuple[Type, ...]:
+        """The types of the parts, in order."""
+        if self.ends is None:
+            self.ends = (self._end("n1:forms"), self._end("n2:forms"))
+        return self.ends
+
+    def _end(self, option: str) -> Type:
+        forms = self.options.get(option)
+        return self.model.resolve(TypeRef("ndef", {"forms": list(forms)} if forms else {}))
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        """The names of the parts, in order."""
+        return ("n1", "n2")
+
+    @property
+    def fields(self) -> tuple[tuple[str, Type], ...]:
+        return tuple(zip(self.part_names, self.parts, strict=True))
+
+    def normalize(self, value: object) -> Normed:
+        names = self.part_names
+        if not isinstance(value, (list, tuple)) or len(value) != len(names):
+            raise self.bad(f"needs {len(names)} values: {', '.join(names)}", value)
+        stored: list[object] = []
+        subs: list[tuple[str, object]] = []
+        adds: list[tuple[str, object]] = []
+        for (name, type_), item in zip(self.fields, value, strict=True):
+            normed = type_.normalize(item)
+            stored.append(normed.value)
+            subs.append((name, normed.value))
+            subs.extend((f"{name}:{sub}", part) for sub, part in normed.subs)
+            adds.extend(normed.adds)
+        return Normed(tuple(stored), tuple(subs), tuple(adds))
+
+    def repr(self, value: Any) -> Any:
+        return tuple(type_.repr(part) for type_, part in zip(self.parts, value, strict=True))
+
+    def encode(self, value: Any) -> bytes:
+        return encode_parts(type_.encode(part) for type_, part in zip(self.parts, value, strict=True))
+
+
+class TimeEdgeType(EdgeType):
+    """Two nodes and a time."""
+
+    @property
+    def parts(self) -> tuple[Type, ...]:
+        return (*super().parts, self.model.type("time"))
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        return ("n1", "n2", "time")
+
+
+class NodePropType(BaseType):
+    """A property and a value of it: (full name, value)."""
+
+    def normalize(self, value: object) -> Normed:
+        if not isinstance(value, (list, tuple)) or len(value) != 2 or not isinstance(value[0], str):
+            raise self.bad("needs a pair of property and value", value)
+        name, given = value
+        normed = self.model.prop_type(name).normalize(given)
+        return Normed((name, normed.value), (("prop", name),))
+
+    def repr(self, value: Any) -> Any:
+        return str(tuple(value))
+
+    def encode(self, value: Any) -> bytes:
+        name, part = value
+        try:
+            return bounded(name.encode() + b"\x00" + self.model.prop_type(name).encode(part))
+        except NoSuchProp:
+            return bounded(name.encode() + b"\x00")
+
+
+class RangeType(BaseType):
+    """A lowest and a highest value of one type, both included. Option: `type`. Sub-values: `min`, `max`."""
+
+    def compile(self) -> None:
+        self.reference = reference_of(self.options.get("type") or "int")
+        self._part: Type | None = None
+
+    @property
+    def part(self) -> Type:
+        """The type of both ends."""
+        if self._part is None:
+            self._part = self.model.resolve(self.reference)
+        return self._part
+
+    @property
+    def fields(self) -> tuple[tuple[str, Type], ...]:
+        return (("min", self.part), ("max", self.part))
+
+    def normalize(self, value: object) -> Normed:
+        low, high = (self.part.normalize(item).value for item in self.ends_of(value))
+        if self.part.encode(low) > self.part.encode(high):
+            raise self.bad("the lowest is above the highest", value)
+        return Normed((low, high), (("min", low), ("max", high)))
+
+    def ends_of(self, value: object) -> Sequence[object]:
+        """Return both ends of a value as given."""
+        if isinstance(value, str):
+            value = value.split("-", 1)
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise self.bad("needs a lowest and a highest value", value)
+        return value
+
+    def repr(self, value: Any) -> Any:
+        return tuple(self.part.repr(part) for part in value)
+
+    def encode(self, value: Any) -> bytes:
+        return encode_parts(self.part.encode(part) for part in value)
+
+
+class DataType(BaseType):
+    """Anything that JSON holds, kept as it is. Indexed by hash: equality only."""
+
+    @property
+    def is_mutable(self) -> bool:
+        return True
+
+    def normalize(self, value: object) -> Normed:
+        try:
+            msgpack.encode(value)
+        except CellError as error:
+            raise self.bad(error.message, value) from error
+        return Normed(value)
+
+    def repr(self, value: Any) -> Any:
+        return repr(value)
+
+    def encode(self, value: Any) -> bytes:
+        return hashlib.blake2b(msgpack.encode(value), digest_size=DATA_HASH_SIZE).digest()
+
+
+def _hashable(value: object) -> object:
+    """Return what two equal values share, also for values that hold dicts or lists."""
+    try:
+        hash(value)
+    except TypeError:
+        return msgpack.encode(value)
+    return value
