@@ -1,0 +1,115 @@
+"""Who calls, carried with the request.
+
+The interceptors set the call; handlers, and the worker threads that work for them, read it. It travels in a
+context variable, which `Workers` copies to its threads.
+"""
+
+from __future__ import annotations
+
+import enum
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from cellmesh.common.errors import Unauthenticated
+from cellmesh.common.tls.identity import CellIdentity, Identity, UserIdentity
+
+ROOT_USER: Final = "root"
+
+
+class CallerKind(enum.Enum):
+    """How a caller is known."""
+
+    LOCAL = "local"
+    """On the unix socket, which only the owner of the folder can open, or on an insecure port: root."""
+    CELL = "cell"
+    """A cell of the mesh, by its certificate."""
+    USER = "user"
+    """A user of the mesh, by certificate."""
+    ANONYMOUS = "anonymous"
+    """Nobody we know: no certificate, or one without a name of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        name: "root", "00.cortex.demo", "alice@demo", or "" when anonymous.
+        kind: How the caller is known.
+        identity: The name in its certificate, if it has one.
+        admin: Whether it may do everything.
+    """
+
+    name: str
+    kind: CallerKind
+    identity: Identity | None = None
+    admin: bool = False
+
+    @property
+    def network(self) -> str:
+        """The network of its certificate, or empty."""
+        return self.identity.network if self.identity else ""
+
+    @property
+    def is_member(self) -> bool:
+        """Whether it belongs to the mesh."""
+        return self.kind is not CallerKind.ANONYMOUS
+
+
+LOCAL_ROOT: Final = Caller(ROOT_USER, CallerKind.LOCAL, admin=True)
+ANONYMOUS: Final = Caller("", CallerKind.ANONYMOUS)
+
+
+def caller_of_identity(identity: Identity | None) -> Caller:
+    """Make the caller that a verified certificate speaks for."""
+    match identity:
+        case CellIdentity():
+            return Caller(identity.name, CallerKind.CELL, identity)
+        case UserIdentity():
+            return Caller(identity.name, CallerKind.USER, identity, admin=identity.admin)
+        case None:
+            return ANONYMOUS
+
+
+@dataclass(slots=True)
+class Call:
+    """One call as it is served.
+
+    Attributes:
+        request_id: The caller's id of the request, or one made here; in every log line of the call.
+        method: Full method name, "/package.Service/Method".
+        caller: Who calls; anonymous until the auth interceptor has run.
+        deadline: When the caller stops waiting, on time.monotonic's clock, or None.
+    """
+
+    request_id: str
+    method: str
+    caller: Caller = ANONYMOUS
+    deadline: float | None = None
+
+
+_call: ContextVar[Call | None] = ContextVar("cellmesh_call", default=None)
+
+
+def set_current_call(call: Call) -> None:
+    """Make this the call of the present task. For interceptors."""
+    _call.set(call)
+
+
+def find_current_call() -> Call | None:
+    """The call being served, None outside of any."""
+    return _call.get()
+
+
+def current_call() -> Call:
+    """The call being served. Raises Unauthenticated outside of any: code that asks needs a caller."""
+    call = _call.get()
+    if call is None:
+        raise Unauthenticated("no call is being served here, so there is no caller")
+    return call
+
+
+def current_caller() -> Caller:
+    """Who makes the call being served. Raises Unauthenticated outside of any."""
+    return current_call().caller

@@ -1,0 +1,19 @@
+"""What makes a process a cell.
+
+part          Part: what a cell is made of; each can be started, stopped and asked for its health
+base          Cell: its states, the order of its parts, its services
+folder        CellFolder: the lock, the cell's id, run.json, certificates
+service       CellService, which every cell serves
+health        gathers the health of the parts
+registration  tells AHA where the cell is, and renews its certificate
+runner        run_cell: process entry, signals, exit codes; running: a cell in a thread, for tests
+"""
+
+from __future__ import annotations
+
+from cellmesh.common.cell.base import Cell, CellState
+from cellmesh.common.cell.folder import CellFolder
+from cellmesh.common.cell.part import Part, PartHealth, PartState
+from cellmesh.common.cell.runner import run_cell, running
+
+__all__ = ["Cell", "CellFolder", "CellState", "Part", "PartHealth", "PartState", "run_cell", "running"]

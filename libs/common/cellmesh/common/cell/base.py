@@ -1,0 +1,316 @@
+"""Cell: what every cell is. A kind of cell subclasses it and names its databases, parts and services.
+
+    new -> starting -> ready <-> read-only -> stopping -> stopped
+
+Start: folder and lock, identity (enrolment if it has a URL and no certificate), slab, the cell's parts, the
+server, health, registration with AHA. Stop: the same in reverse, so calls are drained before the parts end.
+"""
+
+from __future__ import annotations
+
+import enum
+import socket
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from types import TracebackType
+from typing import ClassVar, Final, Generic, Self, TypeVar
+
+from cellmesh.common.addresses import join_host_port, split_host_port
+from cellmesh.common.cell.folder import CellFolder
+from cellmesh.common.cell.health import HealthWatch
+from cellmesh.common.cell.part import Part, PartState
+from cellmesh.common.cell.registration import Registration
+from cellmesh.common.cell.service import cell_service
+from cellmesh.common.config.spec import CellConfig
+from cellmesh.common.errors import BadState, NeedConfValu
+from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
+from cellmesh.common.rpc.service import Service
+from cellmesh.common.rpc.workers import Workers
+from cellmesh.common.storage import Layout, Slab, SubDb
+from cellmesh.common.telemetry.logs import get_logger
+from cellmesh.common.telemetry.tracing import configure_telemetry, stop_telemetry
+from cellmesh.common.tls.identity import CellIdentity
+
+ConfigT = TypeVar("ConfigT", bound=CellConfig)
+
+WILDCARD_HOSTS: Final = frozenset({"0.0.0.0", "::"})
+
+_log = get_logger(__name__)
+
+
+class CellState(enum.Enum):
+    """Where a cell stands in its life."""
+
+    UNSPECIFIED = "new"
+    STARTING = "starting"
+    READY = "ready"
+    READ_ONLY = "read-only"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Cell(Generic[ConfigT]):
+    """One cell. Use it as `async with`, or call `start` and `stop`; `run_cell` does it for a process.
+
+    Attributes:
+        kind: The kind of cell, such as "axon". Set by the subclass.
+        databases: The databases of its slab; a cell without any has no slab. Set by the subclass.
+        layout: Version and migrations of its storage. Set by the subclass.
+        config: Its settings.
+        folder: Its folder.
+        workers: Its threads for blocking work.
+        slab: Its storage, open while parts and services live.
+        identity: Its name in the mesh, None when it is not enrolled. Known once the parts have started.
+        start_time_ns: When it was started, in nanoseconds since the epoch.
+    """
+
+    kind: ClassVar[str] = "cell"
+    databases: ClassVar[Sequence[SubDb]] = ()
+    layout: ClassVar[Layout | None] = None
+
+    def __init__(self, config: ConfigT) -> None:
+        self.config = config
+        self.folder = CellFolder(config.dir, self.kind)
+        self.workers = Workers(call_threads=config.call_threads, stream_threads=config.stream_threads)
+        self.identity: CellIdentity | None = None
+        self.state = CellState.UNSPECIFIED
+        self.start_time_ns = 0
+        self._slab: Slab | None = None
+        self._server: RpcServer | None = None
+        self._started: list[Part] = []
+
+    # What a kind of cell says of itself.
+
+    def parts(self) -> Sequence[Part]:
+        """Make the cell's parts, in start order. Called once, with the slab open and nothing else running."""
+        return ()
+
+    def services(self) -> Sequence[Service]:
+        """Make the cell's services. Called once, after the parts have started."""
+        return ()
+
+    def change_offset(self) -> int:
+        """The offset that the next change record will get."""
+        return 0
+
+    def registers(self) -> bool:
+        """Whether the cell registers with AHA when it has an identity."""
+        return True
+
+    # What all cells have.
+
+    @property
+    def slab(self) -> Slab:
+        """The cell's storage. Raises BadState while it is not open."""
+        if self._slab is None:
+            raise BadState(f"the {self.kind} has no storage open", name=self.kind, state=self.state.value)
+        return self._slab
+
+    @property
+    def server(self) -> RpcServer:
+        """The cell's server. Raises BadState while there is none."""
+        if self._server is None:
+            raise BadState(f"the {self.kind} does not serve", name=self.kind, state=self.state.value)
+        return self._server
+
+    @property
+    def cell_id(self) -> str:
+        """32 hexadecimal digits, made when the folder was first used."""
+        return self.folder.cell_id
+
+    @property
+    def name(self) -> str:
+        """Its name in the mesh, such as "00.cortex.demo"; empty when it is not enrolled."""
+        return self.identity.name if self.identity else ""
+
+    @property
+    def version(self) -> str:
+        """The version of Cellmesh it runs."""
+        return cellmesh_version()
+
+    @property
+    def storage_version(self) -> int:
+        """The version of its storage layout; 0 when it has no storage."""
+        return self.layout.version if self.layout else (1 if self.databases else 0)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it serves: TCP as host:port first, then "unix:PATH". Empty when it does not."""
+        return self._server.addresses if self._server else ()
+
+    @property
+    def tcp_address(self) -> str:
+        """Where it serves TCP, as host:port; empty when it does not."""
+        return next((address for address in self.addresses if not address.startswith("unix:")), "")
+
+    @property
+    def advertised_address(self) -> str:
+        """The address others are told to use; empty when it serves no TCP."""
+        bound = self.tcp_address
+        if not bound:
+            return ""
+        host, port = split_host_port(bound)
+        told = self.config.advertise
+        if told:
+            return told if _has_port(told) else join_host_port(told, port)
+        if host in WILDCARD_HOSTS:
+            return join_host_port(socket.gethostname(), port)
+        return bound
+
+    async def start(self) -> None:
+        """Start everything. When something fails, what had started is stopped and the error raised.
+
+        Raises:
+            StorageLocked, BadConfValu, BadState: the folder cannot be used; see CellFolder.open.
+            AddressInUse: another program has the port.
+            CellError: what parts and storage raise.
+        """
+        if self.state is not CellState.UNSPECIFIED:
+            raise BadState("a cell is started once", name=self.kind, state=self.state.value)
+        self.state = CellState.STARTING
+        self.start_time_ns = time.time_ns()
+        try:
+            self.folder.open()
+            await self._enroll_if_asked()
+            if self.databases:
+                self._slab = await self.workers.run(self._open_slab)
+            for part in self.parts():
+                await self._start_part(part)
+            self.identity = self.folder.identity.cell_identity()
+            configure_telemetry(
+                self.config.otlp_endpoint,
+                cell=self.name or self.kind,
+                cell_id=self.cell_id,
+                version=self.version,
+            )
+            await self._serve()
+        except BaseException:
+            await self.stop()
+            raise
+        self.state = CellState.READY
+        _log.info("cell_ready", kind=self.kind, name=self.name, addresses=list(self.addresses))
+
+    async def stop(self) -> None:
+        """Drain calls and stop everything that was started, in reverse. Errors are logged and do not stop it."""
+        if self.state in (CellState.STOPPED, CellState.UNSPECIFIED):
+            return
+        self.state = CellState.STOPPING
+        while self._started:
+            part = self._started.pop()
+            try:
+                await part.stop()
+            except Exception as error:  # noqa: BLE001  the parts below it must be stopped whatever happens
+                _log.error("part_stop_failed", exc_info=error, part=part.name)
+        if not await self.workers.close():
+            _log.warning("workers_still_busy")
+        slab, self._slab = self._slab, None
+        if slab is not None:
+            slab.close()
+        stop_telemetry()
+        self.folder.close()
+        self.state = CellState.STOPPED
+        _log.info("cell_stopped", kind=self.kind, name=self.name)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def _start_part(self, part: Part) -> None:
+        await part.start()
+        self._started.append(part)
+
+    def _open_slab(self) -> Slab:
+        return Slab.open(
+            self.folder.slab_path,
+            self.databases,
+            map_size_bytes=self.config.map_size_bytes,
+            layout=self.layout,
+        )
+
+    async def _enroll_if_asked(self) -> None:
+        if not self.config.enroll or self.folder.identity.exists():
+            return
+        from cellmesh.common.tls.enrollment import enroll
+
+        mesh = await self.workers.run(enroll, self.config.enroll, self.folder.identity)
+        _log.info("cell_enrolled", name=mesh.name, network=mesh.network)
+
+    async def _serve(self) -> None:
+        parts = tuple(self._started)
+        server = RpcServer(
+            self.name or self.kind,
+            (*self.services(), cell_service(self)),
+            self._listeners(),
+            stop_grace_s=self.config.stop_grace_s,
+        )
+        self._server = server
+        await self._start_part(server)
+        self._write_run()
+        await self._start_part(HealthWatch(parts, server.board, self._on_health))
+        if self.identity is not None and self.registers() and self.advertised_address:
+            await self._start_part(Registration(self, self.folder.identity, lease_s=self.config.lease_s))
+
+    def _listeners(self) -> tuple[Listener, ...]:
+        found: list[Listener] = []
+        config = self.config
+        if config.listen and config.insecure:
+            _log.warning("serving_without_tls", listen=config.listen, caller="root")
+            found.append(TcpListener(config.listen))
+        elif config.listen and self.folder.identity.exists():
+            found.append(TcpListener(config.listen, ServerTls(self.folder.identity)))
+        elif config.listen and config.origin("listen") != "default":
+            raise NeedConfValu(
+                f"the {self.kind} has no identity, so it cannot serve TLS at {config.listen}",
+                name="enroll",
+                hint="enroll it with --enroll URL (from `cellmesh aha provision`), or try it with --insecure",
+            )
+        found.append(UnixListener(self.folder.socket_path))
+        return tuple(found)
+
+    def _write_run(self) -> None:
+        self.folder.write_run(
+            {
+                "kind": self.kind,
+                "name": self.name,
+                "cell_id": self.cell_id,
+                "version": self.version,
+                "addresses": list(self.addresses),
+                "start_time": datetime.fromtimestamp(self.start_time_ns / 1e9, UTC).isoformat(),
+            }
+        )
+
+    def _on_health(self, state: PartState) -> None:
+        if self.state in (CellState.READY, CellState.READ_ONLY):
+            self.state = CellState.READ_ONLY if state is PartState.READ_ONLY else CellState.READY
+
+
+def cellmesh_version() -> str:
+    """The version of Cellmesh that is installed."""
+    global _version
+    if not _version:
+        try:
+            _version = metadata.version("cellmesh")
+        except metadata.PackageNotFoundError:
+            _version = "unknown"
+    return _version
+
+
+_version = ""
+
+
+def _has_port(text: str) -> bool:
+    try:
+        split_host_port(text)
+    except ValueError:
+        return False
+    return True
+
+
+__all__ = ["Cell", "CellState", "cellmesh_version"]

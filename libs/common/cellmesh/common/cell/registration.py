@@ -1,0 +1,240 @@
+"""Tells AHA where the cell is, and keeps telling; renews the certificate when it is time.
+
+The registration holds under a lease and is renewed at a third of it. When AHA has forgotten the cell, the
+cell registers again; when AHA is away, the cell serves on and tries again with growing pauses, and says so
+once when it goes and once when it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+
+import grpc
+from cellmesh.api.aha.v1 import (
+    enrollment_pb2,
+    enrollment_service_pb2_grpc,
+    registry_pb2,
+    registry_service_pb2_grpc,
+)
+from cellmesh.common.cell.part import WELL, PartHealth
+from cellmesh.common.errors import CellError, NoSuchName, from_rpc_error
+from cellmesh.common.rpc.channel import open_aio_channel
+from cellmesh.common.telemetry.logs import get_logger
+from cellmesh.common.tls import rotate
+from cellmesh.common.tls.folder import IdentityFolder
+from cellmesh.common.tls.identity import CellIdentity, registry_name
+
+if TYPE_CHECKING:
+    from cellmesh.common.cell.base import CellState
+
+RENEWALS_PER_LEASE: Final = 3
+BACK_OFF_MIN_S: Final = 0.2
+BACK_OFF_MAX_S: Final = 15.0
+BACK_OFF_FACTOR: Final = 2.0
+CALL_DEADLINE_S: Final = 3.0
+STOP_DEADLINE_S: Final = 1.0
+FIRST_TRY_S: Final = 2.0
+RENEWAL_RETRY_S: Final = 600.0
+
+_log = get_logger(__name__)
+
+
+class Registrant(Protocol):
+    """What registration needs to know of a cell."""
+
+    kind: ClassVar[str]
+    identity: CellIdentity | None
+    state: CellState
+
+    @property
+    def cell_id(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def advertised_address(self) -> str: ...
+
+
+class Registration:
+    """A Part: registers on start, renews until stopped, then unregisters.
+
+    Args:
+        cell: Who registers.
+        folder: Its identity; tells where the registry is.
+        lease_s: For how long a registration holds unless renewed.
+    """
+
+    def __init__(self, cell: Registrant, folder: IdentityFolder, *, lease_s: float) -> None:
+        assert cell.identity is not None
+        self._cell = cell
+        self._identity = cell.identity
+        self._folder = folder
+        self._lease_s = lease_s
+        self._addresses: tuple[str, ...] = ()
+        self._index = 0
+        self._channel: grpc.aio.Channel | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self._away = False
+        self._renew_after = 0.0
+        self.registered = False
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return "registration"
+
+    async def start(self) -> None:
+        """Begin to register. Waits for the first try only, and only so long."""
+        mesh = self._folder.mesh()
+        if mesh is None or not mesh.registry_addresses:
+            _log.warning(
+                "registry_unknown", hint="the identity folder names no registry; this cell is not registered"
+            )
+            return
+        self._addresses = mesh.registry_addresses
+        self._task = asyncio.create_task(self._run(), name="registration")
+        try:
+            await asyncio.wait_for(self._tried.wait(), FIRST_TRY_S)
+        except TimeoutError:
+            # The task goes on and says what is wrong.
+            return
+
+    async def stop(self) -> None:
+        """Leave the registry, if it can be reached quickly."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        if self.registered and self._channel is not None:
+            request = registry_pb2.UnregisterInstanceRequest(name=self._identity.name)
+            try:
+                await self._registry().UnregisterInstance(request, timeout=STOP_DEADLINE_S)
+            except grpc.aio.AioRpcError as error:
+                _log.debug("unregister_failed", error=str(error.details()))
+        self.registered = False
+        await self._close_channel()
+
+    def health(self) -> PartHealth:
+        """A cell without its registry serves on."""
+        return WELL
+
+    async def _run(self) -> None:
+        back_off_s = BACK_OFF_MIN_S
+        while True:
+            try:
+                await self._tell()
+                pause_s = self._lease_s / RENEWALS_PER_LEASE
+                back_off_s = BACK_OFF_MIN_S
+                self._note_back()
+                await self._renew_certificate_if_due()
+            except NoSuchName:
+                # AHA has forgotten us, after a restart or a long pause.
+                self.registered = False
+                pause_s = 0.0 if back_off_s == BACK_OFF_MIN_S else back_off_s
+                back_off_s = min(back_off_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
+            except CellError as error:
+                self._note_away(error)
+                await self._next_address()
+                pause_s = back_off_s
+                back_off_s = min(back_off_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
+            self._tried.set()
+            await asyncio.sleep(pause_s)
+
+    async def _tell(self) -> None:
+        """Register, or renew the registration there is. Raises CellError; NoSuchName when it is forgotten."""
+        ready = self._is_ready()
+        registry = self._registry()
+        try:
+            if self.registered:
+                await registry.RenewInstance(
+                    registry_pb2.RenewInstanceRequest(name=self._identity.name, ready=ready),
+                    timeout=CALL_DEADLINE_S,
+                )
+            else:
+                await registry.RegisterInstance(self._register_request(ready), timeout=CALL_DEADLINE_S)
+                self.registered = True
+                _log.info("cell_registered", name=self._identity.name, address=self._cell.advertised_address)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, cell=self._registry_name(), address=self._address()) from None
+
+    def _register_request(self, ready: bool) -> registry_pb2.RegisterInstanceRequest:
+        identity = self._identity
+        request = registry_pb2.RegisterInstanceRequest(
+            instance=registry_pb2.Instance(
+                name=identity.name,
+                service=identity.service,
+                network=identity.network,
+                kind=self._cell.kind,
+                cell_id=self._cell.cell_id,
+                address=self._cell.advertised_address,
+                version=self._cell.version,
+                ready=ready,
+                leader=True,
+            )
+        )
+        request.lease.FromNanoseconds(int(self._lease_s * 1e9))
+        return request
+
+    def _is_ready(self) -> bool:
+        # While the cell starts this part is its last: the services are up when it tells AHA of them.
+        return self._cell.state.value in ("starting", "ready", "read-only")
+
+    async def _renew_certificate_if_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._renew_after or not rotate.is_due(self._folder):
+            return
+        try:
+            await rotate.renew(self._folder, self._ask_for_certificate)
+        except CellError as error:
+            self._renew_after = loop.time() + RENEWAL_RETRY_S
+            _log.warning("certificate_renewal_failed", error=str(error))
+            return
+        _log.info("certificate_renewed", name=self._identity.name)
+        # The channel still speaks with the old certificate.
+        await self._close_channel()
+
+    async def _ask_for_certificate(self, csr_pem: bytes) -> tuple[bytes, bytes]:
+        stub = enrollment_service_pb2_grpc.CertificateServiceStub(self._open_channel())
+        request = enrollment_pb2.RenewCertificateRequest(csr_pem=csr_pem.decode("ascii"))
+        try:
+            response = await stub.RenewCertificate(request, timeout=CALL_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, cell=self._registry_name(), address=self._address()) from None
+        return response.certificate_pem.encode(), response.ca_pem.encode()
+
+    def _registry(self) -> registry_service_pb2_grpc.RegistryServiceAsyncStub:
+        return registry_service_pb2_grpc.RegistryServiceStub(self._open_channel())
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            self._channel = open_aio_channel(
+                self._address(), identity=self._folder, server_name=self._registry_name()
+            )
+        return self._channel
+
+    async def _close_channel(self) -> None:
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close(None)
+
+    async def _next_address(self) -> None:
+        if len(self._addresses) > 1:
+            self._index += 1
+            await self._close_channel()
+
+    def _address(self) -> str:
+        return self._addresses[self._index % len(self._addresses)]
+
+    def _registry_name(self) -> str:
+        return registry_name(self._identity.network)
+
+    def _note_away(self, error: CellError) -> None:
+        if not self._away:
+            self._away = True
+            _log.warning("registry_away", error=str(error), registry=self._address())
+
+    def _note_back(self) -> None:
+        if self._away:
+            self._away = False
+            _log.info("registry_back", registry=self._address())

@@ -1,0 +1,127 @@
+"""Process entry of a cell: logs first, then start, signals, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, TypeVar
+
+from cellmesh.common.cell.base import Cell, CellState
+from cellmesh.common.errors import CellError
+from cellmesh.common.telemetry.logs import configure_logs, get_logger
+
+EXIT_STOPPED: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_CANNOT_START: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+# How long a thread may keep the interpreter when others want it. The default of 5 ms is what a call would
+# wait for whenever a worker thread computes.
+SWITCH_INTERVAL_S: Final = 0.0005
+START_TIMEOUT_S: Final = 60.0
+
+CellT = TypeVar("CellT", bound=Cell[Any])
+
+_log = get_logger(__name__)
+
+
+def run_cell(cell: Cell[Any]) -> int:
+    """Run a cell until SIGTERM or SIGINT; the second signal ends it at once. Call it from the main thread.
+
+    Returns:
+        The exit code: 0 stopped when asked, 1 failed, 2 cannot start (settings, folder, port, lock), 130 when
+        interrupted a second time.
+    """
+    config = cell.config
+    configure_logs(config.log_level, config.log_format, cell=cell.kind)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    try:
+        return asyncio.run(_run(cell))
+    except CellError as error:
+        # What a person did wrong is told in a sentence; a traceback would only hide it.
+        print(f"{cell.kind}: {error}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001  the last place where it can be told
+        _log.error("cell_failed", exc_info=error)
+        return EXIT_FAILED
+
+
+async def _run(cell: Cell[Any]) -> int:
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    told_twice = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if asked.is_set():
+            told_twice.set()
+            return
+        _log.info("cell_stopping", signal=signal.Signals(number).name)
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+    starting = asyncio.ensure_future(cell.start())
+    await _first(starting, asked)
+    if not starting.done():
+        starting.cancel()
+    try:
+        await starting
+    except asyncio.CancelledError:
+        return EXIT_STOPPED
+    # What was made until now lives as long as the process: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    print(serving_line(cell), flush=True)
+    await asked.wait()
+    stopping = asyncio.ensure_future(cell.stop())
+    await _first(stopping, told_twice)
+    if stopping.done():
+        await stopping
+        return EXIT_STOPPED
+    _log.warning("cell_stopped_at_once")
+    stopping.cancel()
+    return EXIT_INTERRUPTED
+
+
+async def _first(task: asyncio.Future[Any], event: asyncio.Event) -> None:
+    """Wait until the task is done or the event is set."""
+    waiter = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait([task, waiter], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiter.cancel()
+
+
+def serving_line(cell: Cell[Any]) -> str:
+    """The line that tells people where the cell serves."""
+    who = f"{cell.kind} {cell.name}" if cell.name else cell.kind
+    return f"{who} serving at {', '.join(cell.addresses)}"
+
+
+@contextmanager
+def running(cell: CellT) -> Iterator[CellT]:
+    """Run a cell in a thread with an event loop of its own, for synchronous tests and tools.
+
+    The cell serves when the block is entered and has stopped when it is left. What `start` raises is raised.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=f"cell-{cell.kind}", daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(cell.start(), loop).result(START_TIMEOUT_S)
+        try:
+            yield cell
+        finally:
+            if cell.state is not CellState.STOPPED:
+                asyncio.run_coroutine_threadsafe(cell.stop(), loop).result(START_TIMEOUT_S)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

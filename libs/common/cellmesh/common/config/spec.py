@@ -1,0 +1,147 @@
+"""The settings that every cell has. A cell subclasses CellConfig and adds fields.
+
+Units stand in the name (`_s`, `_bytes`, `_count`) or in the description. A field whose value must never
+be shown carries `json_schema_extra=SECRET`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from cellmesh.common.addresses import split_host_port
+from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+SECRET: Final[dict[str, Any]] = {"secret": True}
+SECRET_SHOWN: Final = "********"
+CONFIG_FILE_NAME: Final = "cell.toml"
+ENVIRONMENT_PREFIX: Final = "CELLMESH"
+
+GIB: Final = 1024**3
+
+
+def _check_address(text: str) -> str:
+    if text:
+        split_host_port(text)
+    return text
+
+
+HostPort = Annotated[str, AfterValidator(_check_address)]
+
+
+class CellConfig(BaseSettings):
+    """Settings of one cell. Frozen once made; `load_config` is the way to make one."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True
+    )
+
+    kind: ClassVar[str] = "cell"
+
+    dir: Path = Field(description="Folder that holds everything the cell keeps; made when missing.")
+    listen: HostPort = Field(
+        "127.0.0.1:0",
+        description="TCP address to serve at, as host:port. Port 0 takes any free one. Used only when the cell "
+        "has an identity or is insecure; empty serves on the unix socket DIR/cell.sock alone.",
+    )
+    advertise: str = Field(
+        "",
+        description="Address that others are told to use, as host:port or host. Empty means the one listened at.",
+    )
+    insecure: bool = Field(
+        False, description="Serve TCP without TLS, every caller being root. For trials on one machine only."
+    )
+    enroll: str = Field(
+        "",
+        description="One-time enrolment URL from AHA, used when the cell has no identity yet.",
+        json_schema_extra=SECRET,
+    )
+    lease_s: float = Field(
+        15.0,
+        ge=1.0,
+        le=300.0,
+        description="For how long a registration with AHA holds unless renewed, in seconds.",
+    )
+    stop_grace_s: float = Field(
+        10.0,
+        ge=0.0,
+        le=600.0,
+        description="How long running calls may go on when the cell stops, in seconds.",
+    )
+    call_threads: int = Field(
+        8, ge=1, le=256, description="Most threads that do the blocking work of single calls, as a count."
+    )
+    stream_threads: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Most streams that are produced at the same time, as a count of threads.",
+    )
+    map_size_bytes: int = Field(
+        64 * GIB,
+        ge=1024**2,
+        description="Address space reserved for the database at first, in bytes. It grows by itself; no disk is "
+        "taken before it is used.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        "auto", description="How log lines look: auto is text on a terminal and JSON elsewhere."
+    )
+    otlp_endpoint: str = Field(
+        "",
+        description="OpenTelemetry collector (OTLP over gRPC) that gets traces and metrics, such as "
+        "http://127.0.0.1:4317. Empty sends nothing.",
+    )
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in counts: `load_config` reads the sources, so that it knows each origin."""
+        return (init_settings,)
+
+    def origin(self, name: str) -> str:
+        """Where a setting's value came from: "default", "file PATH", "environment NAME" or "flag --name"."""
+        if name not in type(self).model_fields:
+            raise KeyError(name)
+        return self._origins.get(name, "default")
+
+    def shown(self) -> dict[str, str]:
+        """Every setting as text, secrets masked: what may be logged."""
+        cls = type(self)
+        return {
+            name: SECRET_SHOWN if is_secret(cls, name) and getattr(self, name) else str(getattr(self, name))
+            for name in cls.model_fields
+        }
+
+
+def is_secret(config_class: type[CellConfig], name: str) -> bool:
+    """Whether the value of a setting must never be shown."""
+    extra = config_class.model_fields[name].json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("secret"))
+
+
+def is_list(config_class: type[CellConfig], name: str) -> bool:
+    """Whether a setting holds several values: a repeated flag, a comma list in the environment."""
+    origin = getattr(config_class.model_fields[name].annotation, "__origin__", None)
+    return origin in (list, tuple)
+
+
+def environment_name(config_class: type[CellConfig], name: str) -> str:
+    """The environment variable that sets a setting, such as CELLMESH_AXON_LISTEN."""
+    return f"{ENVIRONMENT_PREFIX}_{config_class.kind}_{name}".upper()
+
+
+def flag_name(name: str) -> str:
+    """The command-line flag that sets a setting, such as --log-level."""
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,35 @@
+"""The wire: servers, what happens around each call, and channels to others.
+
+service        Service, Method: what is served, out of descriptors, with its permission rows
+permissions    Level, Permission: who may call which method, as data
+interceptors/  what happens around every call, in a written order
+server         RpcServer: services behind the chain, on a unix socket and a TCP port
+health         grpc.health.v1
+workers        Workers: threads for blocking work
+streams        a blocking generator as an async stream of growing batches
+channel        channels to other cells: options, credentials, errors
+"""
+
+from __future__ import annotations
+
+from cellmesh.common.rpc.permissions import Level, Permission, PermissionTable
+from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
+from cellmesh.common.rpc.service import Service
+from cellmesh.common.rpc.streams import FLUSH, BatchStream, CancelToken
+from cellmesh.common.rpc.workers import Workers
+
+__all__ = [
+    "FLUSH",
+    "BatchStream",
+    "CancelToken",
+    "Level",
+    "Listener",
+    "Permission",
+    "PermissionTable",
+    "RpcServer",
+    "ServerTls",
+    "Service",
+    "TcpListener",
+    "UnixListener",
+    "Workers",
+]

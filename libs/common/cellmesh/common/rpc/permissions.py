@@ -1,0 +1,88 @@
+"""Who may call which method, as data: one row a method, and what has no row may not be called.
+
+    PERMISSIONS: PermissionTable = {
+        "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.MEMBER, "axon.blob.put"),
+    }
+
+A server refuses to start while a method it serves has no row. The level is what the interceptor checks; the
+name is the permission that rules on users will speak of. What depends on the request (a cell may only
+register itself) is checked by the handler.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cellmesh.common.auth.context import Caller
+from cellmesh.common.errors import AuthDeny, PermissionRowMissing, Unauthenticated
+
+
+class Level(enum.Enum):
+    """Which callers a method is open to."""
+
+    ANYONE = "anyone"
+    """Whoever can connect, known or not: health, reflection, enrolment."""
+    MEMBER = "member"
+    """Any cell or user of the mesh."""
+    ADMIN = "admin"
+    """Administrators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a call needs.
+
+    Attributes:
+        level: Which callers the method is open to.
+        name: The permission that rules speak of, such as "axon.blob.put".
+    """
+
+    level: Level
+    name: str = ""
+
+
+PermissionTable = Mapping[str, Permission]
+
+# What every server offers beside its own services.
+COMMON_PERMISSIONS: Final[PermissionTable] = {
+    "/grpc.health.v1.Health/Check": Permission(Level.ANYONE),
+    "/grpc.health.v1.Health/List": Permission(Level.ANYONE),
+    "/grpc.health.v1.Health/Watch": Permission(Level.ANYONE),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Permission(Level.ANYONE),
+    "/cellmesh.api.common.v1.CellService/GetCellInfo": Permission(Level.MEMBER, "cell.info"),
+}
+
+
+def find_row(table: PermissionTable, method: str) -> Permission:
+    """Return a method's row. Raises PermissionRowMissing."""
+    row = table.get(method)
+    if row is None:
+        raise PermissionRowMissing(
+            f"{method} has no permission row", method=method, hint="add one to the service's table"
+        )
+    return row
+
+
+def check_permission(row: Permission, caller: Caller, method: str) -> None:
+    """Check that a caller may call a method.
+
+    Raises:
+        Unauthenticated: the caller is unknown and the method is not open to anyone.
+        AuthDeny: the caller is known and has too little right.
+    """
+    if row.level is Level.ANYONE or caller.admin:
+        return
+    if not caller.is_member:
+        raise Unauthenticated(
+            f"{method} is for members of the mesh",
+            hint="call with a certificate from this network's AHA",
+        )
+    if row.level is Level.ADMIN:
+        raise AuthDeny(
+            f"{caller.name} may not call {method}: it is for administrators",
+            perm=row.name,
+            username=caller.name,
+        )

@@ -1,0 +1,7 @@
+"""What a cell tells about itself while it runs.
+
+names    every log field and metric name
+logs     structured log lines: text for people, JSON for machines
+tracing  spans, sent only when a collector is configured; costs nothing otherwise
+metrics  counts and durations, likewise
+"""

@@ -1,0 +1,31 @@
+"""Counts and durations of calls, as OpenTelemetry instruments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cellmesh.common.telemetry import names
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
+
+
+class CallMeter:
+    """The instruments of the server side of calls."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._duration = meter.create_histogram(
+            names.METRIC_RPC_DURATION, unit="s", description="How long calls took."
+        )
+        self._active = meter.create_up_down_counter(
+            names.METRIC_RPC_ACTIVE, unit="{call}", description="Calls being served."
+        )
+
+    def began(self, attributes: dict[str, Any]) -> None:
+        """A call has begun."""
+        self._active.add(1, attributes)
+
+    def ended(self, attributes: dict[str, Any], duration_s: float, status: int) -> None:
+        """A call has ended with this gRPC status code."""
+        self._active.add(-1, attributes)
+        self._duration.record(duration_s, {**attributes, names.ATTRIBUTE_STATUS: status})

@@ -1,0 +1,9 @@
+"""Names in certificates, certificates themselves, and what TLS is made of.
+
+identity        CellIdentity, UserIdentity: the name a certificate carries, written and read
+certs           keys, requests, an authority, issuing
+folder          IdentityFolder: where a cell or user keeps its certificate, and what it knows of its mesh
+contexts        gRPC server and channel credentials out of such a folder
+rotate          renews a certificate well before it ends
+enrollment_url  the one-time URL that brings a cell or user into the mesh
+"""
