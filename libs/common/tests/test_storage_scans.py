@@ -148,6 +148,29 @@ def test_point_reads_agree_with_the_items(
         check(txn)
 
 
+@pytest.mark.parametrize("count_max", [1, 15, 16, 100, 101, 115, 116, 120, 500])
+def test_values_read_in_bulk_are_those_of_the_scan(slab: Slab, count_max: int) -> None:
+    """Keys of 100, 1, 15, 16 and 40 values, with chunks that end inside, at and behind them."""
+    sizes = {b"a": 100, b"bb": 1, b"c": 15, b"d": 16, b"eee": 40}
+    items = [(key, b"%02d" % number) for key, count in sizes.items() for number in range(count)]
+    replace_all(slab, FIXED, items)
+    bounds: list[tuple[bytes, bytes | None]] = [(b"", None), (b"a", b"a\x00"), (b"b", b"eee"), (b"d", None)]
+    with slab.view() as txn:
+        for low, high in bounds:
+            found: list[bytes] = []
+            after: Position | None = None
+            while True:
+                chunk = txn.scan_values(FIXED, low, high, count_max=count_max, after=after)
+                assert len(chunk.items) <= count_max
+                found += chunk.items
+                after = chunk.resume
+                if after is None:
+                    break
+            assert found == [value for key, value in items if low <= key and (high is None or key < high)]
+        for key, count in sizes.items():
+            assert txn.values(FIXED, key) == [b"%02d" % number for number in range(count)]
+
+
 def test_put_and_delete_tell_whether_anything_changed(slab: Slab) -> None:
     def op(txn: object) -> list[bool]:
         put, delete = txn.put, txn.delete  # type: ignore[attr-defined]

@@ -65,6 +65,27 @@ def test_same_process_is_refused_too(tmp_path: Path) -> None:
     Slab.open(tmp_path, []).close()
 
 
+def test_full_disk_loses_nothing_and_writes_go_on_with_room(tmp_path: Path) -> None:
+    """A limit on the size of files makes the system refuse LMDB's writes in earnest."""
+    script = (
+        "import resource, sys\nfrom pathlib import Path\nfrom cellmesh.common.storage import Slab, SubDb\n"
+        "from cellmesh.common.errors import StorageFull\nDB = SubDb('items', '')\n"
+        "slab = Slab.open(Path(sys.argv[1]), [DB])\nhard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]\n"
+        "def write(number): slab.write(lambda txn: txn.put(DB, b'%d' % number, b'x' * 10000))\n"
+        "def stored():\n    with slab.view() as txn: return txn.entries(DB)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))\ndone = 0\n"
+        "try:\n    while True: write(done); done += 1\nexcept StorageFull: pass\n"
+        "assert 10 < done == stored(), (done, stored())\n"
+        "try: write(done)\nexcept StorageFull: pass\nelse: sys.exit('it was written')\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\nwrite(done)\n"
+        "assert stored() == done + 1\nprint('well', done)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=False)
+    assert done.stdout.startswith(b"well"), done.stderr.decode()
+    with Slab.open(tmp_path, [DB]) as slab:
+        assert slab.stats().entries["items"] == int(done.stdout.split()[1]) + 1
+
+
 def test_kill_loses_nothing_acknowledged_and_tears_nothing(tmp_path: Path) -> None:
     """Four threads write in bursts and tell what is acknowledged, until they are killed, ten times over."""
     acknowledged: set[bytes] = set()

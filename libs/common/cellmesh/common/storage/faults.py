@@ -7,6 +7,9 @@ import errno
 import lmdb
 from cellmesh.common.errors import CellError, StorageCorrupt, StorageFull
 
+# LMDB reports EIO when the system took only a part of what it wrote, which a full disk does first.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
 _CORRUPT = (
     lmdb.CorruptedError,
     lmdb.PageNotFoundError,
@@ -32,7 +35,10 @@ def _fault(error: BaseException) -> CellError | None:
             hint="run the operation again, in smaller parts if it is large",
         )
     if is_disk_full(error):
-        return StorageFull("the disk is full", hint="make room on the disk: writes go on by themselves then")
+        return StorageFull(
+            f"the disk is full, or fails: {error}",
+            hint="make room on the disk: writes go on by themselves then",
+        )
     if isinstance(error, _CORRUPT):
         return StorageCorrupt(f"the storage is damaged: {error}", hint="restore a backup")
     return None
@@ -44,7 +50,7 @@ def is_map_full(error: BaseException) -> bool:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether the file system has no room left."""
+    """Whether the file system has no room left, as far as the error tells."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return isinstance(error, lmdb.Error) and getattr(error, "code", 0) in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in _NO_ROOM
+    return isinstance(error, lmdb.Error) and getattr(error, "code", 0) in _NO_ROOM

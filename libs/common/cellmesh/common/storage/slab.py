@@ -194,7 +194,8 @@ class Slab:
         burst_alone_s: float,
     ) -> Slab:
         data = path / "data.mdb"
-        if data.exists():
+        is_new = not data.exists()
+        if not is_new:
             map_size_bytes = max(map_size_bytes, 2 * data.stat().st_size)
         environment = lmdb.open(
             str(path),
@@ -207,6 +208,10 @@ class Slab:
             # Cells read at random; what the kernel reads ahead would push out what is used.
             readahead=False,
         )
+        if is_new:
+            # Else a power cut could take the file's name with it, and all that was acknowledged.
+            _sync_path(path)
+            _sync_path(path.parent)
         try:
             # Before any database is made: a refused file stays as it was.
             if META.name.encode() in environment.dbs():
@@ -308,9 +313,14 @@ class Slab:
         )
 
     def backup(self, path: Path) -> None:
-        """Write a compact copy of the newest committed state, as path/data.mdb, while others go on."""
+        """Write a compact, synced copy of the newest committed state, as path/data.mdb, while others go on.
+
+        It reads in one transaction, so the file grows by what is written meanwhile.
+        """
         path.mkdir(parents=True, exist_ok=True)
         self._environment.copy(str(path), compact=True)
+        for written in (path / "data.mdb", path, path.parent):
+            _sync_path(written)
 
     def close(self) -> None:
         """Close the file. No session may be open."""
@@ -401,3 +411,12 @@ def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:
 
 def _whole_pages(size_bytes: int) -> int:
     return -(-size_bytes // 65536) * 65536
+
+
+def _sync_path(path: Path) -> None:
+    """Return when a file's content, or a folder's names, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

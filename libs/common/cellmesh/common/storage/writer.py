@@ -25,7 +25,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import lmdb
-from cellmesh.common.errors import StorageAborted
+from cellmesh.common.errors import StorageAborted, StorageFull
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage.faults import translate
 from cellmesh.common.storage.transactions import WriteTxn
@@ -73,17 +73,23 @@ class BatchState(Enum):
 class Batch:
     """All ops that share one write transaction."""
 
-    __slots__ = ("cause", "dirty", "state", "waiters")
+    __slots__ = ("cause", "commit_failed", "dirty", "state", "waiters")
 
     def __init__(self) -> None:
         self.state = BatchState.OPEN
         self.dirty = False
+        self.commit_failed = False
         self.cause: BaseException | None = None
         self.waiters: list[threading.Lock] = []
 
     def check(self) -> None:
-        """Raise StorageAborted if the batch was rolled back."""
+        """Raise StorageAborted if the batch was rolled back, StorageFull if its commit found no room."""
         if self.state is BatchState.ABORTED:
+            if self.commit_failed and isinstance(self.cause, StorageFull):
+                raise StorageFull(
+                    "there was no room to commit, and nothing of the write was kept",
+                    hint="make room on the disk: writes go on by themselves then",
+                ) from self.cause
             raise StorageAborted(
                 "a write that shared its transaction with others failed, and all of them were rolled back",
                 hint="run the operation again",
@@ -307,6 +313,7 @@ class Writer:
 
         Whoever has written in the batch learns the end from the batch itself.
         """
+        assert self._thread is threading.current_thread(), "a session changed its thread without pause()"
         self._run_queue()
         if self.holder is None:
             return
@@ -317,6 +324,7 @@ class Writer:
             raw.commit()
         except BaseException as error:
             raw.abort()
+            self.batch.commit_failed = True
             self._ended(BatchState.ABORTED, translate(error))
             if not isinstance(error, Exception):
                 raise
