@@ -14,13 +14,16 @@ from cellmesh.common.errors.base import CellError, StatusCode
 TOPICS: tuple[ModuleType, ...] = (data, model, query, auth, crypto, resources, storage, cells)
 
 
-def _classes(module: ModuleType) -> list[type[CellError]]:
-    """The error classes that a module defines, in the order they are written."""
+def classes_of(module: ModuleType) -> list[type[CellError]]:
+    """Return the error classes that a module defines, in the order they are written."""
     found = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, CellError)]
     return [item for item in found if item.__module__ == module.__name__]
 
 
-ALL_ERRORS: tuple[type[CellError], ...] = (CellError, *(item for topic in TOPICS for item in _classes(topic)))
+ALL_ERRORS: tuple[type[CellError], ...] = (
+    CellError,
+    *(item for topic in TOPICS for item in classes_of(topic)),
+)
 
 CLASS_BY_REASON: Mapping[int, type[CellError]] = MappingProxyType(
     {int(item.reason): item for item in ALL_ERRORS}

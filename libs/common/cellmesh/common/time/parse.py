@@ -96,7 +96,7 @@ _MAIL_RE = re.compile(
 _MAIL_CLOCK_RE = re.compile(r"(\d\d):(\d\d):(\d\d)")
 _DELTA_RE = re.compile(r"\s*(0+|[1-9]\d*)\s*([a-z]+)", re.ASCII)
 _NOT_DIGIT_RE = re.compile(r"\D")
-_UNIT_END_RE = re.compile(r"(?:secs?|seconds?|mins?|minutes?|hours?|days?)$")
+_UNIT_RE = re.compile(r"sec|min|hour|day")
 
 
 def normalize_time(value: Any, *, clock: Clock = SYSTEM_CLOCK) -> int:
@@ -145,8 +145,9 @@ def is_delta(text: str) -> bool:
 def parse_range(text: str) -> tuple[int, int]:
     """Return the span of text that ends in `*`: its start, and the start of what follows it.
 
-    `2020*` is the whole year, `2020-01*` the month, and so on to the second. A comparison that takes a
-    single time uses the end for `<` and `<=`, and the start (as `parse_time` gives it) for `>` and `>=`.
+    `2020*` is the whole year, `2020-01*` the month, and so on to the second. In Storm, a lift by `=`
+    takes the end in as well; a lift by `<` or `<=` compares with the end, one by `>` or `>=` with the
+    start (as `parse_time` gives it).
 
     Raises:
         BadTypeValu: there is no `*`, the rest is no digit time, or it goes below the second.
@@ -158,9 +159,9 @@ def parse_range(text: str) -> tuple[int, int]:
     digits = _NOT_DIGIT_RE.sub("", rest)
     if len(digits) > 14 or _MAIL_RE.match(rest):
         raise _bad(text, "a range of times goes down to the second and not below")
-    if shift is not None and len(digits) < 14:
+    if shift and len(digits) < 14:
         raise _bad(text, "a range of times in a zone needs the whole time, down to the second")
-    start = _digits(digits, text) + (shift or 0)
+    start = _digits(digits, text) + shift
     end = start + _span(digits)
     return check_time(start, text), end
 
@@ -205,18 +206,20 @@ def _parse(clean: str, text: str, clock: Clock) -> int:
         return clock.now()
     if clean == FUTURE_TEXT:
         return FUTURE
-    if _UNIT_END_RE.search(clean):
-        # Minus is looked for first, so this goes at most two deep: now + 1 day - 1 hour.
-        sign = "-" if "-" in clean else "+"
-        base, found, rest = clean.partition(sign)
-        if found:
-            delta = _delta(sign, rest, text)
-            start = _parse(base.strip(), text, clock) if base.strip() else clock.now()
-            return check_time(start, text) + delta
     shift, rest = _split_zone(clean, text)
+    if _UNIT_RE.search(rest):
+        # Minus is looked for first, so this goes at most two deep: now + 1 day - 1 hour.
+        sign = "-" if "-" in rest else "+"
+        base, found, count = rest.partition(sign)
+        if found:
+            delta = _delta(sign, count, text)
+            start = _parse(base.strip(), text, clock) if base.strip() else clock.now()
+            return check_time(start, text) + delta + shift
     mail = _MAIL_RE.match(rest)
-    millis = _mail(mail, text) if mail else _digits(_NOT_DIGIT_RE.sub("", rest), text)
-    return millis + (shift or 0)
+    millis = (_mail(mail, text) if mail else _digits(_NOT_DIGIT_RE.sub("", rest), text)) + shift
+    if millis < CALENDAR_MIN:
+        raise _bad(text, "the time is before the year 1 in UTC")
+    return millis
 
 
 def _delta(sign: str, rest: str, text: str) -> int:
@@ -232,14 +235,14 @@ def _delta(sign: str, rest: str, text: str) -> int:
     return count * unit if sign == "+" else -count * unit
 
 
-def _split_zone(clean: str, text: str) -> tuple[int | None, str]:
-    """Take the zone off the end: the milliseconds to add for UTC, or None, and the rest."""
+def _split_zone(clean: str, text: str) -> tuple[int, str]:
+    """Take the zone off the end: the milliseconds to add for UTC, and the rest."""
     found = _ZONE_RE.search(clean)
     if found:
         return ZONES[found[1]] * HOUR, clean[: found.start()]
     found = _OFFSET_RE.search(clean)
     if not found:
-        return None, clean
+        return 0, clean
     size = int(found[2]) * HOUR + int(found[3]) * MINUTE
     if size >= DAY:
         raise _bad(text, "the offset of a zone is less than 24 hours")
@@ -256,7 +259,7 @@ def _mail(found: re.Match[str], text: str) -> int:
 
 def _digits(digits: str, text: str) -> int:
     size = len(digits)
-    if size < 4 or (size < 14 and size % 2):
+    if size < 4 or (size < 14 and size % 2) or not digits[4:].isascii():
         raise _bad(
             text,
             "the text is no time",
