@@ -110,7 +110,9 @@ class EditParser(ExpressionParser):
             self.fail("expected a tag, '+#tag', or an edge, '+(verb)> { }'")
         self.take(1)
         tag = self.tag_name()
-        if not is_try and self.has_tag_prop():
+        if self.has_tag_prop():
+            if is_try:
+                self.fail("expected no tag property after '+?#tag'", at=self.last)
             prop = self.tag_prop_name()
             operator, is_try_value = self._operator(
                 _NODE_ASSIGN, "expected '=' or '?=' and a value after the tag property"

@@ -5,35 +5,13 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from decimal import Decimal
-from typing import TypeVar
 
 from cellmesh.cortex.storm.parser import ast, lexer
 from cellmesh.cortex.storm.parser.lexer import Scanner
+from cellmesh.cortex.storm.parser.strength import NEGATE, NOT, binary_strength
 from cellmesh.cortex.storm.source import Span
 
-_N = TypeVar("_N", bound=ast.Node)
-
-_BINARY = ast.BinaryOperator
-_OPERATORS = {operator.value: operator for operator in _BINARY}
-_OR, _AND, _NOT, _COMPARE, _ADD, _MULTIPLY, _NEGATE, _POWER = range(1, 9)
-_STRENGTH = {
-    _BINARY.OR: _OR,
-    _BINARY.AND: _AND,
-    _BINARY.EQUAL: _COMPARE,
-    _BINARY.NOT_EQUAL: _COMPARE,
-    _BINARY.LESS: _COMPARE,
-    _BINARY.LESS_OR_EQUAL: _COMPARE,
-    _BINARY.GREATER: _COMPARE,
-    _BINARY.GREATER_OR_EQUAL: _COMPARE,
-    _BINARY.PREFIX: _COMPARE,
-    _BINARY.REGEX: _COMPARE,
-    _BINARY.ADD: _ADD,
-    _BINARY.SUBTRACT: _ADD,
-    _BINARY.MULTIPLY: _MULTIPLY,
-    _BINARY.DIVIDE: _MULTIPLY,
-    _BINARY.MODULO: _MULTIPLY,
-    _BINARY.POWER: _POWER,
-}
+_OPERATORS = {operator.value: operator for operator in ast.BinaryOperator}
 _OPERATOR = re.compile(r"\*\*|<=|>=|!=|\^=|~=|[=<>+\-*/%]|(?:and|or)(?![a-zA-Z_])")
 _NOT_WORD = re.compile(r"not(?=[\s($])")
 _NEGATIVE = re.compile(r"-(?=[$(:#\-.])")
@@ -69,7 +47,14 @@ class ExpressionParser(Scanner):
         found = self.marked_value(char)
         if found is None:
             self.fail(f"expected {what}")
+        if self.text.startswith(".", self.position):
+            self._refuse_members(found)
         return found
+
+    def _refuse_members(self, value: ast.Expression) -> None:
+        if isinstance(value, ast.Literal | ast.FormatString):
+            self.fail("text has members only in parentheses of its own", hint='write ("text").name')
+        self.fail("a list or query has no members where it is written", hint="set a variable to it first")
 
     def marked_value(self, char: str) -> ast.Expression | None:
         """Parse a value told by its first character, which is `char`; None for anything else."""
@@ -390,8 +375,8 @@ class ExpressionParser(Scanner):
         """Parse operands and operators that bind more strongly than `strength`."""
         char = self.peek()
         start = self.position
-        if char == "n" and strength < _NOT and self.match(_NOT_WORD):
-            operand = self.expression(_NOT)
+        if char == "n" and strength < NOT and self.match(_NOT_WORD):
+            operand = self.expression(NOT)
             left: ast.Expression = ast.UnaryOperation(self.span(start), ast.UnaryOperator.NOT, operand)
         else:
             left = self._operand(char)
@@ -405,7 +390,7 @@ class ExpressionParser(Scanner):
             if found is None:
                 return left
             operator = _OPERATORS[found.group()]
-            binding = _STRENGTH[operator]
+            binding = binary_strength(operator)
             if binding <= strength:
                 return left
             self.take(len(found.group()))
@@ -436,7 +421,7 @@ class ExpressionParser(Scanner):
         if not self.match(_NEGATIVE):
             self.fail("expected an expression", hint=self._bare_hint())
         self.open()
-        operand = self.expression(_NEGATE)
+        operand = self.expression(NEGATE)
         self.close()
         return ast.UnaryOperation(self.span(start), ast.UnaryOperator.NEGATE, operand)
 

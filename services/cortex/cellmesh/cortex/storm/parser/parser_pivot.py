@@ -17,6 +17,7 @@ _ALL_OUT = re.compile(r"--(\+?)>")
 _IN = re.compile(r"<(\+?)-(?=[\s(*a-z])")
 _ALL_IN = re.compile(r"<(\+?)--")
 _WALK_IN = re.compile(r"<(\+?)\(")
+_WORD_WALK_END = re.compile(r"\s*\)\+?>")
 _WALK_OUT_AHEAD = re.compile(r"\)\+?>")
 
 
@@ -263,12 +264,17 @@ class PivotParser(CommandParser):
         """Whether `-(` at the cursor starts an edge, not a filter: what closes it tells."""
         if not self.text.startswith("-(", self.position):
             return False
-        closing, _ = self.closing_bracket(self.position + 1)
-        if closing >= 0 and _WALK_OUT_AHEAD.match(self.text, closing):
+        inside = self.position + 2
+        word = lexer.VALUE_WORD.match(self.text, inside)
+        if word is not None and _WORD_WALK_END.match(self.text, word.end()):
             return True
-        # An edge whose end is missing or misspelt: what runs on past the parenthesis is a word, no condition.
-        word = lexer.VALUE_WORD.match(self.text, self.position + 2)
-        return word is not None and word.end() > closing
+        closing, _ = self.closing_bracket(inside - 1)
+        if closing >= 0:
+            if _WALK_OUT_AHEAD.match(self.text, closing):
+                return True
+            # An edge whose end is missing or misspelt: what runs on past the parenthesis is a word, no condition.
+            return word is not None and word.end() > closing
+        return word is not None and ">" in word.group()
 
     def relative_pivot(self) -> ast.Pivot:
         """Parse `:prop -> target` at the cursor."""
