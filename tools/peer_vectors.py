@@ -21,6 +21,7 @@ from typing import Any
 
 import synapse.common as s_common
 import synapse.datamodel as s_datamodel
+import synapse.exc as s_exc
 import synapse.lib.msgpack as s_msgpack
 
 OUT = Path(__file__).resolve().parent.parent / "libs" / "common" / "tests" / "vectors"
@@ -400,10 +401,23 @@ def time() -> Any:
     }
 
 
+def exceptions() -> Any:
+    """The names of the exceptions, each with that of its parent."""
+    classes = [
+        item for item in vars(s_exc).values() if isinstance(item, type) and issubclass(item, s_exc.SynErr)
+    ]
+    return sorted([item.__name__, item.__mro__[1].__name__] for item in classes)
+
+
 def main() -> None:
     """Write one file a topic."""
     OUT.mkdir(parents=True, exist_ok=True)
-    for name, make in (("hashing", hashing), ("hugenum", hugenum), ("time", time)):
+    for name, make in (
+        ("hashing", hashing),
+        ("hugenum", hugenum),
+        ("time", time),
+        ("exceptions", exceptions),
+    ):
         rows = make()
         if isinstance(rows, dict):
             body = ",\n".join(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import pickle
+from pathlib import Path
 
 import pytest
 from cellmesh.api.common.v1 import errors_pb2
@@ -42,6 +44,17 @@ def test_every_class_says_what_it_means_in_a_sentence() -> None:
         assert item.__doc__, item
         assert item.__doc__.split("\n")[0].endswith("."), item
         assert all(item.field_docs.values()), item
+
+
+def test_the_names_and_parents_that_synapse_users_know_are_kept() -> None:
+    pairs = json.loads((Path(__file__).parent / "vectors" / "exceptions.json").read_text())
+    assert len(pairs) > 140
+    wanted = [pair for pair in pairs if pair[0] != "SynErr"]
+    found = [
+        [name, getattr(errors, name).__mro__[1].__name__.replace("CellError", "SynErr")] for name, _ in wanted
+    ]
+    assert found == wanted
+    assert errors.SynErr is errors.CellError
 
 
 @pytest.mark.parametrize(

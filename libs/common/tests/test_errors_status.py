@@ -207,6 +207,32 @@ def test_aio_client_raises_the_same_class(failing: tuple[_Failing, str]) -> None
     assert again.errinfo == handler.error.errinfo  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("details", [b"\xff\xff", b"not a status"])
+def test_details_that_do_not_read_leave_code_and_message(details: bytes) -> None:
+    class Odd(grpc.RpcError):
+        def code(self) -> grpc.StatusCode:
+            return grpc.StatusCode.NOT_FOUND
+
+        def details(self) -> str:
+            return "it is gone"
+
+        def trailing_metadata(self) -> Any:
+            return (("grpc-status-details-bin", details),)
+
+    error = errors.from_rpc_error(Odd())
+    assert type(error) is errors.NoSuchObj
+    assert error.message == "it is gone"
+
+
+def test_a_detail_with_broken_values_leaves_code_and_message() -> None:
+    detail = errors_pb2.ErrorDetail(name="NoSuchForm", message="m")
+    detail.fields.entries.add(key="valu").value.decimal_value = "no number"
+    status = status_pb2.Status(code=grpc.StatusCode.NOT_FOUND.value[0], message="it is gone")
+    status.details.add().Pack(detail)
+    status.details.add(type_url=status.details[0].type_url, value=b"\xff\xff")
+    assert type(errors.from_status(status)) is errors.NoSuchObj
+
+
 def test_unreachable_cell_says_which_where_and_what_to_do() -> None:
     with grpc.insecure_channel("127.0.0.1:1") as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(METHOD)(b"", timeout=5)
@@ -216,7 +242,7 @@ def test_unreachable_cell_says_which_where_and_what_to_do() -> None:
     assert error.hint
 
 
-def test_plain_grpc_errors_are_known_by_code(failing: tuple[_Failing, str]) -> None:
+def test_plain_grpc_errors_are_known_by_code() -> None:
     server = grpc.server(ThreadPoolExecutor(1))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -27,6 +27,7 @@ from cellmesh.common.errors.query import RecursionLimitHit
 from cellmesh.common.errors.reasons import class_for
 from cellmesh.common.errors.storage import StorageFull
 from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 DOMAIN = "cellmesh"
@@ -105,17 +106,19 @@ def from_status(status: status_pb2.Status) -> CellError:
     code = _CODES.get(status.code, StatusCode.UNKNOWN)
     info = error_details_pb2.ErrorInfo()
     detail: errors_pb2.ErrorDetail | None = None
-    for part in status.details:
-        if part.Is(errors_pb2.ErrorDetail.DESCRIPTOR):
-            detail = errors_pb2.ErrorDetail()
-            part.Unpack(detail)
-        elif part.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
-            part.Unpack(info)
-    reason = info.reason if info.domain == DOMAIN else ""
-    found = class_for(reason, code)
-    if detail is not None:
-        return _build(found, detail, reason)
-    error = found(status.message, **dict(info.metadata))
+    try:
+        for part in status.details:
+            if part.Is(errors_pb2.ErrorDetail.DESCRIPTOR):
+                detail = errors_pb2.ErrorDetail.FromString(part.value)
+            elif part.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
+                part.Unpack(info)
+        reason = info.reason if info.domain == DOMAIN else ""
+        if detail is not None:
+            return _build(class_for(reason, code), detail, reason)
+    except (DecodeError, CellError):
+        # Details that do not read: code and message are still good.
+        reason = ""
+    error = class_for(reason, code)(status.message, **dict(info.metadata))
     if info.reason and info.reason != error.reason_name():
         error.setdefault("reason", info.reason)
     return error
@@ -134,9 +137,10 @@ def from_rpc_error(error: grpc.RpcError, *, cell: str = "", address: str = "") -
     call = cast(_Call, error)
     for key, value in call.trailing_metadata() or ():
         if key == DETAILS_KEY:
-            status = status_pb2.Status()
-            status.ParseFromString(value if isinstance(value, bytes) else value.encode("latin-1"))
-            return from_status(status)
+            try:
+                return from_status(status_pb2.Status.FromString(value))
+            except (DecodeError, TypeError):
+                break
     code, text = call.code(), call.details() or ""
     if code is StatusCode.UNAVAILABLE:
         return _unreachable(text, cell, address)
