@@ -204,13 +204,13 @@ def interpreter_lock(slab: Slab) -> None:
         sys.setswitchinterval(interval_s)
         with Busy(compute), slab.session() as session:
             start_s = time.perf_counter()
-            for number in range(1000):
+            for number in range(5000):
                 session.write(put(number))
             session.sync()
             seconds = time.perf_counter() - start_s
         report(
-            f"session, 1,000 writes beside a computing thread, switch interval {interval_s * 1000:g} ms",
-            f"{1000 / seconds:,.0f} /s",
+            f"session, 5,000 writes beside a computing thread, switch interval {interval_s * 1000:g} ms",
+            f"{5000 / seconds:,.0f} /s",
         )
     sys.setswitchinterval(normal_s)
 

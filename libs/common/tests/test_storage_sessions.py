@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -158,6 +159,21 @@ def test_waiting_write_gets_the_turn_when_the_holder_pauses(slab: Slab, worker: 
     holder.pause()
     worker.finish()
     assert committed(slab, b"other") == b"v"
+
+
+def test_interrupted_waiter_leaves_no_gap_in_the_queue(slab: Slab, worker: Worker) -> None:
+    holder = slab.session()
+    worker.do(lambda: holder.write(put(b"holder")))
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            slab.write(put(b"interrupted"))
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    worker.do(holder.close)
+    slab.write(put(b"next"))
+    assert [committed(slab, key) for key in (b"holder", b"interrupted", b"next")] == [b"v", None, b"v"]
 
 
 def test_second_session_of_the_holders_thread_does_not_wait_for_itself(slab: Slab) -> None:

@@ -7,6 +7,7 @@ In order of use:
     slab.py          open, read transactions, growth, low space, backup, figures
     session.py       one caller's unit of work: reads that see its own writes, sync
     writer.py        the one write transaction: who has it, whose ops share it, when it is committed
+    readers.py       read transactions, pooled, and held back while the map grows
     transactions.py  get, scan in chunks, put, delete
     layout.py        the version of what is stored, and migrations
     lockfile.py      one process a folder

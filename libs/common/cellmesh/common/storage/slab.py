@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -19,6 +18,7 @@ from cellmesh.common.failpoints import load_environment
 from cellmesh.common.storage.faults import is_map_full, translate
 from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, Layout, stamp, stored_version
 from cellmesh.common.storage.lockfile import FolderLock
+from cellmesh.common.storage.readers import ReaderPool, View
 from cellmesh.common.storage.session import Session
 from cellmesh.common.storage.subdb import SubDb
 from cellmesh.common.storage.transactions import ReadTxn, WriteTxn
@@ -36,10 +36,6 @@ SPACE_MIN_BYTES = 64 << 20
 
 SPACE_CHECK_S = 1.0
 READER_COUNT_MAX = 2048
-GROW_WAIT_S = 1.0
-"""How long growth waits for the readers of the moment; if they take longer, it is tried again later."""
-
-GROW_POLL_S = 0.0002
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,41 +63,6 @@ class SlabStats:
     growths: int
 
 
-class _View:
-    """A pooled read transaction; a class of its own as `contextlib` costs more than the transaction."""
-
-    __slots__ = ("_pool", "_slab", "_txn")
-
-    def __init__(self, slab: Slab) -> None:
-        self._slab = slab
-
-    def __enter__(self) -> ReadTxn:
-        slab = self._slab
-        # The transaction goes back where it came from: growth swaps the pool and waits for the old one.
-        self._pool = pool = slab._pool
-        try:
-            txn = pool.pop()
-        except IndexError:
-            self._pool, txn = slab._more_readers()
-        try:
-            txn.bind(slab._begin())
-        except BaseException:
-            self._pool.append(txn)
-            raise
-        self._txn = txn
-        return txn
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._txn.raw.abort()
-        self._pool.append(self._txn)
-        if isinstance(error, lmdb.Error):
-            fault = translate(error)
-            if fault is not error:
-                raise fault from error
-
-
 class Slab:
     """A cell's one LMDB environment. Made by `open`; safe to use from many threads."""
 
@@ -118,16 +79,13 @@ class Slab:
     ) -> None:
         self.path = path
         self._environment = environment
-        self._begin = environment.begin
         self._page_size = environment.stat()["psize"]
         self._lock = lock
         self._databases = tuple(databases)
         self._space_min_bytes = space_min_bytes
         self._space_checked_s = float("-inf")
         self._handles = {db.name: _open_database(environment, db) for db in databases}
-        self._pool: deque[ReadTxn] = deque()
-        self._pool_lock = threading.Lock()
-        self._reader_count = 0
+        self._readers = ReaderPool(environment.begin, self._handles)
         self._growth_count = 0
         last_txn_id = environment.info()["last_txnid"]
         self._writer = Writer(self, WriteTxn(self._handles), last_txn_id, burst_shared_s, burst_alone_s)
@@ -260,9 +218,9 @@ class Slab:
         """A new unit of work."""
         return Session(self, self._writer)
 
-    def view(self) -> _View:
+    def view(self) -> View:
         """A read transaction for one chunk of work: `with slab.view() as txn`."""
-        return _View(self)
+        return View(self._readers)
 
     def write(self, op: Callable[[WriteTxn], T]) -> T:
         """Run one op and return when it is committed and synced; see `Session.write`."""
@@ -305,7 +263,7 @@ class Slab:
             map_size_bytes=info["map_size"],
             used_bytes=(info["last_pgno"] + 1) * self._page_size,
             entries=entries,
-            readers=self._reader_count - len(self._pool),
+            readers=self._readers.open_count(),
             commits=self._writer.commit_count,
             aborts=self._writer.abort_count,
             shared_ops=self._writer.shared_op_count,
@@ -372,37 +330,19 @@ class Slab:
                 return
             origin = origin.__cause__
 
-    # Readers and growth.
-
-    def _more_readers(self) -> tuple[deque[ReadTxn], ReadTxn]:
-        with self._pool_lock:
-            self._reader_count += 1
-            return self._pool, ReadTxn(self._handles)
-
     def _grow(self) -> None:
-        """Double the map, while no transaction is open; readers that come meanwhile wait some microseconds."""
-        with self._pool_lock:
-            # Readers that come find the new pool empty and wait for the lock; those of the moment bring
-            # theirs back to the old one, from which they are all taken.
-            old, self._pool = self._pool, deque()
-            idle: list[ReadTxn] = []
-            end_s = monotonic() + GROW_WAIT_S
-            while len(idle) < self._reader_count:
-                try:
-                    idle.append(old.pop())
-                except IndexError:
-                    if monotonic() >= end_s:
-                        logger.warning(
-                            "the map of %s could not grow: a reader keeps its transaction", self.path
-                        )
-                        break
-                    sleep(GROW_POLL_S)
+        """Double the map, while no transaction is open; readers that come meanwhile wait."""
+        map_size_bytes = _whole_pages(2 * self._environment.info()["map_size"])
+        with self._readers.paused() as is_quiet:
+            if not is_quiet:
+                logger.warning("the map of %s cannot grow yet: a reader keeps its transaction", self.path)
+            elif not _has_address_space(map_size_bytes):
+                logger.error(
+                    "the map of %s cannot grow to %d bytes of address space", self.path, map_size_bytes
+                )
             else:
-                map_size_bytes = self._environment.info()["map_size"]
-                self._environment.set_mapsize(_whole_pages(2 * map_size_bytes))
+                self._environment.set_mapsize(map_size_bytes)
                 self._growth_count += 1
-            old.extend(idle)
-            self._pool = old
 
 
 def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:
@@ -411,6 +351,15 @@ def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:
 
 def _whole_pages(size_bytes: int) -> int:
     return -(-size_bytes // 65536) * 65536
+
+
+def _has_address_space(size_bytes: int) -> bool:
+    """Whether a map of this size can be had: LMDB would be left without any if it failed in growing."""
+    try:
+        mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=mmap.PROT_READ).close()
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _sync_path(path: Path) -> None:

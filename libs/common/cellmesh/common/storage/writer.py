@@ -174,7 +174,7 @@ class Writer:
                 self._queue.append(request)
                 self.attention = True
         if request is not None:
-            self._wait(request.wake)
+            self._wait_in_queue(request)
             if request.outcome is _Outcome.RAN:
                 if request.error is not None:
                     raise request.error
@@ -201,7 +201,7 @@ class Writer:
             request = _Request(session, op, durable=False)
             self._queue.append(request)
             self.attention = True
-        self._wait(request.wake)
+        self._wait_in_queue(request)
         if request.outcome is _Outcome.TURN:
             self._pass_on()
             return None
@@ -369,9 +369,10 @@ class Writer:
             request = self._queue.popleft() if self._queue else None
             self._turn_taken = request is not None
             self.attention = bool(self._queue)
+            if request is not None:
+                self._thread = request.thread
+                request.outcome = _Outcome.TURN
         if request is not None:
-            self._thread = request.thread
-            request.outcome = _Outcome.TURN
             request.wake.release()
 
     # Waiting.
@@ -400,6 +401,19 @@ class Writer:
             with self._mutex:
                 if wake in self._watchers:
                     self._watchers.remove(wake)
+
+    def _wait_in_queue(self, request: _Request) -> None:
+        try:
+            self._wait(request.wake)
+        except BaseException:
+            # Interrupted: a turn that nobody takes would keep all others out.
+            with self._mutex:
+                if request in self._queue:
+                    self._queue.remove(request)
+                has_turn = request.outcome is _Outcome.TURN
+            if has_turn:
+                self._pass_on()
+            raise
 
     def _wait(self, wake: threading.Lock) -> None:
         while not wake.acquire(timeout=HOLDER_CHECK_S):
