@@ -1,0 +1,219 @@
+"""BlobService over the store: messages in, blocking work in threads, messages out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final
+
+from cellmesh.api.axon.v1 import blob_pb2
+from cellmesh.axon.blobs import Arrival, BlobHashes, BlobInfo, BlobStore, Upload
+from cellmesh.axon.blobs.changes import hashes_to_proto
+from cellmesh.common.errors import BadArg
+from cellmesh.common.rpc.streams import CancelToken
+from cellmesh.common.rpc.workers import Workers
+
+logger = logging.getLogger(__name__)
+
+HASH_COUNT_MAX: Final = 100_000
+"""Hashes in one HasBlobs or ListMissingBlobs."""
+
+UPLOAD_DATA_SIZE_MAX: Final = 1024 * 1024
+"""Data in one message of an upload, in bytes."""
+
+GATHER_SIZE: Final = 256 * 1024
+"""Small messages of an upload are gathered to this size, as each hand-over to a thread has its price."""
+
+LISTED_COUNT_MAX: Final = 2048
+
+BROKEN_OFF_S: Final = 0.1
+"""gRPC shows the end of a stream and the death of its caller alike at first; the difference comes within
+some milliseconds. So long an upload waits that ends without saying that it is whole."""
+
+Context = Any
+
+
+class BlobServicer:
+    """Serves cellmesh.api.axon.v1.BlobService.
+
+    Args:
+        store: The blobs.
+        workers: Threads for blocking work.
+    """
+
+    def __init__(self, store: BlobStore, workers: Workers) -> None:
+        self._store = store
+        self._workers = workers
+
+    async def PutBlobs(
+        self, request: blob_pb2.PutBlobsRequest, context: Context
+    ) -> blob_pb2.PutBlobsResponse:
+        """See the proto."""
+        stored = await self._workers.run(self._store.put, list(request.contents))
+        return blob_pb2.PutBlobsResponse(blobs=map(blob_to_proto, stored))
+
+    async def UploadBlob(
+        self, request_iterator: AsyncIterator[blob_pb2.UploadBlobRequest], context: Context
+    ) -> blob_pb2.UploadBlobResponse:
+        """See the proto."""
+        hashes = await _UploadTask(self._store, self._workers).run(request_iterator)
+        return blob_pb2.UploadBlobResponse(hashes=hashes_to_proto(hashes))
+
+    async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: Context) -> AsyncIterator[bytes]:
+        """See the proto. Answers with serialized messages."""
+        size = request.size_bytes if request.HasField("size_bytes") else None
+
+        def produce(token: CancelToken) -> Iterator[bytes]:
+            return self._store.read(request.sha256, request.offset_bytes, size)
+
+        async for message in self._workers.stream(produce, pack=encode_get_response, size_of=len):
+            yield message
+
+    async def HasBlobs(
+        self, request: blob_pb2.HasBlobsRequest, context: Context
+    ) -> blob_pb2.HasBlobsResponse:
+        """See the proto."""
+        sha256s = _bounded(request.sha256s)
+        return blob_pb2.HasBlobsResponse(present=await self._workers.run(self._store.has, sha256s))
+
+    async def ListMissingBlobs(
+        self, request: blob_pb2.ListMissingBlobsRequest, context: Context
+    ) -> blob_pb2.ListMissingBlobsResponse:
+        """See the proto."""
+        sha256s = _bounded(request.sha256s)
+        missing = await self._workers.run(self._store.missing, sha256s)
+        return blob_pb2.ListMissingBlobsResponse(sha256s=missing)
+
+    async def GetBlobInfo(
+        self, request: blob_pb2.GetBlobInfoRequest, context: Context
+    ) -> blob_pb2.GetBlobInfoResponse:
+        """See the proto."""
+        info = await self._workers.run(self._store.info, request.sha256)
+        return blob_pb2.GetBlobInfoResponse(blob=blob_to_proto(info))
+
+    async def ListBlobs(
+        self, request: blob_pb2.ListBlobsRequest, context: Context
+    ) -> AsyncIterator[blob_pb2.ListBlobsResponse]:
+        """See the proto."""
+        stream = self._workers.stream(
+            lambda token: self._store.arrivals(request.offset),
+            pack=_pack_arrivals,
+            count_max=LISTED_COUNT_MAX,
+        )
+        async for message in stream:
+            yield message
+
+    async def GetAxonMetrics(
+        self, request: blob_pb2.GetAxonMetricsRequest, context: Context
+    ) -> blob_pb2.GetAxonMetricsResponse:
+        """See the proto."""
+        metrics = await self._workers.run(self._store.metrics)
+        return blob_pb2.GetAxonMetricsResponse(blob_count=metrics.blob_count, size_bytes=metrics.size)
+
+
+class _UploadTask:
+    """One running upload: while a part is written, the next one is received and hashed."""
+
+    def __init__(self, store: BlobStore, workers: Workers) -> None:
+        self._store = store
+        self._workers = workers
+        self._upload: Upload | None = None
+        self._storing: asyncio.Task[None] | None = None
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._is_whole = False
+        self._is_proven = False
+
+    async def run(self, requests: AsyncIterator[blob_pb2.UploadBlobRequest]) -> BlobHashes:
+        """Take everything and make it visible; whatever happens before that, nothing stays."""
+        try:
+            async for request in requests:
+                await self._take(request)
+                if self._is_whole:
+                    break
+            if not (self._is_whole or self._is_proven):
+                await asyncio.sleep(BROKEN_OFF_S)
+            upload = await self._take_gathered()
+            if self._storing is not None:
+                await self._storing
+            return await self._workers.run(upload.finish)
+        except BaseException:
+            await self._drop()
+            raise
+
+    async def _take(self, request: blob_pb2.UploadBlobRequest) -> None:
+        if self._upload is None:
+            self._upload = self._store.upload(request.expected_sha256)
+            # A content of that hash is whole, whatever became of the caller.
+            self._is_proven = bool(request.expected_sha256)
+        self._is_whole = request.last
+        size = len(request.data)
+        if size > UPLOAD_DATA_SIZE_MAX:
+            raise BadArg(
+                "a message of an upload has at most 1 MiB of data",
+                name="data",
+                size=size,
+                size_max=UPLOAD_DATA_SIZE_MAX,
+            )
+        self._gathered.append(request.data)
+        self._gathered_size += size
+        if self._gathered_size >= GATHER_SIZE:
+            await self._take_gathered()
+
+    async def _take_gathered(self) -> Upload:
+        if self._upload is None:
+            self._upload = self._store.upload()
+        data, self._gathered, self._gathered_size = b"".join(self._gathered), [], 0
+        part = await self._workers.run(self._upload.add, data)
+        if part:
+            if self._storing is not None:
+                await self._storing
+            self._storing = asyncio.create_task(self._workers.run(self._upload.store, part))
+        return self._upload
+
+    async def _drop(self) -> None:
+        """Remove what was stored, even when this very task is cancelled."""
+        if self._upload is not None:
+            # The task is kept by the shield's callbacks until it ends, should this one be cancelled again.
+            await asyncio.shield(asyncio.create_task(self._drop_upload(self._upload)))
+
+    async def _drop_upload(self, upload: Upload) -> None:
+        if self._storing is not None:
+            await asyncio.wait((self._storing,))
+            if not self._storing.cancelled() and (error := self._storing.exception()):
+                logger.debug("an upload that is dropped could not store a part: %s", error)
+        await self._workers.run(upload.abort)
+
+
+def blob_to_proto(info: BlobInfo) -> blob_pb2.Blob:
+    """A blob as it travels."""
+    return blob_pb2.Blob(sha256=info.sha256, size_bytes=info.size)
+
+
+def encode_get_response(pieces: list[bytes]) -> bytes:
+    """A serialized GetBlobResponse of some pieces of content, put together with one copy."""
+    size = sum(map(len, pieces))
+    head = bytearray(b"\x0a")  # GetBlobResponse.data (1, bytes)
+    while size >= 0x80:
+        head.append(size & 0x7F | 0x80)
+        size >>= 7
+    head.append(size)
+    return b"".join((head, *pieces))
+
+
+def _pack_arrivals(arrivals: list[Arrival]) -> blob_pb2.ListBlobsResponse:
+    return blob_pb2.ListBlobsResponse(
+        blobs=[blob_pb2.ListedBlob(offset=item.offset, blob=blob_to_proto(item.blob)) for item in arrivals]
+    )
+
+
+def _bounded(sha256s: Any) -> list[bytes]:
+    if len(sha256s) > HASH_COUNT_MAX:
+        raise BadArg(
+            "too many hashes in one call",
+            name="sha256s",
+            count=len(sha256s),
+            count_max=HASH_COUNT_MAX,
+        )
+    return list(sha256s)

@@ -1,0 +1,25 @@
+"""Who may call what, one row a method."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cellmesh.api.axon.v1 import blob_service_pb2
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, Permission, PermissionTable
+
+BLOB_SERVICE: Final = blob_service_pb2.DESCRIPTOR.services_by_name["BlobService"]
+
+SERVICES: Final = (BLOB_SERVICE.full_name,)
+"""The services that this cell alone has."""
+
+PERMISSIONS: Final[PermissionTable] = {
+    **COMMON_PERMISSIONS,
+    "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.MEMBER, "axon.blob.put"),
+    "/cellmesh.api.axon.v1.BlobService/UploadBlob": Permission(Level.MEMBER, "axon.blob.put"),
+    "/cellmesh.api.axon.v1.BlobService/GetBlob": Permission(Level.MEMBER, "axon.blob.get"),
+    "/cellmesh.api.axon.v1.BlobService/HasBlobs": Permission(Level.MEMBER, "axon.blob.has"),
+    "/cellmesh.api.axon.v1.BlobService/ListMissingBlobs": Permission(Level.MEMBER, "axon.blob.has"),
+    "/cellmesh.api.axon.v1.BlobService/GetBlobInfo": Permission(Level.MEMBER, "axon.blob.has"),
+    "/cellmesh.api.axon.v1.BlobService/ListBlobs": Permission(Level.MEMBER, "axon.blob.list"),
+    "/cellmesh.api.axon.v1.BlobService/GetAxonMetrics": Permission(Level.MEMBER, "axon.metrics"),
+}

@@ -1,0 +1,248 @@
+"""The blob store on a real slab."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cellmesh.api.axon.v1 import change_pb2
+from cellmesh.axon import schema
+from cellmesh.axon.blobs import BlobInfo, BlobStore
+from cellmesh.axon.blobs.changes import ChangeWriter
+from cellmesh.common.changelog import ChangeLog, ChangeRecord
+from cellmesh.common.errors import BadArg, HashMismatch, NoSuchFile, StorageCorrupt
+from cellmesh.common.failpoints import FailpointHit, failing
+from cellmesh.common.storage import Slab
+
+CHUNK_SIZE = 4096
+PART_SIZE = 64 * CHUNK_SIZE
+
+
+class Store:
+    """A store, its slab and the change payloads it wrote."""
+
+    def __init__(self, path: Path) -> None:
+        self.slab = Slab.open(path, schema.DATABASES, sync=False)
+        self.log = ChangeLog(self.slab)
+        self.blobs = BlobStore(self.slab, ChangeWriter(self.log, lambda: 1), chunk_size=CHUNK_SIZE)
+
+    @property
+    def changes(self) -> list[ChangeRecord]:
+        return self.log.read(0).records
+
+    def chunk_count(self) -> int:
+        return self.slab.stats().entries[schema.CHUNKS.name]
+
+    def upload(self, content: bytes, step: int = 1000, expected: bytes = b"") -> bytes:
+        upload = self.blobs.upload(expected)
+        for start in range(0, len(content), step):
+            part = upload.add(content[start : start + step])
+            if part:
+                upload.store(part)
+        return upload.finish().sha256
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path / "slab")
+    yield made
+    made.slab.close()
+
+
+def content_of(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+def sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+SIZES = (
+    0,
+    1,
+    CHUNK_SIZE - 1,
+    CHUNK_SIZE,
+    CHUNK_SIZE + 1,
+    PART_SIZE - 1,
+    PART_SIZE,
+    PART_SIZE + 1,
+    3 * PART_SIZE + 7,
+)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("step", [777, PART_SIZE * 2 + 5])
+def test_an_uploaded_content_reads_back(store: Store, size: int, step: int) -> None:
+    content = content_of(size)
+    assert store.upload(content, step) == sha256(content)
+    assert b"".join(store.blobs.read(sha256(content))) == content
+    assert store.blobs.info(sha256(content)) == BlobInfo(sha256(content), size)
+    assert store.chunk_count() == -(-size // CHUNK_SIZE)
+
+
+@pytest.mark.parametrize("size", SIZES[:5])
+def test_a_put_content_reads_back(store: Store, size: int) -> None:
+    content = content_of(size)
+    assert store.blobs.put([content]) == [BlobInfo(sha256(content), size)]
+    assert b"".join(store.blobs.read(sha256(content))) == content
+
+
+def test_ranges_are_those_of_the_content(store: Store) -> None:
+    content = content_of(2 * 1024 * 1024 + 100)
+    name = store.upload(content, 100_000)
+    edges = (
+        0,
+        1,
+        CHUNK_SIZE - 1,
+        CHUNK_SIZE,
+        CHUNK_SIZE + 1,
+        1024 * 1024,
+        len(content) - 1,
+        len(content),
+        2**40,
+    )
+    for offset in edges:
+        for size in (0, 1, CHUNK_SIZE, CHUNK_SIZE + 1, 2**40, None):
+            found = b"".join(store.blobs.read(name, offset, size))
+            assert found == content[offset : None if size is None else offset + size], (offset, size)
+
+
+def test_all_digests_are_kept(store: Store) -> None:
+    content = content_of(100_000)
+    hashes = store.blobs.hashes(store.upload(content))
+    assert hashes.md5 == hashlib.md5(content).digest()
+    assert hashes.sha1 == hashlib.sha1(content).digest()
+    assert hashes.sha512 == hashlib.sha512(content).digest()
+    assert hashes.size == len(content)
+
+
+def test_the_same_content_twice_changes_nothing(store: Store) -> None:
+    content = content_of(3 * PART_SIZE)
+    store.upload(content)
+    before = (store.blobs.metrics(), store.chunk_count(), len(store.changes))
+    store.upload(content)
+    store.blobs.put([b"x", b"x"])
+    store.blobs.put([b"x"])
+    assert store.blobs.metrics().blob_count == before[0].blob_count + 1
+    assert store.blobs.metrics().size == before[0].size + 1
+    assert store.chunk_count() == before[1] + 1
+    assert len(store.changes) == before[2] + 1
+    assert [item.blob.sha256 for item in store.blobs.arrivals()] == [sha256(content), sha256(b"x")]
+
+
+def test_the_same_content_uploaded_twice_at_a_time_is_one_blob(store: Store) -> None:
+    content = content_of(2 * PART_SIZE + 1)
+    uploads = [store.blobs.upload(), store.blobs.upload()]
+    for start in range(0, len(content), 5000):
+        for upload in uploads:
+            part = upload.add(content[start : start + 5000])
+            if part:
+                upload.store(part)
+    assert [upload.finish().sha256 for upload in uploads] == [sha256(content)] * 2
+    assert store.blobs.metrics().blob_count == 1
+    assert store.chunk_count() == -(-len(content) // CHUNK_SIZE)
+    assert b"".join(store.blobs.read(sha256(content))) == content
+
+
+def test_an_upload_is_invisible_until_it_is_finished(store: Store) -> None:
+    content = content_of(2 * PART_SIZE)
+    upload = store.blobs.upload()
+    part = upload.add(content)
+    assert part
+    upload.store(part)
+    assert store.chunk_count() == 128
+    assert store.blobs.has([sha256(content)]) == [False]
+    assert list(store.blobs.arrivals()) == []
+    upload.finish()
+    assert store.blobs.has([sha256(content)]) == [True]
+
+
+def test_an_aborted_upload_leaves_nothing(store: Store) -> None:
+    upload = store.blobs.upload()
+    part = upload.add(content_of(5 * PART_SIZE + 1))
+    assert part
+    upload.store(part)
+    upload.abort()
+    upload.abort()
+    assert store.chunk_count() == 0
+    assert store.slab.stats().entries[schema.UPLOADS.name] == 0
+    assert store.blobs.metrics().blob_count == 0
+    assert store.changes == []
+
+
+def test_an_unexpected_content_is_refused_and_leaves_nothing(store: Store) -> None:
+    content = content_of(2 * PART_SIZE)
+    with pytest.raises(HashMismatch) as caught:
+        store.upload(content, expected=sha256(b"other"))
+    assert caught.value.get("found") == sha256(content).hex()
+    assert store.chunk_count() == 0
+    assert store.upload(content, expected=sha256(content)) == sha256(content)
+
+
+def test_what_a_dead_process_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    store = Store(tmp_path / "slab")
+    whole = content_of(PART_SIZE + 1, seed=2)
+    store.upload(whole)
+    with failing("axon_upload_part_stored", "2>error"), pytest.raises(FailpointHit):
+        store.upload(content_of(10 * PART_SIZE))
+    assert store.chunk_count() == 65 + 3 * 64
+    store.slab.close()
+
+    store = Store(tmp_path / "slab")
+    assert store.blobs.remove_broken_uploads() == 1
+    assert store.blobs.remove_broken_uploads() == 0
+    assert store.chunk_count() == 65
+    assert b"".join(store.blobs.read(sha256(whole))) == whole
+    assert store.upload(content_of(10 * PART_SIZE)) == sha256(content_of(10 * PART_SIZE))
+    store.slab.close()
+
+
+def test_blobs_are_listed_in_order_of_arrival(store: Store) -> None:
+    contents = [b"%d" % number for number in range(5000)]
+    store.blobs.put(contents[:3000])
+    store.blobs.put(contents[3000:])
+    listed = list(store.blobs.arrivals())
+    assert [item.blob.sha256 for item in listed] == [sha256(content) for content in contents]
+    assert [item.offset for item in listed] == list(range(5000))
+    assert [item.offset for item in store.blobs.arrivals(4990)] == list(range(4990, 5000))
+    assert list(store.blobs.arrivals(5000)) == []
+
+
+def test_has_and_missing_answer_in_order(store: Store) -> None:
+    store.blobs.put([b"a", b"b"])
+    asked = [sha256(b"a"), sha256(b"c"), sha256(b"b"), sha256(b"d")]
+    assert store.blobs.has(asked) == [True, False, True, False]
+    assert store.blobs.missing(asked) == [sha256(b"c"), sha256(b"d")]
+    assert store.blobs.has([]) == []
+
+
+def test_a_change_record_tells_what_became_visible(store: Store) -> None:
+    store.blobs.put([b"a", b"bb"])
+    changes = [change_pb2.AxonChange.FromString(record.payload).blob_added for record in store.changes]
+    assert [(change.offset, change.hashes.sha256, change.hashes.size_bytes) for change in changes] == [
+        (0, sha256(b"a"), 1),
+        (1, sha256(b"bb"), 2),
+    ]
+
+
+def test_wrong_arguments_are_named(store: Store) -> None:
+    with pytest.raises(BadArg, match="not 3"):
+        store.blobs.has([b"abc"])
+    with pytest.raises(BadArg):
+        store.blobs.upload(b"abc")
+    with pytest.raises(BadArg, match="upload large ones"):
+        store.blobs.put([bytes(4 * 1024 * 1024)])
+    with pytest.raises(NoSuchFile):
+        store.blobs.info(sha256(b"nothing"))
+    with pytest.raises(NoSuchFile):
+        next(store.blobs.read(sha256(b"nothing")))
+
+
+def test_a_lost_chunk_is_found(store: Store) -> None:
+    name = store.upload(content_of(3 * CHUNK_SIZE))
+    store.slab.write(lambda txn: txn.delete(schema.CHUNKS, schema.chunk_key(0, 1)))
+    with pytest.raises(StorageCorrupt):
+        b"".join(store.blobs.read(name))
