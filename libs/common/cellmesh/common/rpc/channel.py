@@ -27,6 +27,8 @@ CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_MS),
     # A proxy named in the environment is for the web, not for the mesh.
     ("grpc.enable_http_proxy", 0),
+    # A new channel to an address that just failed connects at once: it shares no other's back-off.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 

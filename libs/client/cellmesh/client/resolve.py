@@ -1,0 +1,112 @@
+"""From a URL to an address, asking AHA where the URL names a service."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cellmesh.api.aha.v1 import registry_pb2
+from cellmesh.client.urls import CellUrl, Scheme
+from cellmesh.common.errors import CellUnreachable, NoSuchCert
+from cellmesh.common.tls.folder import IdentityFolder
+from cellmesh.common.tls.identity import any_cell_name, registry_name
+
+LOOKUP_DEADLINE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect.
+
+    Attributes:
+        address: gRPC target text.
+        name: What to call the cell in errors; empty when it has no name known.
+        identity: The identity to connect with; None connects in plain text.
+        server_name: The DNS name the certificate must carry; empty for the host dialled.
+    """
+
+    address: str
+    name: str = ""
+    identity: IdentityFolder | None = None
+    server_name: str = ""
+
+
+def identity_folder(identity: Path | str | None) -> IdentityFolder:
+    """The identity to use: the folder given, or that of the person at the keyboard."""
+    return IdentityFolder(Path(identity).expanduser()) if identity is not None else IdentityFolder.default()
+
+
+def static_target(url: CellUrl, identity: IdentityFolder) -> Target | None:
+    """Where a URL leads that needs no asking; None for aha. Raises NoSuchCert when TLS has no identity."""
+    match url.scheme:
+        case Scheme.UNIX:
+            return Target(f"unix:{url.address}")
+        case Scheme.GRPC:
+            return Target(url.address)
+        case Scheme.GRPCS:
+            require_identity(identity)
+            name = url.name
+            if not name:
+                mesh = identity.mesh()
+                name = any_cell_name(mesh.network) if mesh else ""
+            return Target(url.address, url.name, identity, name)
+        case Scheme.AHA:
+            return None
+
+
+def registry_targets(identity: IdentityFolder) -> tuple[Target, ...]:
+    """Where the registry of the identity's network is.
+
+    Raises:
+        NoSuchCert: there is no identity, or it does not tell where its registry is.
+    """
+    require_identity(identity)
+    mesh = identity.mesh()
+    if mesh is None or not mesh.registry_addresses:
+        raise NoSuchCert(
+            f"the identity in {identity.path} does not tell where AHA is",
+            name=str(identity.path),
+            hint="enroll again, or use a grpcs:// URL with the cell's address",
+        )
+    name = registry_name(mesh.network)
+    return tuple(Target(address, name, identity, name) for address in mesh.registry_addresses)
+
+
+def require_identity(identity: IdentityFolder) -> None:
+    """Raise NoSuchCert, with what to do, when there is no identity."""
+    if not identity.exists():
+        raise NoSuchCert(
+            f"there is no identity in {identity.path}",
+            name=str(identity.path),
+            hint="get one with `cellmesh enroll URL`, or name its folder in CELLMESH_IDENTITY",
+        )
+
+
+def choose(
+    name: str, instances: Sequence[registry_pb2.Instance], identity: IdentityFolder, failed: str
+) -> Target:
+    """Choose among the instances that AHA told, leader first.
+
+    Args:
+        name: The name asked for.
+        instances: AHA's answer, in its order.
+        identity: The identity to connect with.
+        failed: The address that has just failed; taken only if there is no other.
+
+    Raises:
+        CellUnreachable: none is ready.
+    """
+    ready = [instance for instance in instances if instance.ready]
+    if not ready:
+        raise CellUnreachable(
+            f"cell {name} is registered and not ready",
+            name=name,
+            address=", ".join(instance.address for instance in instances),
+            hint="it starts or stops just now, or its storage fails: look at its log, then try again",
+        )
+    chosen = next((instance for instance in ready if instance.address != failed), ready[0])
+    if chosen.address.startswith("unix:"):
+        return Target(chosen.address, chosen.name)
+    return Target(chosen.address, chosen.name, identity, chosen.name)

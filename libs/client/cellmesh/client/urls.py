@@ -1,0 +1,90 @@
+"""URLs of cells.
+
+grpc://HOST:PORT            plain text; an insecure cell, for trials
+grpcs://HOST:PORT           mutual TLS with an identity folder; any cell of the network may answer
+grpcs://NAME@HOST:PORT      likewise, and only the cell NAME ("00.cortex.demo", "cortex.demo") may answer
+unix://PATH                 the unix socket of a cell on this machine, or the cell's folder
+aha://NAME                  the cell that AHA knows as NAME: "cortex", "cortex.demo", "00.cortex.demo"
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from cellmesh.common.addresses import join_host_port, split_host_port
+from cellmesh.common.errors import BadUrl
+
+SOCKET_FILE = "cell.sock"
+
+
+class Scheme(enum.Enum):
+    """How a cell is reached."""
+
+    GRPC = "grpc"
+    GRPCS = "grpcs"
+    UNIX = "unix"
+    AHA = "aha"
+
+
+@dataclass(frozen=True, slots=True)
+class CellUrl:
+    """A URL, taken apart.
+
+    Attributes:
+        scheme: How the cell is reached.
+        address: host:port, or the path of a unix socket; empty for aha.
+        name: The cell's name, where the URL tells it.
+    """
+
+    scheme: Scheme
+    address: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        match self.scheme:
+            case Scheme.AHA:
+                return f"aha://{self.name}"
+            case Scheme.GRPCS if self.name:
+                return f"grpcs://{self.name}@{self.address}"
+            case _:
+                return f"{self.scheme.value}://{self.address}"
+
+    @classmethod
+    def parse(cls, text: str) -> CellUrl:
+        """Read a URL. Raises BadUrl, which tells what would be right."""
+        head, separator, rest = text.partition("://")
+        try:
+            scheme = Scheme(head.lower())
+        except ValueError:
+            scheme = None
+        if not separator or scheme is None:
+            known = ", ".join(f"{kind.value}://" for kind in Scheme)
+            raise BadUrl(f"{text!r} is no URL of a cell: it starts with one of {known}", url=text)
+        match scheme:
+            case Scheme.UNIX:
+                if not rest:
+                    raise BadUrl(f"{text!r} names no socket: unix:///DIR/cell.sock", url=text)
+                path = Path(rest).expanduser().absolute()
+                return cls(scheme, str(path / SOCKET_FILE if path.is_dir() else path))
+            case Scheme.AHA:
+                name = rest.rstrip("/")
+                if not name or any(char in name for char in "/:@?# "):
+                    raise BadUrl(f"{text!r} names no service: aha://cortex", url=text)
+                return cls(scheme, "", name)
+            case Scheme.GRPC | Scheme.GRPCS:
+                name, at, address = rest.rstrip("/").rpartition("@")
+                if at and (scheme is Scheme.GRPC or not name):
+                    raise BadUrl(f"{text!r}: a name before @ goes with grpcs:// only", url=text)
+                return cls(scheme, _host_port(text, address), name)
+
+
+def _host_port(text: str, address: str) -> str:
+    try:
+        host, port = split_host_port(address)
+    except ValueError as error:
+        raise BadUrl(f"{text!r} cannot be used: {error}", url=text) from None
+    if port == 0:
+        raise BadUrl(f"{text!r} has no port that can be called", url=text)
+    return join_host_port(host, port)
