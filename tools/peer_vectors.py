@@ -93,6 +93,27 @@ DECIMALS = [
     "NaN",
 ]
 OPERATIONS = ("add", "sub", "mul", "div", "mod", "pow", "scaleb")
+WRITTEN = [
+    *(
+        "1",
+        "1.0",
+        "-2.25",
+        "1e10",
+        "1e+3",
+        "1E-3",
+        "0x10",
+        "abc",
+        "",
+        "1,000",
+        "1 000",
+        "1.",
+        ".5",
+        "+1",
+        "1.5e3",
+    ),
+    *("1g", "1.5 kg", "1 KG", "1k g", "1,000 kg", "1e+2kg", "kg", "1kgx", "-2kg", "1mm", "1e+30", "1e-25"),
+    *("730750818665451459101842", "730750818665451459101843", "1000000000000000000000 kg", "inf", "nan"),
+]
 NUMBERS = ["1", "1.50", "-0", "1e3", "0x10", "", " 1 ", "abc", "1_000", "+5", "--5", "5%", "1" * 60]
 
 TIMES = [
@@ -363,6 +384,7 @@ def hashing() -> Any:
 def hugenum() -> Any:
     """Results of arithmetic, of parsing and of storing."""
     kind = s_datamodel.Model().type("hugenum")
+    weight = kind.clone({"units": {"g": "1", "kg": "1000", "mm": "0.001"}})
     return {
         "operations": [
             [name, left, right, outcome(operate, name, left, right)]
@@ -372,6 +394,7 @@ def hugenum() -> Any:
             [text, outcome(lambda text: str(s_common.hugeround(Decimal(text))), text)] for text in DECIMALS
         ],
         "parse": [[text, outcome(lambda text: str(s_common.hugenum(text)), text)] for text in NUMBERS],
+        "written": [[text, outcome(lambda text: str(weight.norm(text)[0]), text)] for text in WRITTEN],
         "norm": [[text, outcome(lambda text: str(kind.norm(Decimal(text))[0]), text)] for text in DECIMALS],
     }
 

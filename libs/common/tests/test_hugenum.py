@@ -64,7 +64,7 @@ def test_other_kinds_are_refused(value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [("1.10", "1.1"), ("100", "100"), ("1E+5", "100000"), ("0.00", "0"), ("6e-25", "0." + "0" * 23 + "1")],
+    [("1.10", "1.1"), ("100", "100"), ("1E+5", "100000"), ("0.00", "0"), ("6E-25", "0." + "0" * 23 + "1")],
 )
 def test_text_has_no_exponent_and_no_trailing_zeros(value: str, wanted: str) -> None:
     assert hugenum.text(hugenum.normalize(value)) == wanted
@@ -78,6 +78,23 @@ def test_out_of_range_is_refused(value: str) -> None:
         hugenum.normalize(value)
     with pytest.raises(errors.BadIndxValu):
         hugenum.encode_index(Decimal(value))
+
+
+@pytest.mark.parametrize(("written", "wanted"), VECTORS["written"])
+def test_written_numbers_agree(written: str, wanted: Any) -> None:
+    units = {"g": Decimal(1), "kg": Decimal(1000), "mm": Decimal("0.001")}
+    assert outcome(lambda: hugenum.text(hugenum.normalize(written, units=units))) == wanted
+
+
+@pytest.mark.parametrize("written", ["5%", "1-5", "1/2", "1.2.3", "1_0", "1 kg?", "1" * 1000])
+def test_what_follows_a_number_is_not_dropped(written: str) -> None:
+    with pytest.raises(errors.BadTypeValu):
+        hugenum.normalize(written)
+
+
+def test_an_unknown_unit_is_named_with_those_that_are_known() -> None:
+    with pytest.raises(errors.BadTypeValu, match=r"unknown unit stone.*units are g, kg"):
+        hugenum.normalize("3 stone", units={"g": Decimal(1), "kg": Decimal(1000)})
 
 
 def test_division_by_zero_says_so() -> None:

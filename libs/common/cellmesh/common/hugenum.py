@@ -11,9 +11,11 @@ Index bytes are the number in units of 1E-24 plus 2**159, as 20 bytes, so they s
 from __future__ import annotations
 
 import decimal
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 from cellmesh.common import errors
@@ -28,6 +30,12 @@ INDEX_SIZE: Final = 20
 _INDEX_OFFSET: Final = 1 << (INDEX_SIZE * 8 - 1)
 
 Number = Decimal | int
+
+NO_UNITS: Final[Mapping[str, Decimal]] = MappingProxyType({})
+TEXT_SIZE_MAX: Final = 512
+
+_SKIPPED_RE = re.compile(r"[\s,]")
+_TEXT_RE = re.compile(r"(-?\d+(?:\.\d+)?(?:e[+-]\d{1,6})?)\.?([^\W\d_]\w*)?")
 
 _Result = TypeVar("_Result")
 
@@ -64,19 +72,45 @@ def hugenum(value: Any) -> Decimal:
     raise _bad(value, "the value is no number")
 
 
-def normalize(value: Any) -> Decimal:
+def normalize(value: Any, *, units: Mapping[str, Decimal] = NO_UNITS) -> Decimal:
     """Make the hugenum that a property stores: rounded to 24 places, within the range, no trailing zeros.
+
+    Args:
+        value: A number, or text as `parse_text` reads it.
+        units: Unit in small letters -> what a number in that unit is multiplied by.
 
     Raises:
         BadTypeValu: the value is no number, not finite, or out of range.
     """
-    number = hugenum(value)
+    number = parse_text(value, units=units) if isinstance(value, str) else hugenum(value)
     if not number.is_finite():
         raise _bad(value, "a hugenum is finite")
     if not MIN <= number <= MAX:
         raise _bad(value, f"a hugenum lies between {MIN} and {MAX}")
     made = _run("round", lambda context: number.quantize(UNIT, context=context), number)
     return made.normalize(_make_context())
+
+
+def parse_text(written: str, *, units: Mapping[str, Decimal] = NO_UNITS) -> Decimal:
+    """Read a number as people write it: `1,000.5 kg`.
+
+    Spaces and commas count for nothing. An exponent needs its sign (`1e+3`), as `1e3` would be one of a
+    unit named e3.
+
+    Raises:
+        BadTypeValu: the text is no number, or its unit is none of `units`.
+    """
+    found = _TEXT_RE.fullmatch(_SKIPPED_RE.sub("", written[: TEXT_SIZE_MAX + 1]).lower())
+    if found is None or len(written) > TEXT_SIZE_MAX:
+        raise _bad(written[:TEXT_SIZE_MAX], "the text is no number")
+    number, unit = Decimal(found[1]), found[2]
+    if not unit:
+        return number
+    factor = units.get(unit)
+    if factor is None:
+        known = f"units are {', '.join(units)}" if units else "it takes no unit; an exponent needs its sign"
+        raise errors.BadTypeValu(f"unknown unit {unit}", name="hugenum", valu=written, hint=known)
+    return mul(number, factor)
 
 
 def text(value: Decimal) -> str:
