@@ -980,8 +980,8 @@ class Parameter(Node):
 class Function(Node):
     """`function f(x, y=10) { return($x) }`: parameters with a default come last and all names differ.
 
-    `body_effects` says what kind of function it is: with a `return` anywhere in its own body (not in functions
-    or embedded queries within) it runs at the call, else it is a generator of what it emits or of nodes.
+    `body_effects` says what kind of function it is: one with an `emit` is a generator of what it emits, else one
+    with a `return` runs at the call, else it is a generator of nodes.
     """
 
     name: str
@@ -992,7 +992,11 @@ class Function(Node):
 
 @dataclass(frozen=True, slots=True)
 class BodyEffects:
-    """Which statements a body holds outside functions and embedded queries within it."""
+    """Which statements a body holds.
+
+    Those in blocks, subqueries, `yield { }` and `-> { }` count. Those in functions, embedded queries, arguments of
+    commands, filters, edge edits and queries run for their value do not: they end only what they stand in.
+    """
 
     has_return: bool
     has_emit: bool

@@ -36,7 +36,7 @@ PROP_NAME = re.compile(r"[a-z_][a-z0-9_]*(?::[a-z0-9_]+)+(?:(?:::?|\.)[a-z0-9_]+
 UNIVERSAL_NAME = re.compile(r"\.[a-z_][a-z0-9_]*(?:[.:][a-z0-9_]+)*")
 RELATIVE_NAME = re.compile(r":([a-z_][a-z0-9_]*(?:(?:::?|\.)[a-z0-9_]+)*)")
 TAG_PROP_NAME = re.compile(r"[a-z_][a-z0-9_]*(?:[.:][a-z0-9_]+)*")
-FORM_GLOB = re.compile(r"[a-z_][a-z0-9_]*(?::[a-z0-9_]+)*:(?:[a-z0-9_]*)\*(?!\[|\w+[!<>=@^~?])")
+FORM_GLOB = re.compile(r"[a-z_][a-z0-9_]*(?::[a-z0-9_]+)*:[a-z0-9_]*\*(?![\w\[:*])")
 COMMAND_NAME = re.compile(r"[a-z][a-z0-9.]+(?=[\s|}]|$)")
 KEYWORD = re.compile(r"[a-z]+(?![a-z0-9_.:])")
 TAG_SEGMENT = re.compile(r"\w+")
@@ -61,7 +61,7 @@ CONSTANT_NAME = re.compile(r"(?:true|false|null)(?=[\s),\]}=<>!~+*/%]|$)")
 # Stretches that a search for a closing bracket passes over whole, then the brackets themselves.
 BRACKET = re.compile(
     r"""(?<!\w)(?:'''.*?'''|'[^']*'|"(?:\\.|[^"\\])*"|`(?:\\.|[^`\\])*`)"""
-    r"""|(?<!\S)//[^\n]*|/\*.*?\*/|[(){}\[\],]""",
+    r"""|(?<!\S)//[^\n]*|/\*(?:.*?\*/|.*)|[(){}\[\],]""",
     re.DOTALL,
 )
 
@@ -85,6 +85,9 @@ SIMPLE_ESCAPES = {
     "t": "\t",
     "v": "\v",
 }
+
+_SURROGATES = range(0xD800, 0xE000)
+"""Halves of characters in UTF-16: no text that is stored or sent can hold one."""
 
 TOKEN_SHOWN = re.compile(r"[\w.:]+|\S")
 
@@ -237,6 +240,8 @@ class Scanner:
             if body[0] == "N":
                 return unicodedata.lookup(body[2:-1])
             code = int(body, 8) if body[0].isdigit() else int(body[1:], 16)
+            if code in _SURROGATES:
+                raise ValueError
             return chr(code)
         except (ValueError, KeyError, OverflowError):
             self.fail(f"'\\{body}' is no character code", at=at)

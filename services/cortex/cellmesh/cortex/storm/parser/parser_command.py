@@ -31,7 +31,7 @@ class CommandParser(EditParser):
         char = self.peek()
         start = self.position
         if char == "{":
-            query = self.braces("an argument")
+            query = self.braces_apart("an argument")
             return ast.EmbeddedQuery(self.span(start), query, self.text[start + 1 : self.end - 1].strip())
         found = lexer.OPTION_WITH_VALUE.match(self.text, start) if char == "-" else None
         if found is not None:

@@ -182,7 +182,7 @@ class EditParser(ExpressionParser):
         char = self.peek()
         start = self.position
         if char == "{":
-            query = self.braces("the nodes at the other end")
+            query = self.braces_apart("the nodes at the other end")
             return ast.SubqueryValue(self.span(start), query)
         return self.variable_chain("a query in braces or a variable")
 

@@ -32,6 +32,10 @@ class ExpressionParser(Scanner):
         """Parse a query in braces at the cursor."""
 
     @abstractmethod
+    def braces_apart(self, what: str) -> ast.Query:
+        """Parse a query in braces at the cursor, whose `return` and `emit` are not those of the query around."""
+
+    @abstractmethod
     def embedded_query(self) -> ast.EmbeddedQuery:
         """Parse `${ }` at the cursor."""
 
@@ -72,7 +76,7 @@ class ExpressionParser(Scanner):
         if char == "(":
             return self.parentheses()
         if char == "{":
-            query = self.braces("a value")
+            query = self.braces_apart("a value")
             return ast.SubqueryValue(self.span(start), query)
         if char == "`":
             return self.format_string()
@@ -311,7 +315,7 @@ class ExpressionParser(Scanner):
         if char == "{":
             closing, _ = self.closing_bracket(start)
             if closing > 0 and _COMMA_NEXT.match(self.text, closing + 1) and not self._starts_dict(start):
-                query = self.braces("a value")
+                query = self.braces_apart("a value")
                 return [ast.SubqueryValue(self.span(start), query)]
             return self._operators(self._dict(), start, 0)
         is_expression = (

@@ -175,7 +175,7 @@ class PivotParser(CommandParser):
         if char == "#":
             return self._tag_condition()
         if char == "{":
-            query = self.braces("a condition")
+            query = self.braces_apart("a condition")
             compared = self.plain_comparison()
             return ast.SubqueryCondition(self.span(start), query, compared)
         if char == "$" and not self.text.startswith("${", start):
@@ -383,8 +383,8 @@ class PivotParser(CommandParser):
     def _node_tags(self) -> ast.NodeTags:
         start = self.position
         self.take(1)
-        char = self.peek()
-        if char == "$" or self.looking_at(lexer.TAG_GLOB_SEGMENT):
+        # After a blank it is another operation: `-> # uniq`.
+        if self.text.startswith("$", self.position) or self.looking_at(lexer.TAG_GLOB_SEGMENT):
             tag = self.tag_name(is_glob_allowed=True)
             return ast.NodeTags(self.span(start), tag)
         return ast.NodeTags(self.span(start), None)

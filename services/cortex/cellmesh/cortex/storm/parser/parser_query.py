@@ -70,13 +70,18 @@ class QueryParser(PivotParser):
         first = operations[0].span.start if operations else start
         return ast.Query(Span(first, end), tuple(operations))
 
+    def braces_apart(self, what: str) -> ast.Query:
+        """Parse a query in braces at the cursor, whose `return` and `emit` are not those of the query around."""
+        outside = self.has_return, self.has_emit
+        query = self.braces(what)
+        self.has_return, self.has_emit = outside
+        return query
+
     def embedded_query(self) -> ast.EmbeddedQuery:
-        """Parse `${ }`; its returns and emits are its own."""
+        """Parse `${ }` at the cursor."""
         start = self.position
         self.take(1)
-        outside = self.has_return, self.has_emit
-        query = self.braces("the embedded query")
-        self.has_return, self.has_emit = outside
+        query = self.braces_apart("the embedded query")
         text = self.text[start + len(_EMBEDDED_START) : self.end - 1].strip()
         return ast.EmbeddedQuery(self.span(start), query, text)
 
@@ -346,6 +351,10 @@ class QueryParser(PivotParser):
     def _yield(self) -> ast.Yield:
         start = self._statement("yield", _BLANK_OR_BRACE)
         char = self.peek()
+        if char == "{":
+            at = self.position
+            query = self.braces("'yield'")
+            return ast.Yield(self.span(start), ast.SubqueryValue(self.span(at), query))
         value = self.marked_value(char)
         if value is None:
             self.fail("expected a variable, a query or quoted text to yield")

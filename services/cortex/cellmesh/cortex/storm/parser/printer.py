@@ -529,4 +529,4 @@ def _catch(node: ast.Catch) -> str:
 
 def _parameter(node: ast.Parameter) -> str:
     name = _name_or_quoted(node.name)
-    return name if node.default is None else name + _assigned("=", node.default)
+    return name if node.default is None else f"{name}={_value(node.default)}"
