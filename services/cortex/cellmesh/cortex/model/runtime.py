@@ -47,8 +47,10 @@ def _type_props(model: Model, definition: TypeDef) -> RuntimeProps:
     props: dict[str, object] = {
         "doc": definition.doc,
         "ctor": type(model.type(definition.name)).__name__,
-        "opts": dict(model.type(definition.name).options),
     }
+    options = model.type(definition.name).options
+    if options:
+        props["opts"] = dict(options)
     if definition.base != "base":
         props["subof"] = definition.base
     return props
@@ -73,6 +75,7 @@ def _form_props(prop: Prop) -> RuntimeProps:
         "doc": prop.doc,
         "type": prop.type_name,
         "form": prop.full_name,
+        "univ": 0,
         "extmodel": int(prop.full_name.startswith("_")),
     }
 
@@ -82,9 +85,9 @@ def _prop_props(prop: Prop) -> RuntimeProps:
         "doc": prop.doc,
         "type": prop.type_name,
         "relname": prop.name,
-        "base": prop.name.lstrip(".").rpartition(":")[2],
+        "base": prop.name.rpartition(":")[2],
         "ro": int(prop.read_only),
-        "univ": int(prop.is_universal),
+        "univ": int(prop.form is None),
         "extmodel": int(prop.is_extended),
     }
     if prop.form is not None:

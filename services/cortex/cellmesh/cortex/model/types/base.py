@@ -323,7 +323,7 @@ class BaseType:
 
     def compare_prefix(self, value: object) -> Predicate:
         """Test whether the printed value starts with a text."""
-        prefix = self.normalize_prefix(value)
+        prefix = text_of(value)
         printed = self.repr
         return lambda stored: text_of(printed(stored)).startswith(prefix)
 
@@ -333,8 +333,12 @@ class BaseType:
 
     def compare_in(self, value: object) -> Predicate:
         """Test for equality with any of several operands."""
-        tests = [self.compare_equal(item) for item in self.operands(value)]
-        return lambda stored: any(test(stored) for test in tests)
+        wanted = [self.norm(item) for item in self.operands(value)]
+        try:
+            known = frozenset(wanted)
+        except TypeError:
+            return lambda stored: stored in wanted
+        return lambda stored: stored in known
 
     def range_of(self, value: object) -> tuple[Any, Any]:
         """Return the two normalised bounds of a `range=` operand, both inclusive."""

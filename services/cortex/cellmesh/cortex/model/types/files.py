@@ -32,6 +32,8 @@ class FilePathType(TextType):
         if not text:
             return Normed("")
         path = text.replace("\\", "/").strip().lower()
+        if path.strip("/") in (".", ".."):
+            raise self.bad("a relative path needs a name", value)
         parts: list[str] = []
         for part in path.split("/"):
             if part == "..":

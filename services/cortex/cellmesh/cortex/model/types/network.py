@@ -18,7 +18,6 @@ from cellmesh.cortex.model.types.composites import RangeType
 from cellmesh.cortex.model.types.strings import TextType
 
 IPV4_MAX = 0xFFFFFFFF
-FQDN_SIZE_MAX = 253
 LABEL_SIZE_MAX = 63
 
 _FQDN = re.compile(r"[\w._-]+")
@@ -140,8 +139,8 @@ class FqdnType(TextType):
                 raise self.bad("has a character that no domain name has", value)
         if not name.isascii():
             name = self.encode_labels(name)
-        if len(name) > FQDN_SIZE_MAX or any(len(label) > LABEL_SIZE_MAX for label in name.split(".")):
-            raise self.bad("too long", value)
+        if any(len(label) > LABEL_SIZE_MAX for label in name.split(".")):
+            raise self.bad(f"a label has at most {LABEL_SIZE_MAX} characters", value)
         if ".." in name:
             raise self.bad("has an empty label", value)
         if name.count(".") == 3 and _is_ipv4(name):
@@ -186,9 +185,9 @@ class FqdnType(TextType):
     def compare_equal(self, value: object) -> Predicate:
         if value == "":
             return lambda stored: False
-        end = self.wildcard(value)
-        if end is None:
+        if not isinstance(value, str) or not value.startswith("*"):
             return self.equal_to(value)
+        end = refang(value[1:]).lower()
         return lambda stored: text_of(stored).endswith(end)
 
     def lift_equal(self, value: object) -> tuple[IndexScan, ...]:

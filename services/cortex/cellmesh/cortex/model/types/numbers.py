@@ -24,7 +24,7 @@ class IntType(BaseType):
     """Whole numbers.
 
     Options: `size` in bytes and `signed` bound the range, as do `min` and `max`; `enums` is a list of
-    (number, text) pairs, and with `enums:strict` other numbers are refused; `fmt` prints; `ismin` and
+    (number, text) pairs, and with `enums:strict` other numbers are refused; `ismin` and
     `ismax` make a property keep the lowest or highest value it was ever set to.
     """
 
@@ -42,7 +42,6 @@ class IntType(BaseType):
         self.highest = min(highest, options["max"]) if options.get("max") is not None else highest
         if self.lowest > self.highest:
             raise BadTypeDef("the lowest value is above the highest", name=self.name)
-        self.format = str(options.get("fmt", "%d"))
         enums = options.get("enums") or ()
         self.text_by_number: dict[int, str] = {int(number): str(text) for number, text in enums}
         self.number_by_text: dict[str, int] = {
@@ -92,7 +91,7 @@ class IntType(BaseType):
 
     def repr(self, value: Any) -> Any:
         text = self.text_by_number.get(value)
-        return text if text is not None else self.format % value
+        return text if text is not None else str(value)
 
     def encode(self, value: Any) -> bytes:
         return encode_signed(value, self.size) if self.signed else encode_unsigned(value, self.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, ClassVar, cast
 
 from cellmesh.common.errors import BadCmprValu
@@ -16,36 +16,54 @@ from cellmesh.cortex.model.types.base import BaseType, Normed, shown
 QUANTITY_SIZE = 8
 QUANTITY_MAX = 2**63 - 1
 
-_AMOUNT = re.compile(r"([+-]?\d*\.?\d+)\s*(.*)", re.DOTALL)
+_AMOUNT = re.compile(r"(-?(?:\d+\.?\d*|\.\d+))\s*(.*)", re.DOTALL | re.ASCII)
+LIGHT_MM_A_SECOND = Decimal(299_792_458_000)
+
+
+def _units(table: Mapping[str, str]) -> dict[str, Decimal]:
+    return {name: Decimal(factor) for names, factor in table.items() for name in names.split()}
 
 
 class QuantityType(BaseType):
     """A number of some unit. Text is a number and a unit; numbers are in the smallest unit."""
 
     ordered: ClassVar[bool] = True
-    units: ClassVar[Mapping[str, Decimal]]
+    units: ClassVar[Mapping[str, Decimal]] = {}
     needs_unit: ClassVar[bool] = True
-    may_be_negative: ClassVar[bool] = False
+    takes_floats: ClassVar[bool] = True
     shown_units: ClassVar[tuple[tuple[int, str], ...]] = ()
 
     def compile(self) -> None:
         self.offset = int(self.options.get("baseoff") or 0)
-        self.signed = bool(self.options.get("relative", self.may_be_negative))
+        self.signed = bool(self.options.get("relative"))
 
     def normalize(self, value: object) -> Normed:
-        if isinstance(value, bool) or not isinstance(value, (int, str, float, Decimal)):
-            raise self.bad_kind(value)
-        if isinstance(value, int):
+        if isinstance(value, str):
+            number = self.read(value)
+            if number < 0 and not self.signed and number + self.offset < 0:
+                raise self.bad("may not be negative", value)
+            number += self.offset
+        elif isinstance(value, int) and not isinstance(value, bool):
             number = value
-        elif isinstance(value, str):
-            number = self.read(value) + self.offset
+        elif isinstance(value, (float, Decimal)) and self.takes_floats:
+            number = self.of_number(value)
         else:
-            number = int(value)
-        if number < 0 and not self.signed:
-            raise self.bad("may not be negative", value)
+            raise self.bad_kind(value)
         if not -QUANTITY_MAX <= number <= QUANTITY_MAX:
             raise self.bad("too large", value)
         return Normed(number)
+
+    def of_number(self, value: float | Decimal) -> int:
+        """Return a quantity given as a fraction of the smallest unit."""
+        try:
+            return int(value)
+        except (ValueError, OverflowError):
+            raise self.bad("not a finite number", value) from None
+
+    def scaled(self, number: Decimal, unit: str) -> Decimal | None:
+        """Return a number of some unit in the smallest unit, or None if there is no such unit."""
+        factor = self.units.get(unit)
+        return None if factor is None else number * factor
 
     def read(self, text: str) -> int:
         """Read a number and a unit."""
@@ -55,28 +73,21 @@ class QuantityType(BaseType):
         digits, unit = match.groups()
         unit = unit.strip().lower()
         if not unit and not self.needs_unit:
-            try:
-                return int(Decimal(digits))
-            except InvalidOperation:
-                raise self.bad("not a number", text) from None
-        factor = self.units.get(unit)
-        if factor is None:
+            return int(Decimal(digits))
+        number = self.scaled(Decimal(digits), unit)
+        if number is None:
             raise self.bad(f"unknown unit {shown(unit)}" if unit else "needs a unit", text)
-        return int(Decimal(digits) * factor)
+        return int(number)
 
     def repr(self, value: Any) -> Any:
         amount = value - self.offset
-        for size, unit in self.shown_units:
-            if abs(amount) >= size:
+        for size, unit in self.shown_units[:-1]:
+            if amount / size >= 1:
                 return f"{amount / size} {unit}"
         return f"{amount} {self.shown_units[-1][1]}" if self.shown_units else str(amount)
 
     def encode(self, value: Any) -> bytes:
         return encode_signed(value, QUANTITY_SIZE)
-
-
-def _units(table: Mapping[str, str]) -> dict[str, Decimal]:
-    return {name: Decimal(factor) for names, factor in table.items() for name in names.split()}
 
 
 class DistanceType(QuantityType):
@@ -95,50 +106,65 @@ class DistanceType(QuantityType):
     )
     shown_units = ((1000000, "km"), (1000, "m"), (10, "cm"), (1, "mm"))
 
-    def repr(self, value: Any) -> Any:
-        amount = value - self.offset
-        for size, unit in self.shown_units[:-1]:
-            if amount / size >= 1:
-                return f"{amount / size} {unit}"
-        return f"{amount} mm"
-
 
 class AreaType(QuantityType):
-    """An area in square millimetres, by thousands: 1 sq.m is 1,000 and 1 sq.km is 1,000,000, as in Synapse."""
+    """An area, stored as Synapse does: text is scaled by the length unit, so 1 sq.m counts 1,000."""
 
     units = _units(
         {
-            "sq.mm sqmm": "1",
-            "sq.m sqm": "1000",
-            "sq.km sqkm": "1000000",
+            "sq.mm": "1",
+            "sq.cm": "10",
+            "sq.m sq.meters": "1000",
+            "sq.km": "1000000",
+            "sq.feet": "304.8",
+            "sq.yards": "914.4",
+            "sq.miles": "1609344",
         }
     )
-    shown_units = ((1000000, "sq.km"), (1000, "sq.m"), (1, "sq.mm"))
+    shown_units = ((1000000, "sq.km"), (1000, "sq.m"), (10, "sq.cm"), (1, "sq.mm"))
+
+
+_VELOCITY_LENGTHS = _units(
+    {
+        "mm millimeters": "1",
+        "km kilometers": "1000000",
+        "mi miles": "1609344",
+        "ft feet": "304.8",
+        "in inches": "25.4",
+    }
+)
+_VELOCITY_SECONDS = _units({"s sec": "1", "min minute": "60", "h hr hour": "3600"})
+_VELOCITY_NAMES = {
+    "kph": (Decimal(1000000), Decimal(3600)),
+    "mph": (Decimal(1609344), Decimal(3600)),
+    "kts": (Decimal(1852000), Decimal(3600)),
+    "knots": (Decimal(1852000), Decimal(3600)),
+    "c": (LIGHT_MM_A_SECOND, Decimal(1)),
+}
 
 
 class VelocityType(QuantityType):
-    """A velocity in millimetres a second. Option `relative` allows negative ones."""
+    """A velocity in millimetres a second, such as `10 km/h` or `5 knots`. Option `relative` allows negative ones."""
 
-    units = _units(
-        {
-            "mm/s mm/sec": "1",
-            "cm/s cm/sec": "10",
-            "m/s m/sec": "1000",
-            "km/h kmh kph": "277.77777777777777777777777778",
-            "mph": "447.04",
-            "ft/s ft/sec": "304.8",
-            "kn knots": "514.44444444444444444444444444",
-        }
-    )
     needs_unit = False
+    takes_floats = False
 
     def read(self, text: str) -> int:
-        if text.strip().lower() == "c":
-            return LIGHT_MM_A_SECOND
-        return super().read(text)
+        clean = text.strip().lower()
+        if clean == "c":
+            return int(LIGHT_MM_A_SECOND)
+        return super().read(clean)
 
+    def scaled(self, number: Decimal, unit: str) -> Decimal | None:
+        found = _VELOCITY_NAMES.get(unit)
+        if found is not None:
+            length, seconds = found
+            return number * length / seconds
+        length_name, slash, time_name = unit.partition("/")
+        if not slash or length_name not in _VELOCITY_LENGTHS or time_name not in _VELOCITY_SECONDS:
+            return None
+        return number * _VELOCITY_LENGTHS[length_name] / _VELOCITY_SECONDS[time_name]
 
-LIGHT_MM_A_SECOND = 299_792_458_000
 
 EARTH_RADIUS_KM = 6371.009
 MM_A_KM = 1_000_000

@@ -56,7 +56,7 @@ class SemVerType(IntType):
     def leading_numbers(self, text: str, value: object) -> tuple[int, int, int]:
         """Return up to three numbers a version starts with; those it lacks are 0."""
         numbers: list[int] = []
-        for part in re.split(r"[.\-_+ ]", text.lower().removeprefix("v"))[:3]:
+        for part in re.split(r"[.\-_+]", text.lower().removeprefix("v"))[:3]:
             if not part.isdecimal():
                 break
             numbers.append(int(part))
@@ -95,10 +95,14 @@ CPE_PARTS = (
 CPE23_PREFIX = "cpe:2.3:"
 CPE22_PREFIX = "cpe:/"
 
-_CPE23_PART = r"(?:\*|-|\*?(?:[\w.\-~%]|\\[!-~])+\*?|\?+(?:[\w.\-~%]|\\[!-~])*\?*)"
-_CPE23 = re.compile(r"cpe:2\.3:[aho*\-](?::" + _CPE23_PART + r"){10}", re.IGNORECASE)
-_CPE22 = re.compile(r"cpe:/[aho]?(?::[\w.\-~%*+]*){0,6}", re.IGNORECASE)
-_CPE_PLAIN = re.compile(r"[\w.\-]")
+# The grammar of NISTIR 7695, figures 6-3 (2.3) and 6-1 (2.2), after lowering.
+_CPE23_PART = r"(?:(?:\?*|\*?)(?:[a-z0-9\-._]|\\[\\*?!\"#$%&'()+,/:;<=>@\[\]^`{|}~])+(?:\?*|\*?)|[*\-])"
+_CPE_LANGUAGE = r"(?:[a-z]{2,3}(?:-(?:[a-z]{2}|[0-9]{3}))?)"
+_CPE23 = re.compile(
+    rf"cpe:2\.3:[aho*\-](?::{_CPE23_PART}){{5}}:(?:{_CPE_LANGUAGE}|[*\-])(?::{_CPE23_PART}){{4}}"
+)
+_CPE22 = re.compile(rf"cpe:/[aho]?(?::[a-z0-9._\-~%]*){{0,5}}(?::{_CPE_LANGUAGE}?)?")
+_CPE_PLAIN = re.compile(r"[a-z0-9_.\-]")
 
 
 class Cpe23Type(TextType):
@@ -151,7 +155,7 @@ def cpe23_parts_of(text: str) -> list[str]:
 
 def cpe22_of(parts: list[str]) -> str:
     """Return the CPE 2.2 name of the eleven parts of a 2.3 name."""
-    plain = ["" if item == "*" else quote(_unescape(item), safe="*").lower() for item in parts]
+    plain = ["" if item == "*" else quote(_unescape(item), safe="").lower() for item in parts]
     edition = plain[5]
     if any(plain[7:]):
         edition = "~" + "~".join((plain[5], *plain[7:]))

@@ -23,7 +23,7 @@ _HEX = re.compile(r"[0-9a-f]*")
 
 
 class TextType(BaseType):
-    """What every type stored as text shares: its index, prefix lifts, and wildcards where `globs` is set."""
+    """What every type stored as text shares: its index, prefix lifts, and wildcards in lifts where `globs` is set."""
 
     prefix_lift: ClassVar[bool] = True
     globs: bool = False
@@ -54,22 +54,21 @@ class TextType(BaseType):
             return self.normalize_prefix(value[:-1])
         return None
 
-    def compare_equal(self, value: object) -> Predicate:
-        prefix = self.glob_prefix(value)
-        if prefix is None:
-            return self.equal_to(value)
-        return lambda stored: text_of(stored).startswith(prefix)
-
     def compare_prefix(self, value: object) -> Predicate:
-        prefix = self.normalize_prefix(value)
-        return lambda stored: text_of(stored).startswith(prefix)
+        return _starting_with(text_of(value))
+
+    def lift_prefix(self, value: object) -> tuple[IndexScan, ...]:
+        return self.scan_prefix(self.normalize_prefix(value))
+
+    def scan_prefix(self, prefix: str) -> tuple[IndexScan, ...]:
+        """Scan the stored texts that start with a text."""
+        return (prefix_scan(prefix.encode("utf-8", "surrogatepass"), _starting_with(prefix)),)
 
     def lift_equal(self, value: object) -> tuple[IndexScan, ...]:
         prefix = self.glob_prefix(value)
         if prefix is None:
             return super().lift_equal(value)
-        key = prefix.encode("utf-8", "surrogatepass")
-        return (prefix_scan(key, lambda stored: text_of(stored).startswith(prefix)),)
+        return self.scan_prefix(prefix)
 
 
 class StrType(TextType):
@@ -78,7 +77,7 @@ class StrType(TextType):
     Options, applied in this order: `lower`; `strip` white space at the ends; `replace` pairs of text;
     `onespace` makes any run of white space one space and strips; `enums` lists the values allowed, separated
     by commas; `regex` must match, and its named groups become sub-values; `globsuffix` lets `=` take a
-    trailing star when comparing.
+    trailing star when lifting.
     """
 
     def compile(self) -> None:
@@ -206,10 +205,6 @@ class LocType(TextType):
             return self.normalize_prefix(value[:-2])
         return None
 
-    def compare_equal(self, value: object) -> Predicate:
-        prefix = self.glob_prefix(value)
-        return self.equal_to(value) if prefix is None else self.under(prefix)
-
     def compare_prefix(self, value: object) -> Predicate:
         return self.under(self.normalize_prefix(value))
 
@@ -298,6 +293,13 @@ class TaxonomyType(WordType):
 
     def normalize_prefix(self, value: object) -> str:
         return self.to_text(value).lower()
+
+    def compare_prefix(self, value: object) -> Predicate:
+        return _starting_with(self.normalize_prefix(value))
+
+
+def _starting_with(prefix: str) -> Predicate:
+    return lambda stored: text_of(stored).startswith(prefix)
 
 
 def _branch(words: Sequence[str]) -> str:

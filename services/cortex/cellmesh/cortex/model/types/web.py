@@ -17,6 +17,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "ssh": 22, "s
 
 FILE_PROTOCOL = "file"
 _DRIVE = re.compile(r"/?[A-Za-z]:[/\\]")
+_SEVERAL = re.compile(r"[,;\[\]]")
 _IN_ADDR = ".in-addr.arpa"
 _IP6_ARPA = ".ip6.arpa"
 _IP6_DIGITS = 32
@@ -100,7 +101,7 @@ class UrlType(TextType):
         if address.startswith("["):
             host, bracket, tail = address[1:].partition("]")
             if not bracket:
-                return address, None
+                return "", None
             return f"[{host}]", tail[1:] if tail.startswith(":") else None
         if address.count(":") > 1:
             return address, None
@@ -151,14 +152,16 @@ class MailAddressType(TextType):
     """The sender or receiver in a mail header: `name <address>`. Sub-values: `name`, `email`."""
 
     def normalize(self, value: object) -> Normed:
-        text = refang(" ".join(self.to_text(value).lower().split()))
+        text = " ".join(self.to_text(value).lower().replace('"', "").replace("'", "").split())
+        if _SEVERAL.search(text):
+            raise self.bad("must be one name and address", value)
         name, address = parseaddr(text)
         if not name and not address:
             raise self.bad("has neither a name nor an address", value)
         if not address or "@" not in address:
             # A name alone, or an address that is none: kept as written.
             whole, bracket, _ = text.partition("<")
-            name = whole.strip().strip('"')
+            name = whole.strip()
             return Normed(text, (("name", name),) if bracket and name else ())
         subs: list[tuple[str, object]] = []
         if name:
@@ -178,7 +181,8 @@ class HttpCookieType(TextType):
         if not isinstance(value, str):
             raise self.bad_kind(value)
         text = value.strip()
-        name, equals, content = text.partition("=")
+        # Where several cookies stand in one text, the sub-values are those of the first.
+        name, equals, content = text.partition(";")[0].partition("=")
         if not equals:
             return Normed(text, (("name", name.strip()),))
         return Normed(text, (("name", name.strip()), ("value", content.strip())))
