@@ -1,0 +1,12 @@
+"""AHA: the registry and certificate authority of a mesh.
+
+main           process entry
+config         the settings
+cell           builds the parts and the services
+api/           the gRPC services: requests in, answers out
+directory/     who is in the mesh and where: live instances under leases, watches
+ca/            the certificate authority, and AHA's own identities
+provisioning/  one-time enrolments
+changes        the change records of AHA
+schema         every database of the slab
+"""

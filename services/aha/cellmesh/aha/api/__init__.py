@@ -1,0 +1,7 @@
+"""AHA's gRPC services.
+
+registry     RegistryService over the directory
+enrollment   EnrollmentService on the port without client certificates
+certificates CertificateService for members of the mesh
+permissions  who may call what
+"""

@@ -1,0 +1,38 @@
+"""Who may call what, one row a method."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cellmesh.api.aha.v1 import enrollment_service_pb2, registry_service_pb2
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, Permission, PermissionTable
+
+REGISTRY_SERVICE: Final = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
+ENROLLMENT_SERVICE: Final = enrollment_service_pb2.DESCRIPTOR.services_by_name["EnrollmentService"]
+CERTIFICATE_SERVICE: Final = enrollment_service_pb2.DESCRIPTOR.services_by_name["CertificateService"]
+
+SERVICES: Final = (REGISTRY_SERVICE.full_name, ENROLLMENT_SERVICE.full_name, CERTIFICATE_SERVICE.full_name)
+"""The services that this cell alone has."""
+
+PERMISSIONS: Final[PermissionTable] = {
+    **COMMON_PERMISSIONS,
+    # The handlers see to it that a cell speaks for itself alone.
+    "/cellmesh.api.aha.v1.RegistryService/RegisterInstance": Permission(
+        Level.MEMBER, "aha.instance.register"
+    ),
+    "/cellmesh.api.aha.v1.RegistryService/RenewInstance": Permission(Level.MEMBER, "aha.instance.register"),
+    "/cellmesh.api.aha.v1.RegistryService/UnregisterInstance": Permission(
+        Level.MEMBER, "aha.instance.register"
+    ),
+    "/cellmesh.api.aha.v1.RegistryService/GetService": Permission(Level.MEMBER, "aha.instance.get"),
+    "/cellmesh.api.aha.v1.RegistryService/ListInstances": Permission(Level.MEMBER, "aha.instance.get"),
+    "/cellmesh.api.aha.v1.RegistryService/WatchInstances": Permission(Level.MEMBER, "aha.instance.get"),
+    # Served on the enrolment port alone; the token speaks for the caller.
+    "/cellmesh.api.aha.v1.EnrollmentService/Enroll": Permission(Level.ANYONE, "aha.enroll"),
+    "/cellmesh.api.aha.v1.CertificateService/CreateEnrollment": Permission(
+        Level.ADMIN, "aha.enrollment.create"
+    ),
+    "/cellmesh.api.aha.v1.CertificateService/RenewCertificate": Permission(
+        Level.MEMBER, "aha.certificate.renew"
+    ),
+}

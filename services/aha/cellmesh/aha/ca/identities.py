@@ -1,0 +1,59 @@
+"""The identities that AHA makes without being asked: its own, and that of the root user."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from typing import Final
+
+from cellmesh.aha.ca.authority import Authority
+from cellmesh.aha.ca.journal import Journal
+from cellmesh.common.errors import CellError
+from cellmesh.common.tls import certs
+from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
+from cellmesh.common.tls.identity import Identity
+
+RENEW_PART: Final = 3
+"""A certificate is renewed when a third of its life is left."""
+
+
+def ensure_identity(
+    folder: IdentityFolder, identity: Identity, authority: Authority, journal: Journal, now: datetime.datetime
+) -> bool:
+    """Make sure that a folder has a certificate of ours that still lasts a good while.
+
+    Returns:
+        Whether a new one was issued.
+    """
+    if _is_good(folder, identity, authority, now):
+        return False
+    key = certs.make_key()
+    certificate = authority.issue(key.public_key(), identity)
+    journal.note(certificate, identity)
+    known = folder.mesh() if folder.exists() else None
+    mesh = MeshInfo(identity.name, authority.network, known.registry_addresses if known else ())
+    folder.store(certs.to_pem(certificate), certs.key_to_pem(key), authority.pem, mesh)
+    return True
+
+
+def tell_registry(folder: IdentityFolder, addresses: tuple[str, ...]) -> None:
+    """Note in an identity folder where the registry is."""
+    mesh = folder.mesh()
+    if mesh is not None and mesh.registry_addresses != addresses:
+        folder.store_mesh(replace(mesh, registry_addresses=addresses))
+
+
+def _is_good(
+    folder: IdentityFolder, identity: Identity, authority: Authority, now: datetime.datetime
+) -> bool:
+    if not folder.exists():
+        return False
+    try:
+        certificate = folder.certificate()
+        certs.check_issued(certificate, authority.certificate, now=now)
+    except CellError:
+        return False
+    if certs.identity_of_certificate(certificate) != identity:
+        return False
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc - now > life / RENEW_PART

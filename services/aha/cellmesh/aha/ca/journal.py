@@ -1,0 +1,49 @@
+"""What was issued: every certificate is noted, durably, before it is handed out."""
+
+from __future__ import annotations
+
+import struct
+
+from cellmesh.aha import schema
+from cellmesh.aha.changes import AppendChange, ChangeWriter
+from cellmesh.api.aha.v1 import change_pb2
+from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.tls import certs
+from cellmesh.common.tls.identity import Identity
+
+_EXPIRY = struct.Struct(">Q")
+
+
+class Journal:
+    """The issued certificates. Blocking: called from worker threads.
+
+    Args:
+        slab: Open, with the databases of `schema`.
+        changes: Writes the change log.
+    """
+
+    def __init__(self, slab: Slab, changes: ChangeWriter) -> None:
+        self._slab = slab
+        self._changes = changes
+
+    def note(self, certificate: certs.Certificate, identity: Identity) -> None:
+        """Note a certificate; durable when this returns."""
+        append_change = self._changes.begin()
+        self._slab.write(lambda txn: note_issued(txn, append_change, certificate, identity))
+
+
+def note_issued(
+    txn: WriteTxn, append_change: AppendChange, certificate: certs.Certificate, identity: Identity
+) -> None:
+    """Note a certificate in a transaction that does more."""
+    expire_ms = expiry_ms(certificate)
+    serial = certificate.serial_number.to_bytes(20, "big")
+    txn.put(schema.CERTIFICATES, serial, _EXPIRY.pack(expire_ms) + identity.uri.encode())
+    issued = change_pb2.CertificateIssued(subject=identity.uri, serial=f"{certificate.serial_number:x}")
+    issued.expire_time.FromMilliseconds(expire_ms)
+    append_change(txn, change_pb2.AhaChange(certificate_issued=issued))
+
+
+def expiry_ms(certificate: certs.Certificate) -> int:
+    """When a certificate ends, in milliseconds since 1970."""
+    return int(certificate.not_valid_after_utc.timestamp() * 1000)

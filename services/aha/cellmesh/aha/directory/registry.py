@@ -1,0 +1,144 @@
+"""The registry: the directory in memory, its durable names, and the end of leases."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from cellmesh.aha.directory.instances import Instance, Wanted, parse_wanted
+from cellmesh.aha.directory.leases import Directory
+from cellmesh.aha.directory.names import Names
+from cellmesh.aha.directory.watch import Watch
+from cellmesh.common.errors import BadName, CellError, NoSuchCell
+from cellmesh.common.rpc.workers import Workers
+from cellmesh.common.telemetry.logs import get_logger
+from cellmesh.common.time.clock import Clock
+
+_log = get_logger(__name__)
+
+LEASE_S_DEFAULT: Final = 15.0
+LEASE_S_MAX: Final = 300.0
+EXPIRY_STEP_S: Final = 0.25
+"""How often leases are looked at: one that ran out is noticed this much later at most."""
+
+
+class Registry:
+    """Who is in the mesh and where. Its methods run in the event loop.
+
+    Args:
+        network: The network it is for.
+        names: What is durable.
+        workers: Threads for blocking work.
+        clock: Where the time comes from.
+        restart_grace_s: The lease of those who registered before a restart.
+    """
+
+    def __init__(
+        self, network: str, names: Names, workers: Workers, clock: Clock, *, restart_grace_s: float
+    ) -> None:
+        self.network = network
+        self._names = names
+        self._workers = workers
+        self._directory = Directory(clock)
+        self._restart_grace_s = restart_grace_s
+        # The order of changes on disk is that in memory.
+        self._lock = asyncio.Lock()
+
+    async def recover(self) -> int:
+        """Begin with everyone who was registered before the restart; how many that are."""
+        found = await self._workers.run(self._names.load)
+        for instance in found:
+            self._directory.put(instance, self._restart_grace_s)
+        return len(found)
+
+    async def register(self, instance: Instance, lease_s: float) -> Instance:
+        """Add an instance under a lease, replacing what was registered under its name.
+
+        Args:
+            instance: The instance.
+            lease_s: 0 means LEASE_S_DEFAULT, more than LEASE_S_MAX counts as that.
+
+        Raises:
+            BadName: it is of another network.
+        """
+        if instance.network != self.network:
+            raise BadName(
+                f"{instance.name} is not of the network {self.network}",
+                name=instance.name,
+                network=self.network,
+            )
+        async with self._lock:
+            before = self._directory.get(instance.name)
+            if before is None or not before.is_same_but_for_times(instance):
+                await self._workers.run(self._names.put, instance)
+                _log.info("instance_registered", name=instance.name, address=instance.address)
+            return self._directory.put(instance, min(lease_s or LEASE_S_DEFAULT, LEASE_S_MAX))
+
+    def register_self(self, instance: Instance) -> Instance:
+        """Add AHA itself, which needs no lease: who can ask sees that it lives."""
+        return self._directory.put(instance, None)
+
+    def renew(self, name: str, *, ready: bool) -> Instance:
+        """Begin a lease anew. Raises NoSuchCell when there is none."""
+        return self._directory.renew(name, ready=ready)
+
+    async def unregister(self, name: str) -> None:
+        """End a registration at once. Unknown names change nothing."""
+        async with self._lock:
+            await self._workers.run(self._names.remove, name, expired=False)
+            if self._directory.remove(name):
+                _log.info("instance_unregistered", name=name)
+
+    async def expire(self) -> None:
+        """Remove those whose leases have run out."""
+        if not self._directory.expired():
+            return
+        async with self._lock:
+            for name in self._directory.expired():
+                self._directory.remove(name)
+                _log.warning("lease_expired", name=name)
+                await self._workers.run(self._names.remove, name, expired=True)
+
+    async def expire_forever(self) -> None:
+        """Look at the leases until cancelled."""
+        while True:
+            await asyncio.sleep(EXPIRY_STEP_S)
+            try:
+                await self.expire()
+            except CellError as error:
+                # What is left on disk is recovered and runs out again after the next start.
+                _log.warning("expiry_not_stored", error=str(error))
+
+    def find(self, name: str) -> list[Instance]:
+        """The live instances of a service, or one instance: the leader first, then by name.
+
+        Raises:
+            BadName: the name can be neither.
+            NoSuchCell: nothing live has this name.
+        """
+        wanted: Wanted = parse_wanted(name, self.network)
+        found = self._directory.find(wanted)
+        if not found:
+            raise NoSuchCell(
+                f"no cell called {name} is registered with AHA now",
+                name=name,
+                network=self.network,
+                hint="start it, or wait until it has registered",
+            )
+        return found
+
+    def all(self, service: str = "") -> list[Instance]:
+        """The live instances of a service, or of all, by name."""
+        return self._directory.all(service)
+
+    def watch(self, service: str = "") -> tuple[list[Instance], Watch]:
+        """What there is, and what changes from here on. End it with `unwatch`."""
+        return self._directory.watch(service)
+
+    def unwatch(self, watch: Watch) -> None:
+        """Drop a watch."""
+        self._directory.unwatch(watch)
+
+    def close_watches(self) -> None:
+        """End all watches, and those that come later at once, as the cell stops."""
+        self._directory.close_watches()

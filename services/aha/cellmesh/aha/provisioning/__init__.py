@@ -1,0 +1,11 @@
+"""One-time enrolments.
+
+subjects     who may enrol: names and their checks
+enrollments  Enrollments: tokens made, kept as hashes, used up once; certificates for those who have one
+"""
+
+from __future__ import annotations
+
+from cellmesh.aha.provisioning.enrollments import Enrollments
+
+__all__ = ["Enrollments"]
