@@ -212,6 +212,15 @@ def interpreter_lock(slab: Slab) -> None:
             f"session, 5,000 writes beside a computing thread, switch interval {interval_s * 1000:g} ms",
             f"{5000 / seconds:,.0f} /s",
         )
+        with Busy(compute), slab.view() as txn:
+            start_s = time.perf_counter()
+            for number in range(5000):
+                txn.get(DB, key(number))
+            seconds = time.perf_counter() - start_s
+        report(
+            f"5,000 gets beside a computing thread, switch interval {interval_s * 1000:g} ms",
+            f"{5000 / seconds:,.0f} /s",
+        )
     sys.setswitchinterval(normal_s)
 
 

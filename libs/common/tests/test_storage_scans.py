@@ -16,9 +16,9 @@ FIXED = SubDb("fixed", "for tests", dupsort=True, dupfixed=2)
 
 Items = set[tuple[bytes, bytes]]
 
-KEYS = st.binary(min_size=1, max_size=2).map(lambda key: bytes(byte % 4 for byte in key))
+KEYS = st.binary(min_size=1, max_size=2).map(lambda key: bytes(byte % 2 for byte in key))
 VALUES = st.binary(min_size=2, max_size=2).map(lambda value: bytes(byte % 8 for byte in value))
-PAIRS = st.lists(st.tuples(KEYS, VALUES), max_size=30)
+PAIRS = st.lists(st.tuples(KEYS, VALUES), max_size=30, unique=True)
 EDITS = st.lists(st.tuples(st.booleans(), KEYS, VALUES), max_size=4)
 
 
@@ -50,14 +50,15 @@ def edit(slab: Slab, db: SubDb, model: Items, edits: list[tuple[bool, bytes, byt
 
 
 @pytest.mark.parametrize("db", [PLAIN, MANY, FIXED], ids=lambda db: db.name)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pairs=PAIRS,
     low=st.one_of(st.just(b""), KEYS),
     high=st.one_of(st.none(), KEYS),
-    count_max=st.integers(1, 20),
+    count_max=st.sampled_from([1, 2, 3, 5, 20]),
     reverse=st.booleans(),
     edits=st.lists(EDITS, max_size=4),
+    drop_last=st.booleans(),
 )
 def test_scan_resumes_right_across_writes_between_its_chunks(
     slab: Slab,
@@ -68,6 +69,7 @@ def test_scan_resumes_right_across_writes_between_its_chunks(
     count_max: int,
     reverse: bool,
     edits: list[list[tuple[bool, bytes, bytes]]],
+    drop_last: bool,
 ) -> None:
     """Each chunk must be what a sorted list says, of the items beyond the last one, at that moment."""
     model = replace_all(slab, db, pairs)
@@ -91,6 +93,8 @@ def test_scan_resumes_right_across_writes_between_its_chunks(
         if after is None:
             break
         edit(slab, db, model, round_edits)
+        if drop_last:
+            edit(slab, db, model, [(False, after.key, after.value)])
     else:
         raise AssertionError("the scan does not end")
 

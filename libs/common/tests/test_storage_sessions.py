@@ -132,22 +132,26 @@ def test_many_writes_of_one_session_share_a_commit(slab: Slab) -> None:
     assert slab.stats().entries["items"] == 200
 
 
-def test_op_of_another_thread_runs_in_the_holders_transaction(slab: Slab, worker: Worker) -> None:
-    """The holder helps in breathe(); the other one then reads its own write before any commit."""
-    holder, guest = slab.session(), slab.session()
-    before = slab.stats().commits
-    holder.write(put(b"holder"))
-    worker.start(lambda: guest.write(lambda txn: txn.put(DB, b"guest", txn.get(DB, b"holder") or b"?")))
-    until(lambda: worker._done.acquire(blocking=False), holder.breathe)
-    if slab.stats().commits == before:
+def test_op_of_another_thread_runs_in_the_holders_transaction(tmp_path: Path, worker: Worker) -> None:
+    """In a burst that doesn't end by itself: the guest sees both writes before any commit."""
+    with Slab.open(tmp_path, [DB], burst_shared_s=60, burst_alone_s=60) as slab:
+        holder, guest = slab.session(), slab.session()
+        before = slab.stats().commits
+        holder.write(put(b"holder"))
+        for step in (
+            lambda: guest.write(lambda txn: txn.put(DB, b"guest", txn.get(DB, b"holder") or b"?")),
+            lambda: guest.read(get(b"guest")) == b"v" or 1 / 0,
+        ):
+            worker.start(step)
+            until(lambda: worker._done.acquire(blocking=False), holder.breathe)
+            assert (worker.error, worker.result) == (None, True)
         assert committed(slab, b"guest") is None
-    worker.start(lambda: guest.read(get(b"guest")))
-    until(lambda: worker._done.acquire(blocking=False), holder.breathe)
-    assert (worker.error, worker.result) == (None, b"v")
-    worker.start(guest.sync)
-    holder.sync()
-    worker.finish()
-    assert committed(slab, b"guest") == committed(slab, b"holder") == b"v"
+        assert slab.stats().commits == before
+        worker.start(guest.sync)
+        holder.sync()
+        worker.finish()
+        assert committed(slab, b"guest") == committed(slab, b"holder") == b"v"
+        assert slab.stats().commits == before + 1
 
 
 def test_waiting_write_gets_the_turn_when_the_holder_pauses(slab: Slab, worker: Worker) -> None:
