@@ -196,6 +196,7 @@ class Cell(Generic[ConfigT]):
         """Drain calls and stop everything that was started, in reverse. Errors are logged and do not stop it."""
         if self.state in (CellState.STOPPED, CellState.UNSPECIFIED):
             return
+        served = self.state is not CellState.STARTING
         self.state = CellState.STOPPING
         while self._started:
             part = self._started.pop()
@@ -211,7 +212,8 @@ class Cell(Generic[ConfigT]):
         stop_telemetry()
         self.folder.close()
         self.state = CellState.STOPPED
-        _log.info("cell_stopped", kind=self.kind, name=self.name)
+        if served:
+            _log.info("cell_stopped", kind=self.kind, name=self.name)
 
     async def __aenter__(self) -> Self:
         await self.start()

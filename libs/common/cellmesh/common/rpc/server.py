@@ -146,12 +146,16 @@ class RpcServer:
         server = grpc.aio.server(options=list(SERVER_OPTIONS), maximum_concurrent_rpcs=CALL_COUNT_MAX)
         for handler in self._handlers:
             server.add_generic_rpc_handlers((handler,))
-        self.addresses = tuple(_open(server, where, self.name) for where in self._listeners)
-        await server.start()
-        for where in self._listeners:
-            if isinstance(where, UnixListener):
-                where.path.chmod(0o600)
         self._server = server
+        try:
+            self.addresses = tuple(_open(server, where, self.name) for where in self._listeners)
+            await server.start()
+            for where in self._listeners:
+                if isinstance(where, UnixListener):
+                    where.path.chmod(0o600)
+        except BaseException:
+            await self.stop_now()
+            raise
         self.board.add(service.name for service in self._services)
         self.board.set_all(True)
 
@@ -162,6 +166,7 @@ class RpcServer:
             return
         self.board.close()
         await server.stop(self._stop_grace_s)
+        self.addresses = ()
         for where in self._listeners:
             if isinstance(where, UnixListener):
                 where.path.unlink(missing_ok=True)
