@@ -9,6 +9,7 @@ types/       the types that code implements, one file a family
 encoding     index bytes that sort as the values do
 scans        how an index answers a comparison
 registry     the compiled model: look-ups, changes at run time
+extensions   what users add: rules for names, the definitions as plain data
 runtime      the nodes of runtime forms such as syn:form, made from the model itself
 """
 

@@ -24,7 +24,6 @@ from cellmesh.common.errors import (
     DupEdgeType,
     DupFormName,
     DupPropName,
-    DupTagPropName,
     DupTypeName,
     NoSuchEdge,
     NoSuchForm,
@@ -34,6 +33,7 @@ from cellmesh.common.errors import (
     NoSuchUniv,
 )
 from cellmesh.common.time.clock import SYSTEM_CLOCK, Clock
+from cellmesh.cortex.model import runtime
 from cellmesh.cortex.model.definitions import (
     ROOT,
     EdgeDef,
@@ -46,6 +46,7 @@ from cellmesh.cortex.model.definitions import (
     TypeRef,
 )
 from cellmesh.cortex.model.loader import catalog_files, load_files
+from cellmesh.cortex.model.runtime import RuntimeNode
 from cellmesh.cortex.model.types import FAMILIES
 from cellmesh.cortex.model.types.base import BaseType
 
@@ -96,10 +97,6 @@ class Form:
 
     def prop(self, name: str) -> Prop | None:
         """Return a property by its relative name, such as `asn` or `.seen`."""
-        return self.props.get(name)
-
-    def prop_of_sub(self, name: str) -> Prop | None:
-        """Return the property that a sub-value of the form's value fills, if the form has it."""
         return self.props.get(name)
 
 
@@ -375,11 +372,11 @@ class Model:
         form.value_prop = Prop(
             self, form, PropDef("", TypeRef(definition.name), read_only=True, deprecated=deprecated, doc=doc)
         )
-        for prop in self.prop_defs(definition):
+        for prop in self._prop_defs(definition):
             form.props[prop.name] = Prop(self, form, prop)
         return form
 
-    def prop_defs(self, definition: FormDef) -> Iterator[PropDef]:
+    def _prop_defs(self, definition: FormDef) -> Iterator[PropDef]:
         """Yield what a form's properties are made of: its own, those of interfaces, the universal ones."""
         type_definition = self.defs.types.get(definition.name)
         given = dict(definition.props)
@@ -488,9 +485,10 @@ class Model:
 
         Forms' own values are among them. The order is that of full names.
         """
-        if self._uses is None:
-            self._uses = self._find_uses()
-        return self._uses.get(name, ())
+        uses = self._uses
+        if uses is None:
+            uses = self._uses = self._find_uses()
+        return uses.get(name, ())
 
     def props_by_type(self, name: str) -> tuple[Prop, ...]:
         """Return every property, and form value, whose type has exactly this name."""
@@ -559,6 +557,16 @@ class Model:
             for edge in self.defs.edges.values()
             if edge.source in (None, source) and edge.target in (None, target)
         )
+
+    # ------------------------------------------------------------------ runtime forms
+
+    def runtime_nodes(self, form: str) -> Iterator[RuntimeNode]:
+        """Yield the nodes of a runtime form that describe this model; none for forms made elsewhere."""
+        return runtime.runtime_nodes(self, form)
+
+    def runtime_node(self, form: str, value: str) -> RuntimeNode | None:
+        """Return one node of a runtime form by its value, or None."""
+        return runtime.runtime_node(self, form, value)
 
     # ------------------------------------------------------------------ users and roles
 
@@ -632,7 +640,7 @@ class Model:
     def add_tagprop(self, definition: TagPropDef) -> TagProp:
         """Add a tag property; raises DupTagPropName or NoSuchType."""
         if definition.name in self.defs.tagprops:
-            raise DupTagPropName(f"a tag property named {definition.name} exists", name=definition.name)
+            raise DupPropName(f"a tag property named {definition.name} exists", name=definition.name)
         self.resolve(definition.type)
         self.defs.tagprops[definition.name] = definition
         self._changed()
@@ -645,9 +653,9 @@ class Model:
         if definition.key in self.defs.edges:
             raise DupEdgeType(
                 f"the edge {definition.key} exists",
-                n1=definition.source,
+                n1form=definition.source,
                 verb=definition.verb,
-                n2=definition.target,
+                n2form=definition.target,
             )
         for form in (definition.source, definition.target):
             if form is not None:
@@ -709,7 +717,9 @@ class Model:
         """Remove an edge; raises NoSuchEdge."""
         removed = self.defs.edges.pop((source, verb, target), None)
         if removed is None:
-            raise NoSuchEdge("no such edge", n1=source, verb=verb, n2=target)
+            raise NoSuchEdge(
+                f"no edge {source or '*'} -({verb})> {target or '*'}", n1form=source, verb=verb, n2form=target
+            )
         self._changed()
         return removed
 

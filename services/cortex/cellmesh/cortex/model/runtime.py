@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cellmesh.cortex.model.definitions import TypeDef
-from cellmesh.cortex.model.registry import Model, Prop
+from cellmesh.cortex.model.definitions import ROOT, TypeDef
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.model.registry import Form, Model, Prop, TagProp
 
 RuntimeProps = Mapping[str, object]
 
@@ -27,79 +30,88 @@ def runtime_nodes(model: Model, form: str) -> Iterator[RuntimeNode]:
         yield from maker(model)
 
 
+def runtime_node(model: Model, form: str, value: str) -> RuntimeNode | None:
+    """Return one node of a runtime form by its value, or None.
+
+    A universal property itself has no value to look up by: only listing shows it, as in Synapse.
+    """
+    match form:
+        case "syn:form":
+            found = model.form(value)
+            return _form_node(found) if found is not None else None
+        case "syn:type":
+            definition = model.defs.types.get(value)
+            return _type_node(model, definition) if definition is not None else None
+        case "syn:prop":
+            prop = model.prop(value)
+            return _prop_node(prop) if prop is not None and prop.form is not None else None
+        case "syn:tagprop":
+            tagprop = model.tagprop(value)
+            return _tagprop_node(tagprop) if tagprop is not None else None
+    return None
+
+
 def is_made_here(form: str) -> bool:
     """Whether the nodes of a runtime form come from the model."""
     return form in _MAKERS
 
 
 def _forms(model: Model) -> Iterator[RuntimeNode]:
-    for form in model.forms():
-        props = {"doc": form.doc, "runt": int(form.is_runtime), "type": form.name}
-        yield RuntimeNode("syn:form", form.name, props)
+    return (_form_node(form) for form in model.forms())
+
+
+def _form_node(form: Form) -> RuntimeNode:
+    props = {"doc": form.doc, "runt": int(form.is_runtime), "type": form.name}
+    return RuntimeNode("syn:form", form.name, props)
 
 
 def _types(model: Model) -> Iterator[RuntimeNode]:
-    for name in sorted(model.defs.types):
-        yield RuntimeNode("syn:type", name, _type_props(model, model.defs.types[name]))
+    return (_type_node(model, model.defs.types[name]) for name in sorted(model.defs.types))
 
 
-def _type_props(model: Model, definition: TypeDef) -> RuntimeProps:
-    props: dict[str, object] = {
-        "doc": definition.doc,
-        "ctor": type(model.type(definition.name)).__name__,
-    }
-    options = model.type(definition.name).options
-    if options:
-        props["opts"] = dict(options)
-    if definition.base != "base":
+def _type_node(model: Model, definition: TypeDef) -> RuntimeNode:
+    made = model.type(definition.name)
+    props: dict[str, object] = {"doc": definition.doc, "ctor": type(made).__name__}
+    if made.options:
+        props["opts"] = dict(made.options)
+    if definition.base != ROOT:
         props["subof"] = definition.base
-    return props
+    return RuntimeNode("syn:type", definition.name, props)
 
 
 def _props(model: Model) -> Iterator[RuntimeNode]:
-    found: list[RuntimeNode] = []
+    found: list[Prop] = list(model.universal_props())
     for form in model.forms():
-        found.append(RuntimeNode("syn:prop", form.name, _form_props(form.value_prop)))
-        found.extend(
-            RuntimeNode("syn:prop", prop.full_name, _prop_props(prop)) for prop in form.props.values()
-        )
-    found.extend(
-        RuntimeNode("syn:prop", prop.full_name, _prop_props(prop)) for prop in model.universal_props()
-    )
-    found.sort(key=lambda node: str(node.value))
-    yield from found
+        found.append(form.value_prop)
+        found.extend(form.props.values())
+    found.sort(key=lambda prop: prop.full_name)
+    return (_prop_node(prop) for prop in found)
 
 
-def _form_props(prop: Prop) -> RuntimeProps:
-    return {
-        "doc": prop.doc,
-        "type": prop.type_name,
-        "form": prop.full_name,
-        "univ": 0,
-        "extmodel": int(prop.full_name.startswith("_")),
-    }
-
-
-def _prop_props(prop: Prop) -> RuntimeProps:
+def _prop_node(prop: Prop) -> RuntimeNode:
+    is_extended = prop.is_extended or (prop.is_form and prop.full_name.startswith("_"))
     props: dict[str, object] = {
         "doc": prop.doc,
         "type": prop.type_name,
-        "relname": prop.name,
-        "base": prop.name.rpartition(":")[2],
-        "ro": int(prop.read_only),
         "univ": int(prop.form is None),
-        "extmodel": int(prop.is_extended),
+        "extmodel": int(is_extended),
     }
     if prop.form is not None:
         props["form"] = prop.form.name
-    return props
+    if not prop.is_form:
+        props["relname"] = prop.name
+        props["base"] = prop.name.rpartition(":")[2]
+        props["ro"] = int(prop.read_only)
+    return RuntimeNode("syn:prop", prop.full_name, props)
 
 
 def _tagprops(model: Model) -> Iterator[RuntimeNode]:
-    for tagprop in model.tagprops():
-        yield RuntimeNode(
-            "syn:tagprop", tagprop.name, {"doc": tagprop.doc, "type": tagprop.definition.type.name}
-        )
+    return (_tagprop_node(tagprop) for tagprop in model.tagprops())
+
+
+def _tagprop_node(tagprop: TagProp) -> RuntimeNode:
+    props = {"doc": tagprop.doc, "type": tagprop.definition.type.name}
+    return RuntimeNode("syn:tagprop", tagprop.name, props)
 
 
 _MAKERS: Mapping[str, Callable[[Model], Iterator[RuntimeNode]]] = {
