@@ -1,0 +1,78 @@
+# The front door. Every target makes what it needs first, and does nothing twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos golden conformance bench docs clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := libs services tests benchmarks tools
+PROTOS := $(shell find protos -name '*.proto')
+# The commit that protos are compared with: the one before this change.
+AGAINST ?= HEAD
+WORKERS ?= 2
+
+help: ## show this list
+	@echo "make TARGET [NAME=value ...]"
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed stubs ## make .venv with everything below in it
+
+$(VENV)/.installed: pyproject.toml tools/hatch_build.py
+	@$(PYTHON) -c 'import sys; sys.exit("Cellmesh needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=...") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV), about a minute the first time"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "hatchling>=1.27" "editables>=0.5" "grpcio-tools>=1.85" "mypy-protobuf>=5.1"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@
+
+stubs: build/gen/.stamp ## generate the gRPC stubs from protos/ (typed, not committed)
+
+build/gen/.stamp: $(PROTOS) tools/make_stubs.py | $(VENV)/.installed
+	@$(BIN)/python tools/make_stubs.py
+	@touch $@
+
+demo: setup ## the main job on real data: four cells, 100 thousand nodes, five questions [DIR=folder]
+	@$(BIN)/cellmesh demo $(if $(DIR),--dir $(DIR))
+
+test: setup ## every test, some minutes [ARGS='-k name']
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+fix: setup ## format the code and mend what can be mended by itself
+	@$(BIN)/ruff check -q --fix $(SOURCES) || true
+	@$(BIN)/ruff format -q $(SOURCES)
+	@$(BIN)/buf format -w protos
+
+verify: verify-lint verify-types verify-imports verify-protos test ## lint, types, import contracts, protos, tests
+
+verify-lint: setup
+	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check -q $(SOURCES) || { echo "not formatted: make fix"; exit 1; }
+
+verify-types: setup
+	@$(BIN)/mypy libs services tools benchmarks
+
+verify-imports: setup
+	@$(BIN)/lint-imports --no-cache
+
+verify-protos: setup
+	@$(BIN)/buf lint
+	@if git rev-parse -q --verify '$(AGAINST)^{commit}' >/dev/null 2>&1 && git cat-file -e '$(AGAINST):protos' 2>/dev/null; \
+	then $(BIN)/buf breaking --against ".git#ref=$$(git rev-parse $(AGAINST))"; fi
+
+golden: setup ## rewrite the golden files from what the code does now; read the diff
+	@CELLMESH_GOLDEN=write $(BIN)/python -m pytest -q -k golden services libs
+	@git --no-pager diff --stat -- '*.expected'
+
+conformance: setup ## Storm cases over gRPC [CASES=folder] [AREA=04] [CASE=id] [V=1 prints differences]
+	@$(BIN)/python -m cellmesh.testing.conformance $(if $(CASES),--cases $(CASES)) $(foreach a,$(AREA),--area $(a)) $(foreach c,$(CASE),--case $(c)) $(if $(V),-v) $(ARGS)
+
+bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.256.0]
+	@$(BIN)/python -m benchmarks $(foreach w,$(ONLY),--only $(w)) $(if $(PEER),--peer) $(ARGS)
+
+docs: setup ## make the generated pages of docs/ anew
+	@$(BIN)/python tools/make_error_docs.py
+
+clean: ## remove what make made: .venv, build, caches, demo and bench folders
+	@rm -rf $(VENV) build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

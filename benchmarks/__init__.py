@@ -1,0 +1,14 @@
+"""Benchmarks on real server processes, ours and the peer's (Vertex Synapse 2.256.0) in turn.
+
+__main__.py     `python -m benchmarks`: picks workloads, drives both sides in turn, prints figures and ratios
+workloads.py    the workloads, written once against `Target`; standard library only, both sides import it
+data.py         deterministic data (seed 1)
+processes.py    CPU, memory and disk of server processes
+driver.py       one side as a process of its own: starts its server, runs workloads on command
+ours.py         Target over gRPC
+peer.py         Target over the peer's own RPC; runs with the interpreter of the peer's environment
+peer_env.py     makes that environment
+report.py       tables and ratios
+
+Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py.
+"""
