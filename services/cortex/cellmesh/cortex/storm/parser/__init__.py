@@ -2,11 +2,14 @@
 
 ast.py                  the tree: frozen dataclasses with spans
 lexer.py                token patterns, the cursor over a text, bounds, BadSyntax with place, excerpt and hint
-parser_expression.py    values, variables and calls, lists and dictionaries, operators, format strings
+parser_value.py         values by their first character: variables and calls, text, properties, tags
+parser_expression.py    parentheses, operators, lists, dictionaries, format strings
 parser_edit.py          edit blocks
 parser_command.py       commands and their arguments
 parser_pivot.py         lifts, filters, pivots and walks along edges
-parser_query.py         statements, whole queries, the words of a lookup
+parser_statement.py     what starts with a keyword: loops, branches, functions and so on
+parser_query.py         whole queries, what each operation is, the words of a lookup
+strength.py             how strongly operators bind
 depth.py                measures a tree, for the bound on its depth
 printer.py              tree back to text
 

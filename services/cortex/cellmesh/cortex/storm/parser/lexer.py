@@ -121,6 +121,9 @@ class Scanner:
             assert match is not None  # the pattern matches the empty text
             self.position = position = match.end()
             char = self.text[position : position + 1]
+            # Refused here, or each word after it would be searched for the end of the comment again.
+            if char == "/" and self.text.startswith("/*", position):
+                self.fail("the comment has no end '*/'", at=position)
         return char
 
     def take(self, length: int) -> None:
@@ -274,7 +277,7 @@ class Scanner:
             "column": where.column,
             "token": token,
         }
-        hint = hint or _general_hint(token, self.text[at : at + 2])
+        hint = hint or _general_hint(token, self.text[max(at - 1, 0) : at + 2])
         suffix = f" ({hint})" if hint else ""
         if hint:
             fields["hint"] = hint
@@ -310,15 +313,16 @@ KEYWORDS = (
 
 def near_keyword(word: str) -> str:
     """Return a hint naming the keyword a word may have been meant for, or ""."""
-    close = get_close_matches(word, KEYWORDS, n=1, cutoff=0.75)
+    close = get_close_matches(word.lower(), KEYWORDS, n=1, cutoff=0.75)
     return f"did you mean '{close[0]}'?" if close and close[0] != word else ""
 
 
-def _general_hint(token: str, pair: str) -> str:
-    if pair == "==":
+def _general_hint(token: str, around: str) -> str:
+    """Return a hint for a fault at a token; `around` is the text from one character before it to one after."""
+    if "==" in around:
         return "values are compared with one '='"
-    if pair in ("&&", "||"):
-        return f"write '{'and' if pair == '&&' else 'or'}'"
+    if "&&" in around or "||" in around:
+        return "conditions are joined by 'and' and 'or', operations by one '|'"
     if token in ("else", "elif", "catch"):
         return f"'{token}' follows the block of {'try' if token == 'catch' else 'an if'}"
     if ":" in token and token.lower() != token:

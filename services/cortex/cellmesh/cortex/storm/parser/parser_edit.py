@@ -57,15 +57,12 @@ class EditParser(ExpressionParser):
             form = self.variable_chain("a form")
         else:
             name = self.match(lexer.PROP_NAME)
-            if name is None or self._is_glob_next():
+            if name is None or self.text.startswith((":", "*:", "*="), self.position):
                 self.fail("expected an edit or ']'", at=start)
             form = ast.Name(self.span(start), name)
         operator = self._operator(_NODE_ASSIGN, "expected '=' or '?=' and a value after the form")
         value = self.value("a value for the node")
         return ast.AddNode(self.span(start), form, value, operator[1])
-
-    def _is_glob_next(self) -> bool:
-        return self.text.startswith((":*", "*:"), self.position)
 
     def _operator(self, pattern: re.Pattern[str], message: str) -> tuple[ast.SetOperator, bool]:
         self.peek()

@@ -88,8 +88,8 @@ class PivotParser(CommandParser):
         text = self.match(lexer.PROP_NAME)
         if text is None:
             self.fail("expected a form, a property or a tag to lift by")
-        if self.text.startswith("-", self.position):
-            self.fail("expected a blank after the name", at=start)
+        if self.text.startswith(("-", ":"), self.position):
+            self.fail("expected a form, a property or a tag to lift by, and then a blank", at=start)
         names = self.steps(text, start)
         return self._named_lift(start, names[0], names[1:])
 

@@ -6,26 +6,19 @@ import re
 from collections.abc import Callable
 
 from cellmesh.cortex.storm.parser import ast, lexer
-from cellmesh.cortex.storm.parser.parser_pivot import PivotParser
-from cellmesh.cortex.storm.source import Source, Span
+from cellmesh.cortex.storm.parser.parser_statement import StatementParser
+from cellmesh.cortex.storm.source import Span
 
-_BLANK_OR_END = re.compile(r"[\s}]")
+_LETTERS = re.compile(r"[a-zA-Z]+")
 _BLANK = re.compile(r"\s")
-_BLANK_OR_BRACE = re.compile(r"[\s{]")
 _EMBEDDED_START = "${"
 _QUOTED_WORD = re.compile(r'"[^"]*"(?=[\s|]|$)|\'[^\']*\'(?=[\s|]|$)')
-_WORD_BEFORE_COMMENT = re.compile(r"//|/\*")
 
 
-class QueryParser(PivotParser):
+class QueryParser(StatementParser):
     """Parses whole queries."""
 
-    __slots__ = ("has_emit", "has_return")
-
-    def __init__(self, source: Source) -> None:
-        super().__init__(source)
-        self.has_return = False
-        self.has_emit = False
+    __slots__ = ()
 
     # Queries.
 
@@ -36,7 +29,7 @@ class QueryParser(PivotParser):
             operations.append(self._lookup(mode))
         self._operations(operations, is_bar_allowed=True)
         if self.peek():
-            self.fail("expected a lift, filter, pivot, edit, command or '|'")
+            self.fail("expected a lift, filter, pivot, edit, command or '|'", hint=self._statement_hint())
         return ast.Query(Span(0, len(self.text)), tuple(operations))
 
     def whole_value(self) -> ast.Expression:
@@ -63,7 +56,7 @@ class QueryParser(PivotParser):
         operations: list[ast.Operation] = []
         self._operations(operations, is_bar_allowed=True)
         if self.peek() != "}":
-            self.fail("expected a lift, filter, pivot, edit, command or '}'")
+            self.fail("expected a lift, filter, pivot, edit, command or '}'", hint=self._statement_hint())
         end = self.end if operations else start
         self.take(1)
         self.close()
@@ -127,6 +120,10 @@ class QueryParser(PivotParser):
             return self.command()
         return None
 
+    def _statement_hint(self) -> str:
+        word = _LETTERS.match(self.text, self.position)
+        return lexer.near_keyword(word.group()) if word is not None else ""
+
     # Operations told by their first character.
 
     def _plus_operation(self) -> ast.Operation:
@@ -158,253 +155,10 @@ class QueryParser(PivotParser):
 
     def _unpack(self) -> ast.UnpackVariables:
         start = self.position
-        names = self._variable_list()
+        names = self.variable_list()
         self.expect("=", "after the variables to set")
         value = self.value("a value to unpack")
         return ast.UnpackVariables(self.span(start), names, value)
-
-    def _variable_list(self) -> tuple[str, ...]:
-        self.take(1)
-        names: list[str] = []
-        while self.peek() != ")":
-            if self.peek() != "$":
-                self.fail("expected a variable or ')'")
-            names.append(self.variable().name)
-            if self.peek() == ",":
-                self.take(1)
-            elif self.peek() != ")":
-                self.fail("expected ',' or ')' after a variable")
-        self.take(1)
-        return tuple(names)
-
-    # Statements. Each is called with its keyword at the cursor.
-
-    def _statement(self, word: str, following: re.Pattern[str] | None = None) -> int:
-        start = self.position
-        if following is not None and not following.match(self.text, start + len(word)):
-            self.last, self.end = start, start + len(word)
-            self.fail(f"'{word}' must be followed by a blank", at=start)
-        self.take(len(word))
-        return start
-
-    def _for(self) -> ast.For:
-        start = self._statement("for")
-        char = self.peek()
-        if char == "(":
-            names = self._variable_list()
-        elif char == "$":
-            names = (self.variable().name,)
-        else:
-            self.fail("expected a variable, or variables in parentheses, after 'for'")
-        self.peek()
-        if not self.match(_IN_WORD):
-            self.fail("expected 'in' after the variable of the loop")
-        items = self.value("what to go through")
-        body = self.braces("the body of the loop")
-        return ast.For(self.span(start), names, char == "(", items, body)
-
-    def _while(self) -> ast.While:
-        start = self._statement("while")
-        condition = self.value("a condition")
-        body = self.braces("the body of the loop")
-        return ast.While(self.span(start), condition, body)
-
-    def _if(self) -> ast.If:
-        start = self._statement("if")
-        branches = [self._branch(start)]
-        while self.peek() == "e":
-            at = self.position
-            word = self.match(_ELIF_OR_ELSE)
-            if word == "elif":
-                branches.append(self._branch(at))
-                continue
-            if word == "else":
-                otherwise = self.braces("the 'else' branch")
-                return ast.If(self.span(start), tuple(branches), otherwise)
-            break
-        return ast.If(self.span(start), tuple(branches), None)
-
-    def _branch(self, start: int) -> ast.Branch:
-        condition = self.value("a condition")
-        body = self.braces("the branch")
-        return ast.Branch(self.span(start), condition, body)
-
-    def _switch(self) -> ast.Switch:
-        start = self._statement("switch")
-        subject = self.variable_chain("a variable to switch on")
-        self.expect("{", "before the cases")
-        self.open()
-        cases: list[ast.Case] = []
-        while self.peek() != "}":
-            cases.append(self._case())
-        self.take(1)
-        self.close()
-        if sum(not case.values for case in cases) > 1:
-            self.fail("a switch has one default case '*' only", at=start)
-        return ast.Switch(self.span(start), subject, tuple(cases))
-
-    def _case(self) -> ast.Case:
-        char = self.peek()
-        start = self.position
-        values: tuple[ast.Literal, ...]
-        if char == "*":
-            self.take(1)
-            values = ()
-        elif char == "(":
-            values = self._case_list()
-        else:
-            values = (self._case_value(lexer.CASE_WORD),)
-        self.expect(":", "after the value of the case")
-        body = self.braces("the case")
-        return ast.Case(self.span(start), values, body)
-
-    def _case_list(self) -> tuple[ast.Literal, ...]:
-        self.take(1)
-        values = [self._case_value(lexer.CASE_ITEM)]
-        while True:
-            char = self.peek()
-            if char == ")" and len(values) > 1:
-                self.take(1)
-                return tuple(values)
-            if char != ",":
-                self.fail("expected ',' and a further value of the case")
-            self.take(1)
-            values.append(self._case_value(lexer.CASE_ITEM))
-
-    def _case_value(self, pattern: re.Pattern[str]) -> ast.Literal:
-        char = self.peek()
-        start = self.position
-        if char in ("'", '"'):
-            text = self.string()
-            return ast.Literal(self.span(start), text)
-        word = self.match(pattern)
-        if word is None:
-            self.fail("expected a case 'value: { }', '*: { }' or '}'", hint=self._case_hint())
-        return ast.Literal(self.span(start), word, True)
-
-    def _case_hint(self) -> str:
-        found = _COLONS_CASE.match(self.text, self.position)
-        return f"a case with ':' in it needs quotes: \"{found.group(1)}\"" if found else ""
-
-    def _try(self) -> ast.Try:
-        start = self._statement("try")
-        body = self.braces("'try'")
-        catches: list[ast.Catch] = []
-        while self.peek() == "c":
-            at = self.position
-            if not self.match(_CATCH_WORD):
-                break
-            catches.append(self._catch(at))
-        return ast.Try(self.span(start), body, tuple(catches))
-
-    def _catch(self, start: int) -> ast.Catch:
-        value = self.value("the names of errors to catch, or '*'")
-        is_any = isinstance(value, ast.Literal) and value.is_bare and value.value == "*"
-        self.peek()
-        if not self.match(_AS_WORD):
-            self.fail("expected 'as' and a variable name after the errors to catch")
-        variable = self.variable_name("the name of the variable for the error")
-        body = self.braces("'catch'")
-        return ast.Catch(self.span(start), None if is_any else value, variable, body)
-
-    def _init(self) -> ast.Init:
-        start = self._statement("init")
-        body = self.braces("'init'")
-        return ast.Init(self.span(start), body)
-
-    def _empty(self) -> ast.Empty:
-        start = self._statement("empty")
-        body = self.braces("'empty'")
-        return ast.Empty(self.span(start), body)
-
-    def _fini(self) -> ast.Fini:
-        start = self._statement("fini")
-        body = self.braces("'fini'")
-        return ast.Fini(self.span(start), body)
-
-    def _break(self) -> ast.Break:
-        start = self._statement("break", _BLANK_OR_END)
-        return ast.Break(self.span(start))
-
-    def _continue(self) -> ast.Continue:
-        start = self._statement("continue", _BLANK_OR_END)
-        return ast.Continue(self.span(start))
-
-    def _stop(self) -> ast.Stop:
-        start = self._statement("stop")
-        return ast.Stop(self.span(start))
-
-    def _emit(self) -> ast.Emit:
-        start = self._statement("emit", _BLANK)
-        value = self.value("a value to emit")
-        self.has_emit = True
-        return ast.Emit(self.span(start), value)
-
-    def _return(self) -> ast.Return:
-        start = self._statement("return")
-        self.expect("(", "after 'return'")
-        value = None if self.peek() == ")" else self.value("a value to return or ')'")
-        self.expect(")", "after the value to return")
-        self.has_return = True
-        return ast.Return(self.span(start), value)
-
-    def _yield(self) -> ast.Yield:
-        start = self._statement("yield", _BLANK_OR_BRACE)
-        char = self.peek()
-        if char == "{":
-            at = self.position
-            query = self.braces("'yield'")
-            return ast.Yield(self.span(start), ast.SubqueryValue(self.span(at), query))
-        value = self.marked_value(char)
-        if value is None:
-            self.fail("expected a variable, a query or quoted text to yield")
-        return ast.Yield(self.span(start), value)
-
-    def _reverse(self) -> ast.Lift:
-        start = self._statement("reverse")
-        self.expect("(", "after 'reverse'")
-        self.open()
-        lift = self.lift()
-        self.expect(")", "after the lift to reverse")
-        self.close()
-        return ast.Lift(self.span(start), lift.target, lift.comparison, True)
-
-    def _function(self) -> ast.Function:
-        start = self._statement("function")
-        name = self.variable_name("a function name")
-        parameters = self._parameters(name)
-        outside = self.has_return, self.has_emit
-        self.has_return = self.has_emit = False
-        body = self.braces("the body of the function")
-        effects = ast.BodyEffects(self.has_return, self.has_emit)
-        self.has_return, self.has_emit = outside
-        return ast.Function(self.span(start), name, parameters, body, effects)
-
-    def _parameters(self, function: str) -> tuple[ast.Parameter, ...]:
-        self.expect("(", f"after the function name '{function}'")
-        opening = self.last
-        parameters: list[ast.Parameter] = []
-        while self.peek() != ")" or parameters:
-            self.peek()
-            at = self.position
-            name = self.variable_name("a parameter name")
-            if any(parameter.name == name for parameter in parameters):
-                self.fail(f"the parameter '{name}' is given twice", at=at)
-            default = None
-            if self.text.startswith("=", self.position):
-                self.take(1)
-                default = self.value(f"a default for the parameter '{name}'")
-            elif parameters and parameters[-1].default is not None:
-                self.fail(f"the parameter '{name}' without a default follows one with a default", at=opening)
-            parameters.append(ast.Parameter(self.span(at), name, default))
-            if self.peek() == ",":
-                self.take(1)
-            elif self.peek() == ")":
-                break
-            else:
-                self.fail("expected ',' or ')' after a parameter")
-        self.take(1)
-        return tuple(parameters)
 
     # Lookup.
 
@@ -424,31 +178,25 @@ class QueryParser(PivotParser):
             words.append(ast.Literal(self.span(start), word, True))
 
 
-_IN_WORD = re.compile(r"in(?!\w)")
-_AS_WORD = re.compile(r"as(?!\w)")
-_CATCH_WORD = re.compile(r"catch(?![\w.:])")
-_ELIF_OR_ELSE = re.compile(r"(?:elif|else)(?![\w.:])")
-_COLONS_CASE = re.compile(r"([\w.:\-]+)\s*:\s*\{")
-
 _RESERVED = frozenset(("and", "as", "catch", "elif", "else", "not", "or"))
 
 _STATEMENTS: dict[str, Callable[[QueryParser], ast.Operation]] = {
-    "break": QueryParser._break,
-    "continue": QueryParser._continue,
-    "emit": QueryParser._emit,
-    "empty": QueryParser._empty,
-    "fini": QueryParser._fini,
-    "for": QueryParser._for,
-    "function": QueryParser._function,
-    "if": QueryParser._if,
-    "init": QueryParser._init,
-    "return": QueryParser._return,
-    "reverse": QueryParser._reverse,
-    "stop": QueryParser._stop,
-    "switch": QueryParser._switch,
-    "try": QueryParser._try,
-    "while": QueryParser._while,
-    "yield": QueryParser._yield,
+    "break": QueryParser.parse_break,
+    "continue": QueryParser.parse_continue,
+    "emit": QueryParser.parse_emit,
+    "empty": QueryParser.parse_empty,
+    "fini": QueryParser.parse_fini,
+    "for": QueryParser.parse_for,
+    "function": QueryParser.parse_function,
+    "if": QueryParser.parse_if,
+    "init": QueryParser.parse_init,
+    "return": QueryParser.parse_return,
+    "reverse": QueryParser.parse_reverse,
+    "stop": QueryParser.parse_stop,
+    "switch": QueryParser.parse_switch,
+    "try": QueryParser.parse_try,
+    "while": QueryParser.parse_while,
+    "yield": QueryParser.parse_yield,
 }
 
 _BY_CHARACTER: dict[str, Callable[[QueryParser], ast.Operation | None]] = {
