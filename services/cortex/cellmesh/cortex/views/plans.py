@@ -1,0 +1,196 @@
+"""What adding a node or setting a property implies, worked out from the model alone.
+
+A plan is made before any transaction is entered: all that can fail for reasons of content fails here.
+Plans of nodes depend on form and value only, so those of common nodes (a tag, a domain's parents) are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cellmesh.common.errors import BadTypeValu, IsRuntForm, LimitExceeded, NoSuchForm, NoSuchProp
+from cellmesh.cortex.layers.records import node_head
+from cellmesh.cortex.model.registry import Form, Model, Prop
+from cellmesh.cortex.model.types.base import Normed
+from cellmesh.cortex.values.ids import buid_of
+
+DEPTH_MAX: Final = 200
+KEPT_COUNT_MAX: Final = 20_000
+FORM_NAME_SIZE_MAX: Final = 127
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """A node that shall exist.
+
+    Attributes:
+        form: Its form.
+        value: Its stored value.
+        buid: Its buid.
+        head: The first fields of its record.
+        props: Properties a new node starts with, by name: sub-values of its value.
+        implied: Nodes that shall exist when it is made, those they imply before them.
+    """
+
+    form: Form
+    value: Any
+    buid: bytes
+    head: bytes
+    props: Mapping[str, Any]
+    implied: tuple[NodePlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PropPlan:
+    """Properties that shall be set.
+
+    Attributes:
+        prop: The property asked for.
+        value: Its stored value.
+        subs: Properties that its sub-values fill.
+        implied: Nodes that shall exist.
+    """
+
+    prop: Prop
+    value: Any
+    subs: tuple[tuple[Prop, Any], ...]
+    implied: tuple[NodePlan, ...]
+
+
+class Planner:
+    """Makes plans. Used by one session, so by one thread."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._version = model.version
+        self._nodes: dict[tuple[str, Any], NodePlan] = {}
+
+    def form(self, name: str) -> Form:
+        """Return a form whose nodes can be edited.
+
+        Raises:
+            NoSuchForm: the model has no such form.
+            IsRuntForm: its nodes exist in no layer.
+        """
+        return self.editable(self.model.require_form(name))
+
+    def editable(self, form: Form) -> Form:
+        """Refuse a form whose nodes exist in no layer."""
+        if form.is_runtime:
+            raise IsRuntForm(f"nodes of {form.name} cannot be edited", form=form.name)
+        return form
+
+    def node(self, form: Form, value: object) -> NodePlan:
+        """Plan a node, its value not yet normalised.
+
+        Raises:
+            BadTypeValu: the value, or one that it implies, does not normalise.
+        """
+        self.editable(form)
+        try:
+            normed = form.type.normalize(value)
+        except BadTypeValu as error:
+            error.setdefault("form", form.name)
+            raise
+        return self._plan(form, normed, 0)
+
+    def stored_node(self, form: Form, value: Any) -> NodePlan:
+        """Plan a node whose value is a stored one."""
+        return self._implied(form.name, value, 0)
+
+    def set_prop(self, form: Form, name: str, value: object) -> PropPlan:
+        """Plan the setting of a property, its value not yet normalised.
+
+        Raises:
+            NoSuchProp: the form has no such property.
+            BadTypeValu: the value, or one that it implies, does not normalise.
+        """
+        prop = form.props.get(name)
+        if prop is None:
+            raise no_such_prop(self.model, form, name)
+        return self.set_known_prop(prop, value)
+
+    def set_known_prop(self, prop: Prop, value: object) -> PropPlan:
+        """As `set_prop`, for a property already looked up."""
+        try:
+            subs: list[tuple[Prop, Any]] = []
+            implied: list[NodePlan] = []
+            stored = self._set(prop, value, subs, implied, 0)
+        except (BadTypeValu, NoSuchForm) as error:
+            error.setdefault("form", prop.form.name if prop.form is not None else "")
+            error.setdefault("prop", prop.name)
+            raise
+        return PropPlan(prop, stored, tuple(subs), tuple(implied))
+
+    def _set(
+        self, prop: Prop, value: object, subs: list[tuple[Prop, Any]], implied: list[NodePlan], depth: int
+    ) -> Any:
+        normed = prop.type.normalize(value)
+        # Encoding is what could still fail inside the transaction, so it is tried here.
+        prop.type.encode(normed.value)
+        if self.model.is_form(prop.type_name):
+            self._imply(prop.type_name, normed.value, implied, depth)
+        for form, part in normed.adds:
+            self._imply(form, part, implied, depth)
+        for name, part in normed.subs:
+            sub = prop.sub_prop(name)
+            if sub is not None:
+                stored = self._set(sub, part, subs, implied, depth)
+                subs.append((sub, stored))
+        return normed.value
+
+    def _imply(self, form: str, value: Any, implied: list[NodePlan], depth: int) -> None:
+        plan = self._implied(form, value, depth + 1)
+        if not any(plan is known for known in implied):
+            implied.append(plan)
+
+    def _implied(self, form_name: str, value: Any, depth: int) -> NodePlan:
+        if self._version != self.model.version or len(self._nodes) >= KEPT_COUNT_MAX:
+            self._nodes.clear()
+            self._version = self.model.version
+        key = (form_name, value)
+        try:
+            found = self._nodes.get(key)
+        except TypeError:
+            form = self.form(form_name)
+            return self._plan(form, form.type.normalize(value), depth)
+        if found is None:
+            form = self.form(form_name)
+            found = self._nodes[key] = self._plan(form, form.type.normalize(value), depth)
+        return found
+
+    def _plan(self, form: Form, normed: Normed, depth: int) -> NodePlan:
+        if depth > DEPTH_MAX:
+            raise LimitExceeded("a node implies others too deep", name="implied", limit=DEPTH_MAX)
+        if len(form.name) > FORM_NAME_SIZE_MAX:
+            raise LimitExceeded("the name of a form is too long", name=form.name, limit=FORM_NAME_SIZE_MAX)
+        value = normed.value
+        form.type.encode(value)
+        buid = buid_of(form.name, value)
+        props: dict[str, Any] = {}
+        implied: list[NodePlan] = []
+        for name, part in normed.subs:
+            prop = form.value_prop.sub_prop(name)
+            if prop is not None:
+                subs: list[tuple[Prop, Any]] = []
+                if self.model.is_form(prop.type_name) and prop.type_name == form.name and part == value:
+                    props[prop.name] = value
+                    continue
+                props[prop.name] = self._set(prop, part, subs, implied, depth)
+                for sub, stored in subs:
+                    props.setdefault(sub.name, stored)
+        for name, part in normed.adds:
+            if not (name == form.name and part == value):
+                self._imply(name, part, implied, depth)
+        return NodePlan(form, value, buid, node_head(form.name, value, buid), props, tuple(implied))
+
+
+def no_such_prop(model: Model, form: Form, name: str) -> NoSuchProp:
+    """Make the error for a property that a form lacks, with a hint at near ones."""
+    try:
+        model.require_form_prop(form.name, name)
+    except NoSuchProp as error:
+        return error
+    return NoSuchProp(f"{form.name} has no property {name}", form=form.name, name=name)
