@@ -14,3 +14,28 @@ runtime      the nodes of runtime forms such as syn:form, made from the model it
 """
 
 from __future__ import annotations
+
+from cellmesh.cortex.model.extensions import Extensions
+from cellmesh.cortex.model.registry import Form, Model, Prop, TagProp, TypeUse
+from cellmesh.cortex.model.runtime import RuntimeNode
+from cellmesh.cortex.model.scans import Exact, Filtered, IndexScan, Predicate, Prefix, Range
+from cellmesh.cortex.model.types.base import BaseType, Normed, Type
+
+__all__ = [
+    "BaseType",
+    "Exact",
+    "Extensions",
+    "Filtered",
+    "Form",
+    "IndexScan",
+    "Model",
+    "Normed",
+    "Predicate",
+    "Prefix",
+    "Prop",
+    "Range",
+    "RuntimeNode",
+    "TagProp",
+    "Type",
+    "TypeUse",
+]
