@@ -17,7 +17,14 @@ _NO_CONNECTION: Final = (
     "Name resolution failure",
     "Endpoint list is empty",
 )
-_BAD_CERTIFICATE: Final = ("CERTIFICATE_VERIFY_FAILED", "handshake failed", "Handshake failed", "Peer name")
+_BAD_CERTIFICATE: Final = (
+    "CERTIFICATE_VERIFY_FAILED",
+    "Verification Check failed",
+    "verification check failed",
+)
+# The other side took the connection and closed it again: it speaks TLS and we do not, or it refused our
+# certificate, which TLS 1.3 tells a client in no better way.
+_HUNG_UP: Final = ("Socket closed", "Connection reset", "Endpoint closing")
 
 
 def as_cell_error(error: grpc.RpcError, url: CellUrl, target: Target) -> CellError:
@@ -28,14 +35,8 @@ def as_cell_error(error: grpc.RpcError, url: CellUrl, target: Target) -> CellErr
     if is_connection_failure(made):
         text = str(made.get("cause", ""))
         if any(sign in text for sign in _BAD_CERTIFICATE):
-            return LinkBadCert(
-                f"no TLS connection with {_who(url, target)}",
-                name=target.name or url.name,
-                address=target.address,
-                cause=text,
-                hint="the cell there is of another network, or not the one named, or does not know this identity",
-            )
-        made.set("hint", _hint(url))
+            return _bad_certificate(url, target, text)
+        made.set("hint", _hint(url, hung_up=any(sign in text for sign in _HUNG_UP)))
     return made
 
 
@@ -46,18 +47,27 @@ def is_connection_failure(error: CellError) -> bool:
     )
 
 
-def _who(url: CellUrl, target: Target) -> str:
+def _bad_certificate(url: CellUrl, target: Target, text: str) -> LinkBadCert:
     name = target.name or url.name
-    return f"cell {name} at {target.address}" if name else f"the cell at {target.address}"
+    who = f"cell {name} at {target.address}" if name else f"the cell at {target.address}"
+    made = LinkBadCert(f"the certificate of {who} is not the right one", address=target.address, cause=text)
+    if name:
+        made.set("name", name)
+    made.set("hint", "another cell serves there, or one of another network: check the name and the address")
+    return made
 
 
-def _hint(url: CellUrl) -> str:
+def _hint(url: CellUrl, *, hung_up: bool) -> str:
     match url.scheme:
         case Scheme.UNIX:
             folder = Path(url.address).parent
             if not folder.is_dir():
                 return f"the folder {folder} does not exist: check the path"
             return f"no cell serves the folder {folder}: start it with `cellmesh KIND serve --dir {folder}`"
+        case Scheme.GRPC if hung_up:
+            return "something is there and hung up: a cell of a mesh wants TLS, so try grpcs://"
+        case Scheme.GRPCS | Scheme.AHA if hung_up:
+            return "the cell is there and hung up: it does not accept this identity, or it serves without TLS"
         case Scheme.AHA:
             return (
                 "AHA knows it there and it does not answer: it has just stopped, or a network is cut between"
