@@ -98,3 +98,29 @@ def test_printing_is_stable(area: str) -> None:
         if query.fault is None:
             printed = print_query(parse_query(query.text, query.mode))
             assert print_query(parse_query(printed, query.mode)) == printed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "foo --opt=stop --opt=init { } --x=-->",
+        "foo --a --b=c=d -- e",
+        "inet:ipv4< -5 +:asn= ?x",
+        '$x=`{"a"}{"b"}c\\{`',
+        "$x=(-($a ** 2) * 3 - -$b)",
+        "$x=((--$x), 5)",
+        "$x=(not (not $a) = (not $b))",
+        "$x=({(true): 1, (1.5): 2})",
+        '$"a\\"b"."e f"=5',
+        "switch $x { *: { } a,b: { } (*c, d): { } }",
+        "-(not #a and (:b or ($c or not (#d or #e))))",
+        "-(inet:ipv4=a{b or #c)",
+        "-(a{b)> *",
+        "function f(a=-5, b=*, c=(1,)) { }",
+        '-> (inet:asn,) -> () -> ($x, "a b", inet:*)',
+    ],
+)
+def test_odd_texts_print_to_equal_trees(text: str) -> None:
+    tree = parse_query(text)
+
+    assert parse_query(print_query(tree)) == tree

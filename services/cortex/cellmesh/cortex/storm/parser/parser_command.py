@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from cellmesh.cortex.storm.parser import ast, lexer
 from cellmesh.cortex.storm.parser.parser_edit import EditParser
 from cellmesh.cortex.storm.source import Span
 
+_OPERATION_AHEAD = re.compile(
+    r"(?:for|if|while|switch|try|function|stop|break|continue)(?=[\s|}({$]|$)"
+    r"|(?:init|empty|fini)(?=\s*\{)|(?:yield|emit)(?=\s+[^\s|}])|return(?=\s*\()"
+    r"|<\+?\(|<\+?--|<\+?-(?=\s)|-\(|-->|-\+>"
+)
+"""What ends the arguments without a `|`: statements, and pivots but for `->`, which is an argument."""
+
 
 class CommandParser(EditParser):
-    """Parses a command up to the `|`, the closing brace or the end of the text."""
+    """Parses a command up to the `|`, the next statement or pivot, the closing brace or the end of the text."""
 
     __slots__ = ()
 
@@ -19,13 +28,10 @@ class CommandParser(EditParser):
         assert name is not None  # the caller looked
         name_span = Span(start, self.end)
         arguments: list[ast.Expression] = []
-        while self.peek() not in ("|", "}", "") and not self._is_pivot_next():
+        while self.peek() not in ("|", "}", "") and not self.looking_at(_OPERATION_AHEAD):
             arguments.append(self._argument())
             self._option_value(arguments)
         return ast.Command(self.span(start), ast.Name(name_span, name), tuple(arguments))
-
-    def _is_pivot_next(self) -> bool:
-        return self.text.startswith("<- ", self.position)
 
     def _argument(self) -> ast.Expression:
         char = self.peek()

@@ -223,9 +223,9 @@ class ExpressionParser(ValueParser):
         self.open()
         items: list[tuple[ast.Expression, ast.Expression]] = []
         while self.peek() != "}":
+            if self.looking_at(lexer.CONSTANT_NAME):
+                self.fail("expected a key of the dictionary")
             key = self._element("a key of the dictionary")
-            if isinstance(key, ast.Constant) and not isinstance(key.value, int):
-                self.fail("expected a key of the dictionary", at=key.span.start)
             self.expect(":", "after a key of the dictionary")
             items.append((key, self._element("a value of the dictionary")))
             if self.peek() == ",":

@@ -16,6 +16,8 @@ from cellmesh.cortex.storm.parser.strength import NEGATE, NOT, binary_strength, 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _ESCAPED = re.compile(r'[\\"\n\t\r]')
 _FORMAT_ESCAPED = re.compile(r"[\\`{]")
+_OPTION = re.compile(r"-[\w\-]+")
+_ENDS_ARGUMENTS = re.compile(rf"(?:{'|'.join(lexer.KEYWORDS)})(?!\w)|[<\-]")
 _NEGATABLE = ("$", "(", ":", "#", ".")
 _JOINS_OPERATOR = tuple("!<>=@^~?*-+")
 _BARE_PLACES = {"value": lexer.VALUE_WORD, "item": lexer.ITEM_WORD, "argument": lexer.ARGUMENT_WORD}
@@ -410,7 +412,7 @@ def _operation(node: ast.Operation) -> str:
         case ast.Subquery(query=query):
             return _braces(query)
         case ast.Command(name=name, arguments=arguments):
-            return " ".join([name.text, *map(_argument, arguments)])
+            return name.text + _arguments(arguments)
         case (
             ast.SetVariable() | ast.SetItem() | ast.UnpackVariables() | ast.Evaluate() | ast.Emit()
             | ast.Yield() | ast.Return() | ast.Break() | ast.Continue() | ast.Stop()
@@ -424,6 +426,19 @@ def _lookup_word(word: ast.Literal) -> str:
     if word.is_bare:
         return word.value
     return f"'{word.value}'" if '"' in word.value else f'"{word.value}"'
+
+
+def _arguments(nodes: tuple[ast.Expression, ...]) -> str:
+    parts: list[str] = []
+    is_after_option = False
+    for node in nodes:
+        text = _argument(node)
+        is_bare = isinstance(node, ast.Literal) and node.is_bare
+        # Only as the value in `--name=value` can such a word be an argument.
+        is_joined = is_after_option and is_bare and _ENDS_ARGUMENTS.match(text) is not None
+        parts.append(("=" if is_joined else " ") + text)
+        is_after_option = is_bare and not is_joined and _OPTION.fullmatch(text) is not None
+    return "".join(parts)
 
 
 def _argument(node: ast.Expression) -> str:
