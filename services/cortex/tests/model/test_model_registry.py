@@ -107,6 +107,17 @@ def test_every_catalog_file_holds_its_own_domain() -> None:
             assert [name for name in names if name.split(":")[0] != path.stem] == []
 
 
+DOCUMENTED = "base edge econ file geo hash inet it media meta ou pol ps risk syn tel".split()
+
+
+@pytest.mark.parametrize("domain", DOCUMENTED)
+def test_types_and_forms_of_the_first_domains_say_what_they_are(domain: str) -> None:
+    (path,) = [path for path in catalog_files() if path.stem == domain]
+    content = json.loads(path.read_bytes())
+    assert content["doc"]
+    assert [name for name, entry in content["types"].items() if not entry["doc"]] == []
+
+
 def test_loading_compiles_nothing() -> None:
     model = Model.load()
     assert model._types == {}
