@@ -31,8 +31,8 @@ _LIST: Final = 0x4A
 _ITEM: Final = 0x0A
 
 _DOUBLE_STRUCT: Final = struct.Struct("<d")
-_ONE_BYTE: Final = tuple(bytes((number,)) for number in range(256))
-_SMALL_INTS: Final = tuple(b"\x18" + _ONE_BYTE[number << 1] for number in range(64))
+_ONE_BYTE: Final[tuple[bytes, ...]] = tuple(bytes((number,)) for number in range(256))
+_SMALL_INTS: Final[tuple[bytes, ...]] = tuple(b"\x18" + _ONE_BYTE[number << 1] for number in range(64))
 
 
 def varint(number: int) -> bytes:
@@ -84,6 +84,24 @@ def unzigzag(number: int) -> int:
     return (number >> 1) ^ -(number & 1)
 
 
+def encode_text(value: str) -> bytes:
+    """Serialize the Value of a text.
+
+    Raises:
+        BadDataValu: the text has code points that UTF-8 cannot carry.
+    """
+    try:
+        body = value.encode()
+    except UnicodeEncodeError as error:
+        raise BadDataValu(
+            "the text has code points that UTF-8 cannot carry", valu=ascii(value[error.start : error.end])
+        ) from None
+    size = len(body)
+    if size < 0x80:
+        return b"\x3a" + _ONE_BYTE[size] + body
+    return b"\x3a" + varint(size) + body
+
+
 def encode_value(value: Any) -> bytes:
     """Serialize the Value of a Python value.
 
@@ -92,21 +110,14 @@ def encode_value(value: Any) -> bytes:
     """
     kind = type(value)
     if kind is str:
-        try:
-            body = bytes(value, "utf-8")
-        except UnicodeEncodeError as error:
-            raise BadDataValu(
-                "the text has code points that UTF-8 cannot carry", valu=ascii(value[error.start : error.end])
-            ) from None
-        size = len(body)
-        if size < 0x80:
-            return b"\x3a" + _ONE_BYTE[size] + body
-        return b"\x3a" + varint(size) + body
+        return encode_text(value)
     if kind is int:
         if 0 <= value < 64:
-            return _SMALL_INTS[value]
+            small: bytes = _SMALL_INTS[value]
+            return small
         if INT64_MIN <= value <= INT64_MAX:
-            return b"\x18" + varint(value << 1 if value >= 0 else ~(value << 1))
+            number: int = value << 1 if value >= 0 else ~(value << 1)
+            return b"\x18" + varint(number)
     elif kind is tuple or kind is list:
         items = b"".join([field(_ITEM, encode_value(item)) for item in value])
         return b"\x4a" + varint(len(items)) + items

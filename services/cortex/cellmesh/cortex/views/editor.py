@@ -46,7 +46,7 @@ from cellmesh.cortex.values.edits import (
     TagPropSet,
     TagSet,
 )
-from cellmesh.cortex.values.wire import decode_interval, decode_value
+from cellmesh.cortex.values.wire import decode_interval, decode_value, encode_value
 from cellmesh.cortex.views.hooks import NEW_NODE_PROPS, PROP_CHANGED
 from cellmesh.cortex.views.overlay import FORM, Held
 from cellmesh.cortex.views.plans import NodePlan, PropPlan
@@ -465,6 +465,11 @@ class Editor:
             if stored:
                 old = decode_value(stored)
         draft.edits.append(NodeDataSet(name, value, old))
+
+    def has_data(self, draft: Draft, name: str, value: Any) -> bool:
+        """Whether a node has just this data."""
+        number = self.names.data.find(self.txn, name)
+        return number is not None and self.stack.data(self.txn, draft.key, number) == encode_value(value)
 
     def pop_data(self, draft: Draft, name: str) -> bytes | None:
         """Remove data; returns what it was, serialized."""

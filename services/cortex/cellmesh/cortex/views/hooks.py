@@ -7,7 +7,7 @@ A domain name is a zone if its parent is a public suffix; others take their pare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cellmesh.cortex.model.registry import Prop
 
@@ -15,7 +15,23 @@ if TYPE_CHECKING:
     from cellmesh.cortex.views.editor import Draft, Editor
 
 
-def fqdn_props(editor: Editor, props: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
+class Held(Protocol):
+    """A node whose properties can be read."""
+
+    def get(self, name: str) -> Any:
+        """Return a property, or None."""
+        ...
+
+
+class Nodes(Protocol):
+    """Where a rule looks for other nodes."""
+
+    def existing(self, form: str, value: Any) -> Held | None:
+        """Return a node by form and stored value, or None."""
+        ...
+
+
+def fqdn_props(editor: Nodes, props: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
     """Return what a new inet:fqdn starts with, given what its parent is."""
     domain = props.get("domain")
     if domain is None:
@@ -65,7 +81,7 @@ def _set_zone(editor: Editor, draft: Draft, parent: Draft | None = None) -> None
         editor.put(draft, "zone", zone)
 
 
-NEW_NODE_PROPS: Final[Mapping[str, Callable[[Editor, Mapping[str, Any], Any], Mapping[str, Any]]]] = {
+NEW_NODE_PROPS: Final[Mapping[str, Callable[[Nodes, Mapping[str, Any], Any], Mapping[str, Any]]]] = {
     "inet:fqdn": fqdn_props
 }
 """Form -> what gives the properties its new nodes start with."""

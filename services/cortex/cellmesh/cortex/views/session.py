@@ -17,12 +17,16 @@ from cellmesh.cortex.layers.stats import read_count, sum_counts
 from cellmesh.cortex.model.registry import Form, Prop
 from cellmesh.cortex.model.scans import EVERYTHING, Exact, Filtered, IndexScan
 from cellmesh.cortex.values.edits import Interval
+from cellmesh.cortex.values.ids import buid_of
 from cellmesh.cortex.values.wire import decode_plain, encode_value
+from cellmesh.cortex.views.constructors import add_by_props, find_by_props
 from cellmesh.cortex.views.editor import Draft, Editor
+from cellmesh.cortex.views.feed import Feeder, FeedNode, FeedResult
 from cellmesh.cortex.views.lifts import Lift, lift_nodes, live_nodes
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.overlay import FORM, Held, Stack
-from cellmesh.cortex.views.plans import Planner, no_such_prop
+from cellmesh.cortex.views.plans import Planner, PropPlan, no_such_prop
+from cellmesh.cortex.views.runtime import lift_runtime
 
 if TYPE_CHECKING:
     from cellmesh.cortex.views.graph import Graph
@@ -60,6 +64,7 @@ class GraphSession:
         self.storage = graph.slab.session()
         self._unconfirmed: set[tuple[Names, str]] = set()
         self._tag_form: Form | None = None
+        self._feeder: Feeder | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -108,8 +113,6 @@ class GraphSession:
         Raises:
             IsReadOnly: the session may not edit.
         """
-        if self.readonly:
-            raise IsReadOnly("this query may not edit")
 
         def run(txn: WriteTxn) -> tuple[T, int, list[tuple[Names, str]], bytes | None]:
             editor = Editor(self, txn)
@@ -118,15 +121,35 @@ class GraphSession:
             data = self.stack.node(txn, node.key) if node is not None and count else None
             return result, count, self.graph.names.take_stored(), data
 
-        result, count, stored, data = self.storage.write(run)
+        result, count, stored, data = self.write_op(run)
+        self.note_edits(count, stored)
+        if count and node is not None:
+            node.renew(data, self.generation)
+        return result
+
+    def write_op(self, op: Callable[[WriteTxn], T]) -> T:
+        """Run one op in the open write transaction.
+
+        Raises:
+            IsReadOnly: the session may not edit.
+        """
+        if self.readonly:
+            raise IsReadOnly("this query may not edit")
+        return self.storage.write(op)
+
+    def note_edits(self, count: int, stored: Sequence[tuple[Names, str]]) -> None:
+        """Take note of what an op did: edits, and names stored for the first time."""
         if stored:
             self._unconfirmed.update(stored)
         if count:
             self.edit_count += count
             self.generation += 1
-            if node is not None:
-                node.renew(data, self.generation)
-        return result
+
+    def feed(self, batch: Sequence[FeedNode]) -> FeedResult:
+        """Make or enrich many nodes; a record that cannot be used is rejected by itself. See `feed`."""
+        if self._feeder is None:
+            self._feeder = Feeder(self)
+        return self._feeder.feed(batch)
 
     # Lifts.
 
@@ -311,6 +334,19 @@ class GraphSession:
 
         return lift_nodes(self, self.read(prepare), reverse=reverse)
 
+    def lift_runtime(
+        self,
+        form: Form,
+        prop: Prop | None = None,
+        comparator: str | None = None,
+        value: object = None,
+        *,
+        reverse: bool = False,
+    ) -> Iterator[Node]:
+        """Yield the nodes of a runtime form, which exist in no layer."""
+        found = lift_runtime(self, form, prop, comparator, value)
+        return iter(reversed(list(found))) if reverse else found
+
     # Single nodes.
 
     def node(self, form: Form, value: object, *, normalise: bool = True) -> Node | None:
@@ -320,8 +356,10 @@ class GraphSession:
             BadTypeValu: the value does not normalise.
         """
         if normalise:
-            return self.node_by_buid(self.planner.node(form, value).buid)
-        return self.node_by_buid(self.planner.stored_node(form, value).buid)
+            if type(value) is dict:
+                return self.find_by_props(form, value)
+            value = form.type.normalize(value).value
+        return self.node_by_buid(buid_of(form.name, value))
 
     def node_by_iden(self, iden: str) -> Node | None:
         """Return a node by its iden, or None.
@@ -380,6 +418,11 @@ class GraphSession:
                 for index, key in enumerate(encoded, start):
                     for node in self._lift(prop, db, (Exact(key),), False):
                         yield index, node
+
+    def nodes_with_value_as_whole(self, prop: Prop, value: object) -> Iterator[tuple[int, Node]]:
+        """As `nodes_with_value` of one value, an array being looked at as a whole."""
+        for node in self._lift(prop, BY_PROP, (Exact(prop.type.encode(value)),), False):
+            yield 0, node
 
     def _batch_with_keys(
         self, prop: Prop, db: Any, encoded: Sequence[bytes], start: int
@@ -611,8 +654,10 @@ class GraphSession:
             BadTypeValu: a value does not normalise; the error names form and property.
             NoSuchProp, IsRuntForm: the model does not allow it.
         """
+        if type(value) is dict:
+            return self._add_by_dict(form, value, props)
         plan = self.planner.node(form, value)
-        prop_plans = [self.planner.set_prop(form, name, part) for name, part in (props or {}).items()]
+        prop_plans = [self.plan_prop(form, name, part) for name, part in (props or {}).items()]
 
         def op(editor: Editor) -> tuple[bytes, bytes | None]:
             draft = editor.node(plan)
@@ -627,6 +672,29 @@ class GraphSession:
         assert data is not None, "a node just made is not there"
         return Node(self, key, data, self.generation)
 
+    def _add_by_dict(
+        self, form: Form, value: Mapping[str, object], props: Mapping[str, object] | None
+    ) -> Node:
+        made = self.add_by_props(form, value)
+        return self.add_node(form, made.value, props) if props else made
+
+    def add_by_props(self, form: Form, props: Mapping[str, object], try_: bool = False) -> Node:
+        """Return the node of a guid form that has some properties, made if there is none; see `constructors`."""
+        return add_by_props(self, form, props, try_=try_)
+
+    def find_by_props(self, form: Form, props: Mapping[str, object]) -> Node | None:
+        """Return a node of a guid form that has some properties, or None."""
+        return find_by_props(self, form, props)
+
+    def plan_prop(self, form: Form, name: str, value: object) -> PropPlan:
+        """Plan the setting of a property; a mapping given for a guid stands for the node with such properties."""
+        if type(value) is dict:
+            prop = form.props.get(name)
+            if prop is not None and "guid" in prop.type.chain and self.model.is_form(prop.type_name):
+                target = self.model.require_form(prop.type_name)
+                value = self.add_by_props(target, value).value
+        return self.planner.set_prop(form, name, value)
+
     def _draft(self, editor: Editor, node: Node) -> Draft | None:
         return editor.draft(node.nid, node.form, node.value)
 
@@ -638,7 +706,7 @@ class GraphSession:
             BadTypeValu: the value does not normalise.
             ReadOnlyProp: it is set, and may not change.
         """
-        plan = self.planner.set_prop(self.planner.editable(node.form), name, value)
+        plan = self.plan_prop(self.planner.editable(node.form), name, value)
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
@@ -669,10 +737,10 @@ class GraphSession:
         Raises:
             BadTypeValu: the tag or the interval does not normalise.
         """
-        name = self._tag_name(tag)
+        name = self.tag_name(tag)
         span: Interval = None
         if interval is not None:
-            span = self._interval(interval)
+            span = self.interval(interval)
 
         def op(editor: Editor) -> None:
             draft = self._draft(editor, node)
@@ -683,7 +751,7 @@ class GraphSession:
 
     def del_tag(self, node: Node, tag: object) -> None:
         """Take a tag and those below it off."""
-        name = self._tag_name(tag)
+        name = self.tag_name(tag)
 
         def op(editor: Editor) -> None:
             draft = self._draft(editor, node)
@@ -692,13 +760,15 @@ class GraphSession:
 
         self.edit(op, node)
 
-    def _tag_name(self, tag: object) -> str:
+    def tag_name(self, tag: object) -> str:
+        """Return the normalised name of a tag, checked to be storable."""
         plan = self.planner.node(self.tag_form, tag)
         name: str = plan.value
         self.graph.names.tags.check(name)
         return name
 
-    def _interval(self, interval: object) -> tuple[int, int]:
+    def interval(self, interval: object) -> tuple[int, int]:
+        """Return a normalised interval."""
         low, high = self.model.type("ival").norm(interval)
         return low, high
 
@@ -710,7 +780,7 @@ class GraphSession:
             BadTypeValu: the value does not normalise.
         """
         tag_prop = self.model.require_tagprop(name)
-        tag_name = self._tag_name(tag)
+        tag_name = self.tag_name(tag)
         try:
             stored = tag_prop.type.norm(value)
         except BadTypeValu as error:
@@ -728,7 +798,7 @@ class GraphSession:
     def del_tag_prop(self, node: Node, tag: object, name: str) -> bool:
         """Remove a property of a tag; returns whether it was set."""
         self.model.require_tagprop(name)
-        tag_name = self._tag_name(tag)
+        tag_name = self.tag_name(tag)
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)

@@ -1,0 +1,155 @@
+"""Writes many fresh nodes to a layer at once.
+
+What the records and index entries hold is the same as with `writer`, but entries are gathered over the whole
+batch and put in the order of their keys, which is what LMDB is fastest with, and the bytes that repeat from
+node to node (a property's value, a tag) are made once and kept as fragments.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from cellmesh.common.storage import SubDb, WriteTxn
+from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.catalog import IndexCatalog
+from cellmesh.cortex.layers.names import NameTables
+from cellmesh.cortex.layers.records import prop_entry, tag_entry
+from cellmesh.cortex.layers.schema import (
+    BY_ARRAY,
+    BY_PROP,
+    BY_TAG,
+    BY_VERB,
+    EDGES_IN,
+    EDGES_OUT,
+    NIDS,
+    NODES,
+)
+from cellmesh.cortex.layers.stats import CountChanges
+from cellmesh.cortex.values.changes import encode_edit
+from cellmesh.cortex.values.edits import EdgeAdd, Interval, PropSet, TagSet
+from cellmesh.cortex.values.wire import encode_interval, encode_value, field
+
+
+@dataclass(frozen=True, slots=True)
+class PropFragment:
+    """What one property's value puts into a record, the log and the indexes.
+
+    Attributes:
+        name: The property.
+        value: Its stored value.
+        entry: The record's field.
+        edit: The log's field: a PropSet of a property that was not set.
+        index_name: Under which the index keys hold it; empty if it is not indexed.
+        key: The key in `by_prop`.
+        element_keys: The keys in `by_array`.
+        count_key: The key in `counts`.
+    """
+
+    name: str
+    value: Any
+    entry: bytes
+    edit: bytes
+    index_name: str
+    key: bytes
+    element_keys: tuple[bytes, ...]
+    count_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TagFragment:
+    """What one tag puts into a record, the log and the index of nodes of one form."""
+
+    name: str
+    entry: bytes
+    edit: bytes
+    key: bytes
+
+
+class Fragments:
+    """Makes fragments for one layer. Numbers in keys are those of names that the op has ensured."""
+
+    def __init__(self, layer: bytes, catalog: IndexCatalog, names: NameTables) -> None:
+        self.layer = layer
+        self.catalog = catalog
+        self.names = names
+
+    def prop(self, txn: WriteTxn, form: str, form_number: int, name: str, value: Any) -> PropFragment:
+        """Make the fragment of a property's value; an empty name is the form's own value."""
+        entry = edit = b""
+        if name:
+            entry = prop_entry(name, encode_value(value))
+            edit = field(0x22, encode_edit(PropSet(name, value)))
+        index = self.catalog.prop(form, name)
+        if index is None:
+            return PropFragment(name, value, entry, edit, "", b"", (), b"")
+        number = self.names.props.ensure(txn, index.name)
+        prefix = keys.prop_prefix(self.layer, number)
+        elements: tuple[bytes, ...] = ()
+        encode = index.encode_element
+        if encode is not None:
+            elements = tuple({prefix + encode(item): None for item in value})
+        key = prefix + index.encode(value)
+        count_key = keys.count_key(self.layer, number, form_number)
+        return PropFragment(name, value, entry, edit, index.name, key, elements, count_key)
+
+    def tag(self, txn: WriteTxn, form_number: int, name: str, interval: Interval) -> TagFragment:
+        """Make the fragment of a tag on nodes of a form."""
+        number = self.names.tags.ensure(txn, name)
+        body = b"" if interval is None else field(0x0A, encode_interval(interval))
+        edit = field(0x22, encode_edit(TagSet(name, interval)))
+        return TagFragment(name, tag_entry(name, body), edit, keys.tag_key(self.layer, number, form_number))
+
+
+class BulkWriter:
+    """Gathers the entries of fresh nodes and writes them in order of their keys."""
+
+    def __init__(self, layer: bytes) -> None:
+        self.layer = layer
+        self.nids: list[tuple[bytes, bytes]] = []
+        self.nodes: list[tuple[bytes, bytes]] = []
+        self.props: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        self.arrays: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        self.tags: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        self.edges: list[tuple[bytes, bytes, bytes]] = []
+        self.counts = CountChanges()
+        self._counted: defaultdict[bytes, int] = defaultdict(int)
+
+    def add_prop(self, nid: bytes, fragment: PropFragment) -> None:
+        """Index a property of a node."""
+        if fragment.key:
+            self.props[fragment.key].append(nid)
+            self._counted[fragment.count_key] += 1
+            for key in fragment.element_keys:
+                self.arrays[key].append(nid)
+
+    def add_edge(self, verb_number: int, verb: str, n1: bytes, n2: bytes) -> bytes:
+        """Add a light edge; returns its field in the log."""
+        self.edges.append((keys.pack_number(verb_number), n1, n2))
+        return field(0x22, encode_edit(EdgeAdd(verb, keys.unpack_nid(n2))))
+
+    def write(self, txn: WriteTxn) -> None:
+        """Write everything gathered."""
+        self.nids.sort()
+        self.nodes.sort()
+        if self.nids:
+            txn.put_many(NIDS, self.nids)
+        if self.nodes:
+            txn.put_many(NODES, self.nodes)
+        self._put_sorted(txn, BY_PROP, self.props)
+        self._put_sorted(txn, BY_ARRAY, self.arrays)
+        self._put_sorted(txn, BY_TAG, self.tags)
+        if self.edges:
+            layer = self.layer
+            txn.put_many(EDGES_OUT, sorted((layer + n1, verb + n2) for verb, n1, n2 in self.edges))
+            txn.put_many(EDGES_IN, sorted((layer + n2, verb + n1) for verb, n1, n2 in self.edges))
+            txn.put_many(BY_VERB, sorted((layer + verb, n1 + n2) for verb, n1, n2 in self.edges))
+        for key, count in self._counted.items():
+            self.counts.add(key, count)
+        self.counts.write(txn)
+
+    def _put_sorted(self, txn: WriteTxn, db: SubDb, entries: dict[bytes, list[bytes]]) -> None:
+        if entries:
+            # Nids of one form were given out in order, those of several forms were not.
+            txn.put_many(db, [(key, nid) for key in sorted(entries) for nid in sorted(entries[key])])
