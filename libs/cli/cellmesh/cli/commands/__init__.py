@@ -1,0 +1,12 @@
+"""The commands, one module a subject.
+
+serve     `serve` of every kind of cell
+mesh      up, down, status
+storm     storm
+aha       aha serve, provision, list
+axon      axon serve, put, get, has, list
+cryotank  cryotank serve, list, create, append, read, delete
+cortex    cortex serve
+enroll    enroll
+version   version
+"""

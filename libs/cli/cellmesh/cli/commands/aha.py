@@ -1,0 +1,92 @@
+"""`cellmesh aha`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from cellmesh.cli.commands.serve import serve_of
+from cellmesh.cli.connect import cell_options, find_in_folder, open_by_options
+from cellmesh.cli.lazy import LazyGroup
+
+HOUR_S = 3600.0
+
+
+@click.group(cls=LazyGroup, lazy=serve_of("aha"))
+def aha() -> None:
+    """The registry and certificate authority of a mesh."""
+
+
+@aha.group()
+def provision() -> None:
+    """Make a one-time URL with which a cell or a user joins the mesh."""
+
+
+_folder_option = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar="CELLMESH_DIR",
+    help="Folder of AHA, or of the mesh it belongs to.",
+)
+_hours_option = click.option(
+    "--hours",
+    type=click.FloatRange(0, 168, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="For how long it is good.",
+)
+
+
+@provision.command("service")
+@click.argument("name")
+@_folder_option
+@_hours_option
+def provision_service(name: str, folder: Path, hours: float) -> None:
+    """Make a URL for a cell, such as 01.axon. Start the cell with `serve --enroll URL`."""
+    from cellmesh.cli.mesh.mesh import provision as make_url
+
+    url, _ = find_in_folder("aha", folder)
+    click.echo(make_url(url, instance=name, lifetime_s=hours * HOUR_S))
+
+
+@provision.command("user")
+@click.argument("name")
+@_folder_option
+@_hours_option
+def provision_user(name: str, folder: Path, hours: float) -> None:
+    """Make a URL for a user, such as alice, who then runs `cellmesh enroll URL`."""
+    from cellmesh.cli.mesh.mesh import provision as make_url
+
+    url, _ = find_in_folder("aha", folder)
+    click.echo(make_url(url, user=name, lifetime_s=hours * HOUR_S))
+
+
+@aha.command("list")
+@cell_options
+def list_instances(url: str | None, folder: Path | None, identity: Path | None) -> None:
+    """List the cells that are registered now."""
+    from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
+    from cellmesh.cli.output import table
+
+    rows = []
+    with open_by_options("aha", url, folder, identity) as client:
+        stub = client.stub(registry_service_pb2_grpc.RegistryServiceStub)
+        token = ""
+        while True:
+            page = stub.ListInstances(registry_pb2.ListInstancesRequest(page_token=token))
+            rows += [
+                (
+                    item.name,
+                    item.address,
+                    "ready" if item.ready else "not ready",
+                    "leader" if item.leader else "",
+                    item.version,
+                )
+                for item in page.instances
+            ]
+            token = page.next_page_token
+            if not token:
+                break
+    click.echo(table(("NAME", "ADDRESS", "STATE", "ROLE", "VERSION"), rows))

@@ -1,0 +1,51 @@
+"""`cellmesh KIND serve`: its options are the settings of that kind of cell."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+from cellmesh.cli.lazy import Lazy
+
+EXIT_CANNOT_START = 2
+
+
+def serve_of(kind: str) -> dict[str, Lazy]:
+    """The lazy commands of a cell's group: `serve`."""
+    return {"serve": Lazy(lambda: make_serve(kind), "Run the cell until it is told to stop.")}
+
+
+def make_serve(kind: str) -> click.Command:
+    """Make the command.
+
+    Raises:
+        click.ClickException: the packages that the cell needs are not installed.
+    """
+    try:
+        module: Any = importlib.import_module(f"cellmesh.{kind}.main")
+    except ModuleNotFoundError as error:
+        raise click.ClickException(
+            f"the {kind} needs the module {error.name}, which is not installed: pip install 'cellmesh[{kind}]'"
+        ) from error
+    from cellmesh.common.config.click_options import config_options
+
+    @click.command("serve")
+    @config_options(module.CONFIG)
+    @click.pass_context
+    def serve(ctx: click.Context, /, **flags: Any) -> None:
+        from cellmesh.common.config import load_config
+        from cellmesh.common.errors import CellError
+
+        try:
+            config = load_config(module.CONFIG, flags=flags)
+        except CellError as error:
+            click.echo(f"{kind}: {error}", err=True)
+            ctx.exit(EXIT_CANNOT_START)
+        ctx.exit(module.serve(config))
+
+    serve.help = (
+        f"Run the {kind} until it gets SIGTERM or SIGINT.\n\n"
+        "Settings come from defaults, DIR/cell.toml, the environment and these options; the last one wins."
+    )
+    return serve

@@ -1,0 +1,277 @@
+"""`cellmesh storm`: runs a query and prints what comes, for people or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from cellmesh.cli.connect import cell_options, open_by_options
+
+if TYPE_CHECKING:
+    from cellmesh.api.cortex.v1 import node_pb2, storm_pb2
+    from cellmesh.common.errors import CellError
+
+INDENT = " " * 8
+EXCERPT_SIZE = 100
+
+
+@click.command()
+@click.argument("query")
+@cell_options
+@click.option("--jsonl", is_flag=True, help="Print every message as JSON, one a line.")
+@click.option("--limit", type=click.IntRange(1), default=None, help="Stop after this many nodes.")
+@click.option(
+    "--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable: JSON, or else text."
+)
+@click.option("--view", default="", help="The view to run in, 32 hexadecimal digits.")
+@click.option("--readonly", is_flag=True, help="Refuse every edit.")
+@click.option("--count", "only_count", is_flag=True, help="Print only how many nodes come out.")
+@click.pass_context
+def storm(
+    ctx: click.Context,
+    query: str,
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+    jsonl: bool,
+    limit: int | None,
+    variables: tuple[str, ...],
+    view: str,
+    readonly: bool,
+    only_count: bool,
+) -> None:
+    """Run a Storm query on the Cortex and print what comes. The query `-` is read from standard input.
+
+    Exit code: 0 the query ran, 1 it failed.
+    """
+    from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
+    from cellmesh.common.errors import CellError
+
+    text = sys.stdin.read() if query == "-" else query
+    options = storm_pb2.StormOptions(view_id=view, readonly=readonly, limit=limit or 0, repr=not jsonl)
+    for name, value in map(_read_variable, variables):
+        options.vars[name].CopyFrom(value)
+    with open_by_options("cortex", url, folder, identity) as client:
+        stub = client.stub(storm_service_pb2_grpc.StormServiceStub)
+        if only_count:
+            try:
+                request = storm_pb2.CountStormRequest(text=text, options=options)
+                click.echo(str(stub.CountStorm(request, timeout=86400.0).count))
+            except CellError as error:
+                _print_error(error, text)
+                ctx.exit(1)
+            return
+        printer = JsonPrinter() if jsonl else TextPrinter(text)
+        messages = stub.Storm(storm_pb2.StormRequest(text=text, options=options))
+        for message in _messages(messages):
+            printer.show(message)
+    ctx.exit(1 if printer.failed else 0)
+
+
+def _messages(batches: Iterable[storm_pb2.StormResponse]) -> Iterator[storm_pb2.StormMessage]:
+    for batch in batches:
+        yield from batch.messages
+
+
+def _read_variable(text: str) -> tuple[str, Any]:
+    from cellmesh.common.values import to_value
+
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+    try:
+        return name, to_value(json.loads(value))
+    except ValueError:
+        return name, to_value(value)
+
+
+class TextPrinter:
+    """Prints messages for people: nodes with their properties and tags, then a line of totals.
+
+    Args:
+        text: The query, of which errors show the place at fault.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.failed = False
+        self._text = text
+        self._begin = time.monotonic()
+
+    def show(self, message: storm_pb2.StormMessage) -> None:
+        """Print one message."""
+        match message.WhichOneof("kind"):
+            case "node":
+                click.echo("\n".join(node_lines(message.node)))
+            case "print":
+                click.echo(message.print.text)
+            case "warn":
+                click.secho(f"WARNING: {message.warn.text}", fg="yellow", err=True)
+            case "fire":
+                click.echo(f"fired {message.fire.type}: {_json_of(message.fire.data)}")
+            case "csv_row":
+                click.echo(_csv_line(message.csv_row))
+            case "err":
+                from cellmesh.common.errors import from_detail
+
+                self.failed = True
+                _print_error(from_detail(message.err), self._text)
+            case "fini":
+                click.echo(self._totals(message.fini), err=True)
+
+    def _totals(self, fini: storm_pb2.StormFini) -> str:
+        seconds = fini.duration.ToNanoseconds() / 1e9 or time.monotonic() - self._begin
+        rate = f", {fini.node_count / seconds:,.0f} a second" if fini.node_count and seconds else ""
+        edits = f", {fini.edit_count:,} edits" if fini.edit_count else ""
+        plural = "" if fini.node_count == 1 else "s"
+        return f"{fini.node_count:,} node{plural}{edits} in {seconds * 1000:,.0f} ms{rate}"
+
+
+class JsonPrinter:
+    """Prints every message as one line of JSON: {"type": ..., ...}."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def show(self, message: storm_pb2.StormMessage) -> None:
+        """Print one message."""
+        kind = message.WhichOneof("kind")
+        if kind == "err":
+            self.failed = True
+        if kind is not None:
+            click.echo(json.dumps({"type": kind, **message_fields(message)}, ensure_ascii=False))
+
+
+def message_fields(message: storm_pb2.StormMessage) -> dict[str, Any]:
+    """What a message holds, as JSON holds it."""
+    from cellmesh.cli.output import plain
+    from cellmesh.common.errors import from_detail
+    from cellmesh.common.values import from_value
+
+    match message.WhichOneof("kind"):
+        case "init":
+            return {"task": message.init.task_id, "text": message.init.text, "time_ms": message.init.time_ms}
+        case "node":
+            return node_fields(message.node)
+        case "print":
+            return {"text": message.print.text}
+        case "warn":
+            fields = {key: plain(from_value(value)) for key, value in message.warn.fields.items()}
+            return {"text": message.warn.text, "fields": fields}
+        case "fire":
+            return {"event": message.fire.type, "data": plain(from_value(message.fire.data))}
+        case "csv_row":
+            cells = [plain(from_value(item)) for item in message.csv_row.row.items]
+            return {"row": cells, "table": message.csv_row.table}
+        case "err":
+            error = from_detail(message.err)
+            return {"name": error.name, "message": error.message, "fields": plain(dict(error.items()))}
+        case "fini":
+            fini = message.fini
+            seconds = fini.duration.ToNanoseconds() / 1e9
+            return {"nodes": fini.node_count, "edits": fini.edit_count, "seconds": seconds}
+        case _:
+            return {}
+
+
+def node_fields(node: node_pb2.Node) -> dict[str, Any]:
+    """A node as JSON holds it."""
+    from cellmesh.cli.output import plain
+    from cellmesh.common.values import from_value
+
+    return {
+        "form": node.form,
+        "value": plain(from_value(node.value)),
+        "iden": node.buid.hex(),
+        "props": {name: plain(from_value(value)) for name, value in sorted(node.props.items())},
+        "tags": {
+            name: [tag.interval.min, tag.interval.max] if tag.HasField("interval") else None
+            for name, tag in sorted(node.tags.items())
+        },
+        "tag_props": {
+            name: {key: plain(from_value(value)) for key, value in sorted(found.props.items())}
+            for name, found in sorted(node.tag_props.items())
+        },
+    }
+
+
+def node_lines(node: node_pb2.Node) -> list[str]:
+    """A node as people read it: form and value, then properties, then tags, indented."""
+    from cellmesh.cli.output import value_text
+    from cellmesh.common.values import from_value
+
+    value = node.repr.value or value_text(from_value(node.value))
+    lines = [f"{node.form}={value}"]
+    for name in sorted(node.props, key=lambda name: (not name.startswith("."), name)):
+        text = node.repr.props.get(name) or value_text(from_value(node.props[name]))
+        lines.append(f"{INDENT}{name if name.startswith('.') else ':' + name} = {text}")
+    for name, tag in sorted(node.tags.items()):
+        lines.append(f"{INDENT}#{name}{_interval_text(tag)}")
+        found = node.tag_props.get(name)
+        if found is not None:
+            for key, item in sorted(found.props.items()):
+                lines.append(f"{INDENT}#{name}:{key} = {value_text(from_value(item))}")
+    return lines
+
+
+def _interval_text(tag: node_pb2.Tag) -> str:
+    if not tag.HasField("interval"):
+        return ""
+    from cellmesh.common.time.parse import print_time
+
+    return f" = ({print_time(tag.interval.min)}, {print_time(tag.interval.max)})"
+
+
+def _json_of(value: Any) -> str:
+    from cellmesh.cli.output import plain
+    from cellmesh.common.values import from_value
+
+    return json.dumps(plain(from_value(value)), ensure_ascii=False)
+
+
+def _csv_line(row: storm_pb2.StormCsvRow) -> str:
+    import csv
+    import io
+
+    from cellmesh.cli.output import value_text
+    from cellmesh.common.values import from_value
+
+    text = io.StringIO()
+    csv.writer(text).writerow([value_text(from_value(item)) for item in row.row.items])
+    return text.getvalue().rstrip("\r\n")
+
+
+def _print_error(error: CellError, text: str) -> None:
+    click.secho(f"ERROR: {error.name}: {error_text(error)}", fg="red", err=True)
+    for line in excerpt(error, text):
+        click.echo(line, err=True)
+
+
+PLACE_FIELDS = frozenset({"at", "line", "column", "text", "end", "span", "highlight", "token"})
+
+
+def error_text(error: CellError) -> str:
+    """An error in one line, without the fields that the excerpt shows."""
+    from cellmesh.common.errors import CellError
+
+    fields = {key: value for key, value in error.items() if key not in (*PLACE_FIELDS, "mesg")}
+    return str(CellError(error.message, **fields))
+
+
+def excerpt(error: CellError, text: str) -> list[str]:
+    """The line of the query that an error is about, with a caret under the place at fault."""
+    line, column = error.get("line"), error.get("column")
+    lines = text.split("\n")
+    if not isinstance(line, int) or not isinstance(column, int) or not 1 <= line <= len(lines):
+        return []
+    shown, at = lines[line - 1].replace("\t", " "), max(column, 1) - 1
+    if len(shown) > EXCERPT_SIZE:
+        # The part around the place at fault.
+        start = max(0, min(at - EXCERPT_SIZE // 2, len(shown) - EXCERPT_SIZE))
+        shown, at = shown[start : start + EXCERPT_SIZE], at - start
+    head = f"  line {line}, column {column}: "
+    return [head + shown, " " * (len(head) + at) + "^"]

@@ -1,0 +1,18 @@
+"""`cellmesh version`."""
+
+from __future__ import annotations
+
+import platform
+
+import click
+
+
+@click.command()
+def version() -> None:
+    """Print the version of Cellmesh, of Python and of gRPC."""
+    import grpc
+    from cellmesh.common.cell.base import cellmesh_version
+
+    click.echo(
+        f"cellmesh {cellmesh_version()}, Python {platform.python_version()}, grpcio {grpc.__version__}"
+    )

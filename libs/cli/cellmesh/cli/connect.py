@@ -1,0 +1,87 @@
+"""From --url, --dir and --identity to a client of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from cellmesh.client import CellClient
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+MESH_VARIABLE = "CELLMESH_DIR"
+
+
+def cell_options(command: CommandT) -> CommandT:
+    """Decorate a command with the options that say which cell to call: url, folder, identity."""
+    for decorate in (
+        click.option(
+            "--identity",
+            type=click.Path(path_type=Path),
+            default=None,
+            help="Identity folder to call with. [CELLMESH_IDENTITY; default ~/.cellmesh/identity, or the "
+            "mesh's root user]",
+        ),
+        click.option(
+            "--dir",
+            "folder",
+            type=click.Path(path_type=Path),
+            default=None,
+            envvar=MESH_VARIABLE,
+            help=f"Folder of a mesh that runs here, or of the cell itself. [{MESH_VARIABLE}]",
+        ),
+        click.option(
+            "--url",
+            default=None,
+            help="URL of the cell: aha://NAME, grpcs://HOST:PORT, grpc://HOST:PORT or unix://PATH. Without "
+            "URL and folder, AHA is asked.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def open_by_options(kind: str, url: str | None, folder: Path | None, identity: Path | None) -> CellClient:
+    """Open the cell that the options name: the URL, or in the folder, or the one that AHA knows.
+
+    Raises:
+        NoSuchDir: the folder is neither a mesh's nor a cell's.
+        BadUrl, NoSuchCert: as `open_cell`.
+    """
+    from cellmesh.client import open_cell
+
+    if url is None and folder is not None:
+        url, of_folder = find_in_folder(kind, folder)
+        identity = identity or of_folder
+    return open_cell(url or f"aha://{kind}", identity=identity)
+
+
+def find_in_folder(kind: str, folder: Path) -> tuple[str, Path | None]:
+    """The URL of a cell of some kind in a folder, and the identity to call it with if it needs one.
+
+    Args:
+        kind: The kind of cell.
+        folder: A mesh's, or the cell's own.
+
+    Raises:
+        NoSuchDir: it is neither.
+    """
+    from cellmesh.cli.mesh import Mesh
+    from cellmesh.common.errors import NoSuchDir
+
+    folder = folder.expanduser().absolute()
+    if (folder / "cell.json").exists():
+        return f"unix://{folder}", None
+    mesh = Mesh(folder)
+    if mesh.exists:
+        # AHA itself is asked where it is without asking AHA.
+        return (f"unix://{mesh.folder(kind)}", None) if kind == "aha" else (mesh.url(kind), mesh.identity)
+    raise NoSuchDir(
+        f"{folder} holds no mesh and no {kind}",
+        name=str(folder),
+        hint=f"start a mesh with `cellmesh up --dir {folder}`, or name the cell with --url",
+    )

@@ -1,0 +1,61 @@
+"""Groups whose commands are imported when they are used, so that `cellmesh --help` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import click
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A command that is not imported yet.
+
+    Attributes:
+        source: "module:attribute", or a function that makes the command.
+        help: One line for the list of commands.
+    """
+
+    source: str | Callable[[], click.Command]
+    help: str
+
+    def load(self) -> click.Command:
+        """Import or make the command."""
+        if not isinstance(self.source, str):
+            return self.source()
+        module, _, attribute = self.source.partition(":")
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+
+
+class LazyGroup(click.Group):
+    """A group that also has commands by name only.
+
+    Args:
+        lazy: Those commands, in the order in which they are listed, before the others.
+    """
+
+    def __init__(self, *args: Any, lazy: Mapping[str, Lazy], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return [*self._lazy, *(name for name in self.commands if name not in self._lazy)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command by name, imported now."""
+        found = self._lazy.get(cmd_name)
+        return found.load() if found else super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        rows = []
+        for name in self.list_commands(ctx):
+            lazy = self._lazy.get(name)
+            command = self.commands.get(name)
+            rows.append((name, lazy.help if lazy else command.get_short_help_str(80) if command else ""))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)

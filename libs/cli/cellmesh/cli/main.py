@@ -1,0 +1,101 @@
+"""The root command, and how errors reach people: one line that says what is wrong and what to do."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final
+
+import click
+from cellmesh.cli.lazy import Lazy, LazyGroup
+
+DEBUG_VARIABLE: Final = "CELLMESH_DEBUG"
+
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+_COMMANDS: Final = {
+    "up": Lazy("cellmesh.cli.commands.mesh:up", "Start the four cells under a folder."),
+    "down": Lazy("cellmesh.cli.commands.mesh:down", "Stop them."),
+    "status": Lazy("cellmesh.cli.commands.mesh:status", "Show how they do."),
+    "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query and print what comes."),
+    "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
+    "aha": Lazy(
+        "cellmesh.cli.commands.aha:aha", "The registry and certificate authority: serve, provision, list."
+    ),
+    "axon": Lazy("cellmesh.cli.commands.axon:axon", "The blob store: serve, put, get, has, list."),
+    "cryotank": Lazy(
+        "cellmesh.cli.commands.cryotank:cryotank", "The record tanks: serve, list, append, read."
+    ),
+    "cortex": Lazy("cellmesh.cli.commands.cortex:cortex", "The hypergraph: serve."),
+    "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
+    "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+def cli(debug: bool) -> None:
+    """Cellmesh: an intelligence-analysis platform as a mesh of cells.
+
+    \b
+    cellmesh up --dir DIR                         start AHA, Axon, Cryotank and Cortex
+    cellmesh storm --dir DIR 'inet:fqdn | limit 3'
+    cellmesh down --dir DIR                       stop them
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments or bool(os.environ.get(DEBUG_VARIABLE))
+    sys.exit(run(arguments, debug=debug))
+
+
+def run(arguments: Sequence[str], *, debug: bool = False) -> int:
+    """Run the command line; returns the exit code. Errors are printed."""
+    try:
+        code = cli.main(list(arguments), prog_name="cellmesh", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        if debug:
+            traceback.print_exc()
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read the output has enough. Nothing more can be written, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001  the last place where it can be told
+        if debug:
+            traceback.print_exc()
+        else:
+            click.echo(f"cellmesh: {describe(error)}", err=True)
+        return EXIT_FAILED
+
+
+def describe(error: Exception) -> str:
+    """One line for people."""
+    from cellmesh.common.errors import CellError, LinkErr
+
+    if isinstance(error, LinkErr):
+        # What gRPC says about it is for --debug.
+        return str(CellError(error.message, **{key: error.get(key) for key in ("name", "address", "hint")}))
+    if isinstance(error, CellError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error} (a mistake of the program: `cellmesh --debug ...` shows where)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+"""Mesh: the four cells under one folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cellmesh.api.aha.v1 import enrollment_pb2, enrollment_service_pb2_grpc
+from cellmesh.cli.mesh import ports, processes
+from cellmesh.cli.mesh.status import CellStatus, ask_status
+from cellmesh.client import open_cell
+from cellmesh.common.errors import BadArg, BadConfValu, NoSuchDir, StepTimeout, StorageLocked
+from cellmesh.common.tls.folder import IdentityFolder
+
+KINDS: Final = ("aha", "axon", "cryotank", "cortex")
+"""In the order in which they start; they stop in reverse."""
+
+REGISTRY: Final = "aha"
+NETWORK_DEFAULT: Final = "mesh"
+NUMBER: Final = "00"
+FOUND_S: Final = 20.0
+"""How long AHA may take to know a cell that serves."""
+
+Progress = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What became of a cell at `down`.
+
+    Attributes:
+        kind: The kind of cell.
+        pid: The process that was ended, None when there was none.
+        killed: Whether it had to be killed.
+    """
+
+    kind: str
+    pid: int | None
+    killed: bool = False
+
+
+def _silent(text: str) -> None:
+    """Tell nobody."""
+
+
+class Mesh:
+    """Cells under one folder, which share a network and find each other through AHA.
+
+    Args:
+        dir: The mesh's folder.
+        cells: The kinds of cell; AHA is always among them.
+        network: The name of the network, settled when the folder is first used.
+    """
+
+    def __init__(
+        self, dir: Path | str, *, cells: Sequence[str] = KINDS, network: str = NETWORK_DEFAULT
+    ) -> None:
+        unknown = set(cells) - set(KINDS)
+        if unknown:
+            raise BadArg(f"there is no cell of kind {', '.join(sorted(unknown))}", name="cells")
+        self.dir = Path(dir).expanduser().absolute()
+        self.kinds = tuple(kind for kind in KINDS if kind in cells or kind == REGISTRY)
+        self._network = network
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    # Where things are.
+
+    def folder(self, kind: str) -> Path:
+        """The folder of a cell."""
+        return self.dir / kind
+
+    def log(self, kind: str) -> Path:
+        """What a cell logs."""
+        return self.dir / "logs" / f"{kind}.log"
+
+    @property
+    def identity(self) -> Path:
+        """The identity folder of the mesh's root user, to call its cells with."""
+        return self.folder(REGISTRY) / "users" / "root"
+
+    def url(self, kind: str) -> str:
+        """The URL of a cell, for `open_cell(mesh.url("cortex"), identity=mesh.identity)`."""
+        return f"aha://{kind}"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a mesh."""
+        return self.folder(REGISTRY).is_dir()
+
+    # Up.
+
+    def up(self, progress: Progress = _silent) -> list[CellStatus]:
+        """Start the cells that do not run, and wait until all serve and AHA knows them.
+
+        Cells that run already are left alone. When one fails, those that were started go on.
+
+        Args:
+            progress: Told each step, in a sentence.
+
+        Returns:
+            How each cell does.
+
+        Raises:
+            SpawnExit: a cell ended; tells what it said.
+            StepTimeout: a cell took too long.
+            StorageLocked: another `up` or `down` works on the folder.
+            BadConfValu: the folder cannot be used.
+        """
+        with self._working():
+            missing = [kind for kind in self.kinds if processes.find_running(self.folder(kind)) is None]
+            if not missing:
+                progress(f"the mesh under {self.dir} runs already")
+                return self.status()
+            if len(missing) < len(self.kinds):
+                progress(f"running already: {', '.join(kind for kind in self.kinds if kind not in missing)}")
+            if REGISTRY in missing:
+                self._start_registry(missing, progress)
+            self._start_others([kind for kind in missing if kind != REGISTRY], progress)
+            return self._wait_until_found()
+
+    def _start_registry(self, missing: Sequence[str], progress: Progress) -> None:
+        folder = self.folder(REGISTRY)
+        if not (folder / ports.CONFIG_FILE).exists() and not (folder / "cell.json").exists():
+            ports.write_first_settings(folder, self._network)
+        elif len(missing) == len(self.kinds):
+            identities = [IdentityFolder(self.folder(kind) / "certs") for kind in self.kinds]
+            moved = ports.move_if_busy(folder, [*identities, IdentityFolder(self.identity)])
+            if moved:
+                progress(f"another program uses the port that AHA had: it moves to {moved}")
+        self._start(REGISTRY, {})
+        self._wait_until_serving(REGISTRY, progress)
+
+    def _start_others(self, kinds: Sequence[str], progress: Progress) -> None:
+        for kind in kinds:
+            environment = {}
+            if not IdentityFolder(self.folder(kind) / "certs").exists():
+                environment[f"CELLMESH_{kind.upper()}_ENROLL"] = self.provision(instance=f"{NUMBER}.{kind}")
+            self._start(kind, environment)
+        for kind in kinds:
+            self._wait_until_serving(kind, progress)
+
+    def _start(self, kind: str, environment: dict[str, str]) -> None:
+        self._children[kind] = processes.start(kind, self.folder(kind), self.log(kind), environment)
+
+    def _wait_until_serving(self, kind: str, progress: Progress) -> None:
+        process = self._children[kind]
+        running = processes.wait_until_serving(kind, self.folder(kind), process, self.log(kind))
+        address = running.addresses[0] if running.addresses else ""
+        progress(f"{kind} serves at {address} (process {running.pid})")
+
+    def _wait_until_found(self) -> list[CellStatus]:
+        until = time.monotonic() + FOUND_S
+        while True:
+            found = self.status()
+            if all(cell.is_ready for cell in found):
+                return found
+            if time.monotonic() > until:
+                lost = next(cell for cell in found if not cell.is_ready)
+                raise StepTimeout(
+                    f"the {lost.kind} is {lost.state} after {FOUND_S:.0f} s",
+                    name=f"start {lost.kind}",
+                    hint=lost.problem or f"look at {self.log(lost.kind)}",
+                )
+            time.sleep(processes.POLL_S)
+
+    def provision(self, *, instance: str = "", user: str = "") -> str:
+        """Make a one-time enrolment URL at the mesh's AHA. It is a secret.
+
+        Args:
+            instance: The name of a cell to be, such as "01.axon".
+            user: Or the name of a user to be.
+
+        Raises:
+            CellUnreachable: AHA does not run.
+            BadName: the name is malformed.
+        """
+        return provision(f"unix://{self.folder(REGISTRY)}", instance=instance, user=user)
+
+    # Down.
+
+    def down(self, progress: Progress = _silent) -> list[Stopped]:
+        """Stop the cells that run: by SIGTERM, so that they finish what they do; AHA last.
+
+        Returns:
+            What became of each cell, in the order in which they were stopped.
+
+        Raises:
+            NoSuchDir: there is no mesh under the folder.
+            StorageLocked: another `up` or `down` works on the folder.
+        """
+        self.require()
+        with self._working():
+            return [self._stop(kind, progress) for kind in reversed(self.kinds)]
+
+    def _stop(self, kind: str, progress: Progress) -> Stopped:
+        running = processes.find_running(self.folder(kind))
+        child = self._children.pop(kind, None)
+        if running is None:
+            if child is not None and child.poll() is None:
+                # It was started and never served.
+                processes.stop(child.pid, child)
+                progress(f"{kind} had not begun to serve and was stopped (process {child.pid})")
+                return Stopped(kind, child.pid)
+            progress(f"{kind} was not running")
+            return Stopped(kind, None)
+        begin = time.monotonic()
+        clean = processes.stop(running.pid, child if child and child.pid == running.pid else None)
+        if clean:
+            progress(f"{kind} stopped in {time.monotonic() - begin:.1f} s (process {running.pid})")
+        else:
+            progress(
+                f"{kind} did not stop in {processes.STOP_S:.0f} s and was killed (process {running.pid})"
+            )
+        return Stopped(kind, running.pid, killed=not clean)
+
+    # Status.
+
+    def status(self) -> list[CellStatus]:
+        """Ask each cell how it does, through AHA and over mutual TLS.
+
+        Raises:
+            NoSuchDir: there is no mesh under the folder.
+        """
+        self.require()
+        return [ask_status(kind, self.folder(kind), self.identity) for kind in self.kinds]
+
+    def require(self) -> None:
+        """Raise NoSuchDir unless there is a mesh under the folder."""
+        if not self.exists:
+            raise NoSuchDir(
+                f"there is no mesh under {self.dir}",
+                name=str(self.dir),
+                hint=f"make one with `cellmesh up --dir {self.dir}`",
+            )
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        try:
+            self.dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise BadConfValu(
+                f"the folder {self.dir} cannot be used: {error.strerror}",
+                name="dir",
+                valu=str(self.dir),
+                hint="give a folder that this user can make and write with --dir",
+            ) from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise StorageLocked(
+                    f"another `cellmesh up` or `down` works on {self.dir}",
+                    name=str(self.dir),
+                    hint="wait until it has ended",
+                ) from error
+            yield
+        finally:
+            os.close(handle)
+
+
+def provision(url: str, *, instance: str = "", user: str = "", lifetime_s: float = 0.0) -> str:
+    """Make a one-time enrolment URL at an AHA; see `Mesh.provision`.
+
+    Args:
+        url: AHA's.
+        instance: The name of a cell to be.
+        user: Or the name of a user to be.
+        lifetime_s: For how long it is good, in seconds; 0 means an hour.
+    """
+    request = enrollment_pb2.CreateEnrollmentRequest()
+    if instance:
+        request.instance = instance
+    else:
+        request.user = user
+    request.lifetime.FromNanoseconds(int(lifetime_s * 1e9))
+    with open_cell(url) as client:
+        stub = client.stub(enrollment_service_pb2_grpc.CertificateServiceStub)
+        made: str = stub.CreateEnrollment(request).url
+        return made

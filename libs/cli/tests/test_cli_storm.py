@@ -1,0 +1,151 @@
+"""`cellmesh storm` on a small server that answers what a Cortex could answer."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from concurrent import futures
+from typing import Any
+
+import grpc
+import pytest
+from cellmesh.api.cortex.v1 import node_pb2, storm_pb2, storm_service_pb2_grpc
+from cellmesh.cli.commands.storm import excerpt, node_lines
+from cellmesh.cli.main import run
+from cellmesh.common.errors import BadSyntax, NoSuchProp
+from cellmesh.common.errors.status import to_detail
+from cellmesh.common.values import from_value, to_value
+
+
+def node() -> node_pb2.Node:
+    made = node_pb2.Node(form="inet:fqdn", value=to_value("vertex.link"), buid=b"\x01" * 32)
+    made.props["zone"].CopyFrom(to_value("vertex.link"))
+    made.props[".created"].CopyFrom(to_value(1_700_000_000_000))
+    made.tags["cno"].SetInParent()
+    made.tags["cno.seen"].interval.min = 0
+    made.tags["cno.seen"].interval.max = 1000
+    made.tag_props["cno"].props["risk"].CopyFrom(to_value(5))
+    made.repr.props[".created"] = "2023/11/14 22:13:20.000"
+    return made
+
+
+class Cortex(storm_service_pb2_grpc.StormServiceServicer):
+    """Answers by the text of the query, and keeps the last request."""
+
+    def __init__(self) -> None:
+        self.request = storm_pb2.StormRequest()
+
+    def Storm(self, request: storm_pb2.StormRequest, context: Any) -> Iterator[storm_pb2.StormResponse]:
+        self.request = request
+        Message = storm_pb2.StormMessage
+        fini = storm_pb2.StormFini(node_count=1, edit_count=2)
+        fini.duration.FromMilliseconds(20)
+        yield storm_pb2.StormResponse(messages=[Message(init=storm_pb2.StormInit(text=request.text))])
+        if request.text.startswith("bad"):
+            error = BadSyntax("unexpected character", line=2, column=4, at=9, text=request.text, token="!")
+            yield storm_pb2.StormResponse(messages=[Message(err=to_detail(error))])
+        else:
+            yield storm_pb2.StormResponse(
+                messages=[
+                    Message(node=node()),
+                    Message(print=storm_pb2.StormPrint(text="printed")),
+                    Message(warn=storm_pb2.StormWarn(text="careful")),
+                ]
+            )
+        yield storm_pb2.StormResponse(messages=[Message(fini=fini)])
+
+    def CountStorm(self, request: storm_pb2.CountStormRequest, context: Any) -> storm_pb2.CountStormResponse:
+        return storm_pb2.CountStormResponse(count=41)
+
+
+@pytest.fixture
+def cortex() -> Iterator[tuple[Cortex, str]]:
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    servicer = Cortex()
+    storm_service_pb2_grpc.add_StormServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield servicer, f"grpc://127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_nodes_are_printed_with_properties_and_tags(
+    cortex: tuple[Cortex, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["storm", "--url", cortex[1], "inet:fqdn"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "inet:fqdn=vertex.link",
+        "        .created = 2023/11/14 22:13:20.000",
+        "        :zone = vertex.link",
+        "        #cno",
+        "        #cno:risk = 5",
+        "        #cno.seen = (1970/01/01 00:00:00.000, 1970/01/01 00:00:01.000)",
+        "printed",
+    ]
+    assert "WARNING: careful" in told.err
+    assert "1 node, 2 edits in 20 ms, 50 a second" in told.err
+
+
+def test_json_lines_hold_every_message(
+    cortex: tuple[Cortex, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["storm", "--url", cortex[1], "--jsonl", "inet:fqdn"]) == 0
+    messages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [message["type"] for message in messages] == ["init", "node", "print", "warn", "fini"]
+    assert messages[1]["iden"] == "01" * 32
+    assert messages[1]["props"] == {".created": 1_700_000_000_000, "zone": "vertex.link"}
+    assert messages[1]["tags"] == {"cno": None, "cno.seen": [0, 1000]}
+
+
+def test_options_reach_the_cortex(cortex: tuple[Cortex, str]) -> None:
+    arguments = [
+        "--limit",
+        "3",
+        "--readonly",
+        "--view",
+        "a" * 32,
+        "--var",
+        "n=5",
+        "--var",
+        "t=text",
+        "--var",
+        "l=[1]",
+    ]
+    assert run(["storm", "--url", cortex[1], *arguments, "inet:fqdn"]) == 0
+    options = cortex[0].request.options
+    assert (options.limit, options.readonly, options.view_id) == (3, True, "a" * 32)
+    variables = {name: from_value(value) for name, value in options.vars.items()}
+    assert variables == {"n": 5, "t": "text", "l": [1]}
+
+
+def test_a_wrong_query_shows_the_place_with_a_caret(
+    cortex: tuple[Cortex, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("bad |\n  :!x"))
+    assert run(["storm", "--url", cortex[1], "-"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "ERROR: BadSyntax: unexpected character"
+    assert lines[1].endswith("  :!x")
+    assert lines[2].index("^") == lines[1].index("!")
+
+
+def test_a_count_is_a_number(cortex: tuple[Cortex, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["storm", "--url", cortex[1], "--count", "inet:fqdn"]) == 0
+    assert capsys.readouterr().out == "41\n"
+
+
+def test_an_excerpt_of_a_long_line_keeps_the_place_in_sight() -> None:
+    text = "a" * 500 + "!" + "b" * 500
+    shown, caret = excerpt(BadSyntax(line=1, column=501), text)
+    assert shown[caret.index("^")] == "!"
+    assert len(shown) < 160
+    assert excerpt(NoSuchProp("no such property"), text) == []
+    assert excerpt(BadSyntax(line=9, column=1), text) == []
+
+
+def test_a_node_without_repr_is_printed_all_the_same() -> None:
+    made = node_pb2.Node(form="it:dev:int", value=to_value(5))
+    assert node_lines(made) == ["it:dev:int=5"]
