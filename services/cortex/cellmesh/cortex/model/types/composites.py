@@ -337,7 +337,7 @@ class RangeType(BaseType):
 
 
 class DataType(BaseType):
-    """Anything that JSON holds, kept as it is. Indexed by hash: equality only."""
+    """Anything that JSON or msgpack holds. Indexed by hash: equality only."""
 
     @property
     def is_mutable(self) -> bool:
@@ -345,10 +345,11 @@ class DataType(BaseType):
 
     def normalize(self, value: object) -> Normed:
         try:
-            msgpack.encode(value)
+            encoded = msgpack.encode(value)
         except CellError as error:
             raise self.bad(error.message, value) from error
-        return Normed(value)
+        # A copy, as the caller may go on to change what it gave.
+        return Normed(msgpack.decode(encoded, use_list=True))
 
     def repr(self, value: Any) -> Any:
         return repr(value)
