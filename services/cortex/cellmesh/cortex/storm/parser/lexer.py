@@ -68,6 +68,7 @@ BRACKET = re.compile(
 DOUBLE_QUOTED = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 TRIPLE_QUOTED = re.compile(r"'''(.*?)'''", re.DOTALL)
 SINGLE_QUOTED = re.compile(r"'([^']*)'")
+QUOTED = re.compile(r"""'''.*?'''|(?!''')'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 FORMAT_TEXT = re.compile(r"(?:\\.|[^`{\\])+", re.DOTALL)
 ESCAPE = re.compile(
     r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|[0-7]{1,3}|.)", re.DOTALL

@@ -12,7 +12,6 @@ from cellmesh.cortex.storm.source import Span
 _LETTERS = re.compile(r"[a-zA-Z]+")
 _BLANK = re.compile(r"\s")
 _EMBEDDED_START = "${"
-_QUOTED_WORD = re.compile(r'"[^"]*"(?=[\s|]|$)|\'[^\']*\'(?=[\s|]|$)')
 
 
 class QueryParser(StatementParser):
@@ -80,6 +79,7 @@ class QueryParser(StatementParser):
 
     def _operations(self, operations: list[ast.Operation], *, is_bar_allowed: bool) -> None:
         """Parse operations up to the end of the text or a closing brace; `|` may stand between any two."""
+        before = len(operations)
         is_bar_open = False
         while True:
             char = self.peek()
@@ -87,7 +87,7 @@ class QueryParser(StatementParser):
                 if not is_bar_allowed:
                     self.fail("expected a lift, filter, pivot, edit or command after '|'")
                 self.take(1)
-                is_bar_allowed, is_bar_open = False, bool(operations)
+                is_bar_allowed, is_bar_open = False, len(operations) > before
                 continue
             if char in ("", "}"):
                 if is_bar_open or (char and not is_bar_allowed):
@@ -169,9 +169,10 @@ class QueryParser(StatementParser):
             start = self.position
             if char in ("", "|"):
                 return ast.Lookup(self.span(0), mode, tuple(words))
-            quoted = self.match(_QUOTED_WORD)
-            if quoted is not None:
-                words.append(ast.Literal(self.span(start), quoted[1:-1]))
+            # A quote without its partner is part of a word: people paste all kinds of text here.
+            if self.looking_at(lexer.QUOTED):
+                text = self.string()
+                words.append(ast.Literal(self.span(start), text))
                 continue
             word = self.match(lexer.LOOKUP_WORD)
             assert word is not None  # every character but a blank and '|' starts a word

@@ -423,9 +423,7 @@ def _operation(node: ast.Operation) -> str:
 
 
 def _lookup_word(word: ast.Literal) -> str:
-    if word.is_bare:
-        return word.value
-    return f"'{word.value}'" if '"' in word.value else f'"{word.value}"'
+    return word.value if word.is_bare else _quoted(word.value)
 
 
 def _arguments(nodes: tuple[ast.Expression, ...]) -> str:
