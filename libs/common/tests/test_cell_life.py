@@ -19,7 +19,7 @@ from cellmesh.api.common.v1 import cell_service_pb2, cell_service_pb2_grpc
 from cellmesh.common.auth.context import current_caller
 from cellmesh.common.cell import Cell, CellState, Part, PartHealth, PartState, running
 from cellmesh.common.cell.folder import CellFolder, read_run
-from cellmesh.common.cell.health import HealthWatch
+from cellmesh.common.cell.health import DiskSpace, HealthWatch
 from cellmesh.common.cell.part import WELL
 from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import (
@@ -400,6 +400,13 @@ def test_health_follows_the_parts() -> None:
     asyncio.run(main())
 
 
+def test_a_disk_with_too_little_room_is_read_only(tmp_path: Path) -> None:
+    assert DiskSpace(tmp_path, space_min_bytes=1).health() == WELL
+    found = DiskSpace(tmp_path, space_min_bytes=1 << 60).health()
+    assert found.state is PartState.READ_ONLY
+    assert f"writes need {1 << 60}" in found.reason
+
+
 async def until(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + 5
     while not condition():
@@ -460,6 +467,39 @@ def test_a_process_serves_says_where_and_stops_cleanly_when_asked(tmp_path: Path
     events = [json.loads(text)["event"] for text in errors.splitlines()]
     assert events == ["serving_without_tls", "cell_ready", "cell_stopping", "cell_stopped"]
     assert read_run(tmp_path) is None
+
+
+def test_the_second_signal_ends_a_process_that_cannot_stop(tmp_path: Path) -> None:
+    stuck = MAIN.replace(
+        '    databases = (SubDb("facts", "facts"),)\n',
+        "    def parts(self):\n        return (Stuck(),)\n",
+    ).replace("class TrialCell", STUCK + "class TrialCell")
+    process = subprocess.Popen(
+        [sys.executable, "-c", stuck, str(tmp_path), "127.0.0.1:0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("trial serving at")
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(timeout=0.5)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=5)
+    assert process.returncode == 130
+
+
+STUCK = """
+import asyncio
+from cellmesh.common.cell import PartHealth
+class Stuck:
+    name = "stuck"
+    async def start(self): pass
+    async def stop(self): await asyncio.sleep(60)
+    def health(self): return PartHealth()
+
+"""
 
 
 def test_a_killed_process_leaves_nothing_in_the_way(tmp_path: Path) -> None:

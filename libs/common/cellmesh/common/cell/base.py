@@ -19,7 +19,7 @@ from typing import ClassVar, Final, Generic, Self, TypeVar
 
 from cellmesh.common.addresses import join_host_port, split_host_port
 from cellmesh.common.cell.folder import CellFolder
-from cellmesh.common.cell.health import HealthWatch
+from cellmesh.common.cell.health import DiskSpace, HealthWatch
 from cellmesh.common.cell.part import Part, PartState
 from cellmesh.common.cell.registration import Registration
 from cellmesh.common.cell.service import cell_service
@@ -246,6 +246,8 @@ class Cell(Generic[ConfigT]):
 
     async def _serve(self) -> None:
         parts = tuple(self._started)
+        if self._slab is not None:
+            parts = (*parts, DiskSpace(self.folder.slab_path))
         server = RpcServer(
             self.name or self.kind,
             (*self.services(), cell_service(self)),

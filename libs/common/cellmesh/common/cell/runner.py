@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import sys
 import threading
@@ -85,9 +87,10 @@ async def _run(cell: Cell[Any]) -> int:
     if stopping.done():
         await stopping
         return EXIT_STOPPED
+    # Nothing is waited for, neither parts nor threads. What was acknowledged is on disk already.
     _log.warning("cell_stopped_at_once")
-    stopping.cancel()
-    return EXIT_INTERRUPTED
+    logging.shutdown()
+    os._exit(EXIT_INTERRUPTED)
 
 
 async def _first(task: asyncio.Future[Any], event: asyncio.Event) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
@@ -73,8 +74,9 @@ class ThreadPool:
             threads = list(self._threads)
         for _ in threads:
             self._jobs.put(None)
+        end = time.monotonic() + join_s
         for thread in threads:
-            thread.join(join_s)
+            thread.join(max(end - time.monotonic(), 0.0))
         return not any(thread.is_alive() for thread in threads)
 
     def _run(self) -> None:
@@ -155,11 +157,15 @@ class Workers:
 
     async def close(self) -> bool:
         """End the threads once their work is done. Returns whether all ended in time."""
+        # In a thread of its own: asyncio would wait for one of its executor's when the process ends.
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = future.get_loop()
 
-        def join() -> bool:
-            return self._calls.close() & self._streams.close()
+        def join() -> None:
+            _hand_over(loop, _settle, future, self._calls.close() & self._streams.close())
 
-        return await asyncio.get_running_loop().run_in_executor(None, join)
+        threading.Thread(target=join, name="workers-close", daemon=True).start()
+        return await future
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], *args: Any) -> None:
