@@ -1,4 +1,4 @@
-"""Queries: the statements, their order, and the words at the head of a lookup."""
+"""Queries: what each operation is, the order they come in, and the words at the head of a lookup."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class QueryParser(StatementParser):
         operations: list[ast.Operation] = []
         if mode is not ast.ParseMode.STORM:
             operations.append(self._lookup(mode))
-        self._operations(operations, is_bar_allowed=True)
+        self._operations(operations)
         if self.peek():
             self.fail("expected a lift, filter, pivot, edit, command or '|'", hint=self._statement_hint())
         return ast.Query(Span(0, len(self.text)), tuple(operations))
@@ -53,7 +53,7 @@ class QueryParser(StatementParser):
         self.open()
         start = self.position
         operations: list[ast.Operation] = []
-        self._operations(operations, is_bar_allowed=True)
+        self._operations(operations)
         if self.peek() != "}":
             self.fail("expected a lift, filter, pivot, edit, command or '}'", hint=self._statement_hint())
         end = self.end if operations else start
@@ -77,10 +77,10 @@ class QueryParser(StatementParser):
         text = self.text[start + len(_EMBEDDED_START) : self.end - 1].strip()
         return ast.EmbeddedQuery(self.span(start), query, text)
 
-    def _operations(self, operations: list[ast.Operation], *, is_bar_allowed: bool) -> None:
+    def _operations(self, operations: list[ast.Operation]) -> None:
         """Parse operations up to the end of the text or a closing brace; `|` may stand between any two."""
         before = len(operations)
-        is_bar_open = False
+        is_bar_allowed, is_bar_open = True, False
         while True:
             char = self.peek()
             if char == "|":
