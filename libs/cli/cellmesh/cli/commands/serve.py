@@ -25,6 +25,9 @@ def make_serve(kind: str) -> click.Command:
     try:
         module: Any = importlib.import_module(f"cellmesh.{kind}.main")
     except ModuleNotFoundError as error:
+        if (error.name or "").startswith("cellmesh"):
+            # Ours is always there; this is a mistake of the program.
+            raise
         raise click.ClickException(
             f"the {kind} needs the module {error.name}, which is not installed: pip install 'cellmesh[{kind}]'"
         ) from error
