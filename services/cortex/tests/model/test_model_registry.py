@@ -20,6 +20,7 @@ from cellmesh.common.errors import (
     DupFormName,
     DupPropName,
     DupTypeName,
+    IsDeprLocked,
     NoSuchEdge,
     NoSuchForm,
     NoSuchName,
@@ -31,6 +32,7 @@ from cellmesh.common.errors import (
 from cellmesh.cortex.model.definitions import ROOT, EdgeDef, ModelDefs, PropDef, TypeDef, TypeRef
 from cellmesh.cortex.model.extensions import Extensions
 from cellmesh.cortex.model.loader import catalog_files, load_files
+from cellmesh.cortex.model.locks import DeprecationLocks
 from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.model.types import FAMILIES
 
@@ -418,3 +420,26 @@ def test_a_property_with_a_type_that_does_not_exist_is_named(model: Model) -> No
     with pytest.raises(NoSuchType) as caught:
         model.add_prop("inet:ipv4", PropDef("_x", TypeRef("no:such")))
     assert caught.value.get("name") == "no:such"
+
+
+# ---------------------------------------------------------------------- locks
+
+
+def test_only_deprecated_names_can_be_locked_and_then_are_refused(model: Model) -> None:
+    locks = DeprecationLocks(model)
+    edge, alias = model.require_form("edge:refs"), model.require_prop("ou:org:alias")
+    locks.check(edge)
+    locks.set("edge:refs", True)
+    locks.set("ou:org:alias", True)
+    for used in (edge, alias):
+        with pytest.raises(IsDeprLocked):
+            locks.check(used)
+    locks.check(model.require_prop("ou:org:name"))
+    assert locks.all()["edge:refs"] is True
+    locks.set("edge:refs", False)
+    locks.check(edge)
+    assert locks.all()["edge:refs"] is False
+    assert locks.locked() == {"ou:org:alias"}
+    for name in ("inet:ipv4:asn", "nosuch", "*"):
+        with pytest.raises(NoSuchProp):
+            locks.set(name, True)

@@ -8,7 +8,9 @@ catalog/     the shipped model files, one a domain
 types/       the types that code implements, one file a family
 encoding     index bytes that sort as the values do
 scans        how an index answers a comparison
+entries      what look-ups give: forms, properties, tag properties
 registry     the compiled model: look-ups, changes at run time
+locks        deprecated names that may not be used any more
 extensions   what users add: rules for names, the definitions as plain data
 runtime      the nodes of runtime forms such as syn:form, made from the model itself
 """
@@ -16,6 +18,7 @@ runtime      the nodes of runtime forms such as syn:form, made from the model it
 from __future__ import annotations
 
 from cellmesh.cortex.model.extensions import Extensions
+from cellmesh.cortex.model.locks import DeprecationLocks
 from cellmesh.cortex.model.registry import Form, Model, Prop, TagProp, TypeUse
 from cellmesh.cortex.model.runtime import RuntimeNode
 from cellmesh.cortex.model.scans import Exact, Filtered, IndexScan, Predicate, Prefix, Range
@@ -23,6 +26,7 @@ from cellmesh.cortex.model.types.base import BaseType, Normed, Type
 
 __all__ = [
     "BaseType",
+    "DeprecationLocks",
     "Exact",
     "Extensions",
     "Filtered",
