@@ -346,6 +346,47 @@ def test_threads_share_a_client(tmp_path: Path) -> None:
         assert found == [cell.cell_id] * 160
 
 
+def test_calls_made_at_once_each_hear_that_the_cell_is_away(tmp_path: Path) -> None:
+    """One that finds out first must not end the others as cancelled."""
+    url = f"unix://{tmp_path}/cell.sock"
+
+    async def many() -> list[BaseException | str]:
+        async with open_cell_aio(url) as client:
+            stub = client.stub(cell_service_pb2_grpc.CellServiceStub)
+            calls = (stub.GetCellInfo(INFO) for _ in range(30))
+            return await asyncio.gather(*calls, return_exceptions=True)
+
+    assert {type(outcome) for outcome in asyncio.run(many())} == {CellUnreachable}
+    outcomes: list[type] = []
+
+    def call(client: CellClient) -> None:
+        for _ in range(10):
+            try:
+                ask_id(client)
+            except Exception as error:  # noqa: BLE001
+                outcomes.append(type(error))
+
+    with open_cell(url) as client:
+        threads = [threading.Thread(target=call, args=(client,)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert outcomes == [CellUnreachable] * 60
+
+
+def test_calls_made_at_once_all_find_the_cell_that_moved(mesh: Mesh) -> None:
+    async def many() -> None:
+        async with open_cell_aio("aha://axon", identity=mesh.root) as client:
+            stub = client.stub(cell_service_pb2_grpc.CellServiceStub)
+            for _ in range(2):
+                with running(mesh.make_cell("00.axon", stop_grace_s=0)) as cell:
+                    answers = await asyncio.gather(*(stub.GetCellInfo(INFO) for _ in range(30)))
+                    assert {answer.cell.cell_id for answer in answers} == {cell.cell_id}
+
+    asyncio.run(many())
+
+
 def test_the_client_needs_no_storage() -> None:
     import subprocess
     import sys

@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+from cellmesh.common import limits
 from cellmesh.common.auth.context import ANONYMOUS, LOCAL_ROOT, CallerKind, caller_of_identity, current_call
 from cellmesh.common.errors import (
     AddressInUse,
@@ -86,6 +87,7 @@ class TrialServicer:
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
         self.ended: list[str] = []
+        self.made = 0
 
     async def One(self, request: BytesValue, context: Any) -> BytesValue:
         match request.value.decode():
@@ -150,6 +152,7 @@ class TrialServicer:
     def _endless(self, token: CancelToken) -> Any:
         try:
             while True:
+                self.made += 1
                 yield b"x" * 1000
         finally:
             self.ended.append("endless")
@@ -345,6 +348,59 @@ def test_a_client_that_goes_away_ends_the_work(tmp_path: Path) -> None:
         await anext(stream.__aiter__())
         stream.cancel()
         await ended(trial, "endless")
+
+    serve(tmp_path, body)
+
+
+def test_a_client_that_does_not_read_stops_the_work_and_memory_stays(tmp_path: Path) -> None:
+    async def body(trial: Trial) -> None:
+        stream = trial.call("Down")(BytesValue(value=b"endless"))
+        await anext(stream.__aiter__())
+        held = -1
+        while held != trial.servicer.made:
+            held = trial.servicer.made
+            await asyncio.sleep(0.2)
+        # What is on its way: messages made, gRPC's windows on both sides.
+        assert held * 1000 < 32 * 1024 * 1024
+        stream.cancel()
+        await ended(trial, "endless")
+
+    serve(tmp_path, body)
+
+
+def test_garbage_and_oversize_messages_harm_nobody(tmp_path: Path) -> None:
+    async def body(trial: Trial) -> None:
+        for garbage in (
+            b"\x00" * 1000,
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 500,
+        ):
+            _, writer = await asyncio.open_unix_connection(str(tmp_path / "s.sock"))
+            writer.write(garbage)
+            await writer.drain()
+            writer.close()
+        big = BytesValue(value=b"x" * (limits.MESSAGE_SIZE_MAX + 1))
+        async with grpc.aio.insecure_channel(
+            trial.server.addresses[0], options=[("grpc.max_send_message_length", -1)]
+        ) as channel:
+            error = await fails(Trial(trial.servicer, trial.server, channel).call("One")(big))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        raw = trial.channel.unary_unary(PATH + "One")
+        error = await fails(raw(b"\xff\xff\xff"))
+        assert error.code() in (
+            grpc.StatusCode.INTERNAL,
+            grpc.StatusCode.INVALID_ARGUMENT,
+            grpc.StatusCode.UNKNOWN,
+        )
+        assert await trial.one("hello") == "echo hello"
+
+    serve(tmp_path, body)
+
+
+def test_a_method_that_is_not_there_is_unimplemented(tmp_path: Path) -> None:
+    async def body(trial: Trial) -> None:
+        error = await fails(trial.channel.unary_unary(PATH + "Nothing")(b""))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
     serve(tmp_path, body)
 

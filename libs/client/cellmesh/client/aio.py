@@ -110,7 +110,7 @@ class AioCellClient:
                 self._connection = _Connection(await self._find())
             return self._connection
 
-    async def failed(self, error: grpc.RpcError, connection: _Connection) -> tuple[CellError, bool]:
+    def failed(self, error: grpc.RpcError, connection: _Connection) -> tuple[CellError, bool]:
         """Make our error of gRPC's. Also tells whether the call may be made again at once."""
         made = as_cell_error(error, self.url, connection.target)
         if not is_connection_failure(made):
@@ -118,7 +118,7 @@ class AioCellClient:
         if self._connection is connection:
             self._connection = None
             self._failed_address = connection.target.address
-            await connection.channel.close(None)
+            # The channel goes with the last call that uses it; closing it here would cancel those calls.
         return made, self.url.scheme is Scheme.AHA
 
     async def _find(self) -> Target:
@@ -215,7 +215,7 @@ class _Single(_Method):
                     compression=compression,
                 )
             except grpc.aio.AioRpcError as error:
-                made, again = await client.failed(error, connection)
+                made, again = client.failed(error, connection)
                 if not (again and self.replayable and attempt < RESOLVE_ATTEMPTS_MAX):
                     raise made from None
             await asyncio.sleep(RESOLVE_PAUSE_S * (attempt - 1))
@@ -270,7 +270,7 @@ class AioAnswerStream(AsyncIterator[Any]):
             try:
                 message = await self._messages.__anext__()
             except grpc.aio.AioRpcError as error:
-                made, again = await self._method.client.failed(error, self._connection)
+                made, again = self._method.client.failed(error, self._connection)
                 if (
                     not (again and self._method.replayable)
                     or self._begun

@@ -120,13 +120,14 @@ class CellClient:
             return self._connection
 
     def drop(self, connection: _Connection) -> None:
-        """Forget a connection that could not be made; the next call makes a new one, finding the cell anew."""
+        """Forget a connection that could not be made; the next call makes a new one, finding the cell anew.
+
+        Its channel goes with the last call that uses it. Closing it here would end those calls as cancelled.
+        """
         with self._lock:
             if self._connection is connection:
                 self._connection = None
                 self._failed_address = connection.target.address
-        # Other threads' calls on it fail as this one did: it never was connected, or is no more.
-        connection.channel.close()
 
     def failed(self, error: grpc.RpcError, connection: _Connection) -> tuple[CellError, bool]:
         """Make our error of gRPC's. Also tells whether the call may be made again at once."""

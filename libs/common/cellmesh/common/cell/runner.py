@@ -40,7 +40,7 @@ def run_cell(cell: Cell[Any]) -> int:
         interrupted a second time.
     """
     config = cell.config
-    configure_logs(config.log_level, config.log_format, cell=cell.kind)
+    configure_logs(config.log_level, config.log_format, cell=_label(cell))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     try:
         return asyncio.run(_run(cell))
@@ -53,6 +53,16 @@ def run_cell(cell: Cell[Any]) -> int:
     except Exception as error:  # noqa: BLE001  the last place where it can be told
         _log.error("cell_failed", exc_info=error)
         return EXIT_FAILED
+
+
+def _label(cell: Cell[Any]) -> str:
+    """What log lines call the cell: its name in the mesh once it has one, else its kind."""
+    try:
+        identity = cell.folder.identity.cell_identity()
+    except CellError:
+        # The start will tell what is wrong with it.
+        return cell.kind
+    return identity.name if identity else cell.kind
 
 
 async def _run(cell: Cell[Any]) -> int:
