@@ -69,6 +69,24 @@ def test_run_sees_the_callers_context() -> None:
     drive(body)
 
 
+def test_long_work_hears_that_nobody_waits() -> None:
+    ended = threading.Event()
+
+    def work(token: CancelToken) -> None:
+        assert token.wait(5)
+        ended.set()
+
+    async def body(workers: Workers) -> None:
+        assert await workers.run_long(lambda token: token.cancelled) is False
+        task = asyncio.ensure_future(workers.run_long(work))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait([task])
+        await until(ended.is_set)
+
+    drive(body)
+
+
 def test_more_calls_than_threads_wait_their_turn() -> None:
     active = [0, 0]
     lock = threading.Lock()

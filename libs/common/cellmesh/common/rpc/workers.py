@@ -12,6 +12,7 @@ import contextvars
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -21,6 +22,7 @@ from cellmesh.common.rpc.streams import (
     BATCH_SIZE_MAX,
     FLUSH_S,
     BatchStream,
+    CancelToken,
     Packer,
     Producer,
 )
@@ -104,20 +106,20 @@ class Workers:
         The function sees the caller's context (who calls, request id). If the awaiting task is cancelled the
         function still runs to its end; nobody hears of the result.
         """
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        context = contextvars.copy_context()
+        return await _start(self._calls, partial(function, *args, **kwargs))
 
-        def job() -> None:
-            try:
-                result = context.run(function, *args, **kwargs)
-            except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
-                _hand_over(loop, _settle_error, future, error)
-            else:
-                _hand_over(loop, _settle, future, result)
+    async def run_long(self, function: Callable[[CancelToken], T]) -> T:
+        """Run blocking work that may take long, in one of the streams' threads.
 
-        self._calls.submit(job)
-        return await future
+        The function gets a CancelToken, which is set when the awaiting task is cancelled: when the client has
+        gone away or its deadline has passed.
+        """
+        token = CancelToken()
+        try:
+            return await _start(self._streams, partial(function, token))
+        except asyncio.CancelledError:
+            token.cancel()
+            raise
 
     def stream(
         self,
@@ -166,6 +168,24 @@ class Workers:
 
         threading.Thread(target=join, name="workers-close", daemon=True).start()
         return await future
+
+
+async def _start(pool: ThreadPool, function: Callable[[], T]) -> T:
+    """Run a function in a pool's thread, in the caller's context, and await it."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    context = contextvars.copy_context()
+
+    def job() -> None:
+        try:
+            result = context.run(function)
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
+            _hand_over(loop, _settle_error, future, error)
+        else:
+            _hand_over(loop, _settle, future, result)
+
+    pool.submit(job)
+    return await future
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, settle: Callable[..., None], *args: Any) -> None:
