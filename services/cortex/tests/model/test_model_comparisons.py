@@ -134,3 +134,12 @@ def test_operands_are_normalised_and_refused_like_values() -> None:
         MODEL.type("int").comparator("range=", (1,))
     with pytest.raises(BadCmprValu):
         MODEL.type("str").comparator("~=", "(")
+
+
+def test_data_and_tuples_compare_by_content_whether_kept_as_lists_or_tuples() -> None:
+    data = MODEL.type("data")
+    assert data.comparator("=", {"a": [1, 2]})({"a": (1, 2)})
+    assert data.encode(None) == data.encode(None)
+    comp = MODEL.type("inet:dns:a")
+    assert comp.comparator("=", ("a.com", 5))(["a.com", 5])
+    assert comp.comparator("in=", [("a.com", 5)])(["a.com", 5])

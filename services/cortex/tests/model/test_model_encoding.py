@@ -43,12 +43,6 @@ def test_text_sorts_by_code_point(left: str, right: str) -> None:
     assert order(*keys) == order([ord(c) for c in left], [ord(c) for c in right])
 
 
-@given(st.lists(st.binary(max_size=12), max_size=4), st.lists(st.binary(max_size=12), max_size=4))
-def test_tuples_sort_part_by_part(left: list[bytes], right: list[bytes]) -> None:
-    keys = encoding.encode_parts(left), encoding.encode_parts(right)
-    assert order(*keys) == order(left, right)
-
-
 @given(st.text(min_size=200, max_size=600), st.text(min_size=200, max_size=600))
 def test_long_texts_keep_equality_and_the_order_of_their_prefixes(left: str, right: str) -> None:
     keys = encoding.encode_text(left), encoding.encode_text(right)
@@ -63,10 +57,3 @@ def test_a_long_key_equals_no_short_one() -> None:
     long = encoding.bounded(b"x" * 300)
     assert len(long) == encoding.KEY_SIZE_MAX
     assert encoding.bounded(long) != long
-
-
-@given(st.binary(max_size=8), st.binary(max_size=8))
-def test_next_prefix_ends_a_prefix_range(prefix: bytes, tail: bytes) -> None:
-    end = encoding.next_prefix(prefix)
-    assert end is None or prefix + tail < end
-    assert end is not None or not prefix.strip(b"\xff")

@@ -130,6 +130,14 @@ def test_ipv4_blocks_are_expanded_for_edits() -> None:
     assert ipv4.values_of_block("1.2.3.4") is None  # type: ignore[attr-defined]
 
 
+def test_composites_are_indexed_by_the_hash_of_their_value() -> None:
+    # Observed: Synapse lifts these two in this order, which is that of the hashes.
+    comp = MODEL.type("inet:dns:a")
+    keys = [comp.encode(("a.com", number)) for number in (33686018, 16843009)]
+    assert keys == sorted(keys)
+    assert {len(key) for key in keys} == {32}
+
+
 def test_a_star_in_the_middle_of_a_domain_name_is_refused() -> None:
     with pytest.raises(BadLiftValu):
         MODEL.type("inet:fqdn").lift("=", "alpha.*.com")

@@ -3,7 +3,8 @@
     integers   big-endian, shifted so that the lowest is all zeros
     floats     IEEE 754 with the sign handled, so that bytes sort like numbers; NaN sorts last
     text       UTF-8
-    tuples     each part escaped and ended by a terminator, so that a short part sorts before a longer one
+
+Values made of values, such as comps, are indexed by hash (`types/composites.py`) and have no order.
 
 A key that would be longer keeps its first LONG_PREFIX_SIZE bytes followed by a hash of the whole: it still
 sorts with its neighbours, and equality is still decided by the key alone. Such a key is exactly
@@ -14,15 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable
 
 KEY_SIZE_MAX = 256
 LONG_HASH_SIZE = 16
 LONG_PREFIX_SIZE = KEY_SIZE_MAX - LONG_HASH_SIZE
-
-_ESCAPE = b"\x00"
-_ESCAPED = b"\x00\xff"
-_TERMINATOR = b"\x00\x01"
 
 _SIGN_BIT = 1 << 63
 _ALL_BITS = (1 << 64) - 1
@@ -58,21 +54,3 @@ def encode_float(value: float) -> bytes:
 def encode_text(value: str) -> bytes:
     """Encode text. Lone surrogates, which UTF-8 lacks, keep their place in the order."""
     return bounded(value.encode("utf-8", "surrogatepass"))
-
-
-def encode_part(key: bytes) -> bytes:
-    """Encode a key as one part of a tuple's key."""
-    return key.replace(_ESCAPE, _ESCAPED) + _TERMINATOR
-
-
-def encode_parts(keys: Iterable[bytes]) -> bytes:
-    """Encode the keys of a tuple's parts as one key."""
-    return bounded(b"".join(encode_part(key) for key in keys))
-
-
-def next_prefix(prefix: bytes) -> bytes | None:
-    """Return the lowest key above every key with this prefix, or None if there is none."""
-    stripped = prefix.rstrip(b"\xff")
-    if not stripped:
-        return None
-    return stripped[:-1] + bytes((stripped[-1] + 1,))

@@ -6,14 +6,13 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-from cellmesh.common import msgpack
-from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm, NoSuchProp
+from cellmesh.common import hashing, msgpack
+from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm
 from cellmesh.cortex.model.definitions import TypeRef
-from cellmesh.cortex.model.encoding import bounded, encode_parts
+from cellmesh.cortex.model.scans import Predicate
 from cellmesh.cortex.model.types.base import BaseType, Normed, Type, text_of
 
 ARRAY_SIZE_MAX = 1_000_000
-DATA_HASH_SIZE = 32
 
 
 def reference_of(given: Any) -> TypeRef:
@@ -24,7 +23,32 @@ def reference_of(given: Any) -> TypeRef:
     return TypeRef(name, options or {})
 
 
-class CompType(BaseType):
+class CompositeType(BaseType):
+    """What all values made of values share: an index of hashes, which answers equality and has no order.
+
+    The hash is the buid of the value, 32 bytes however large the value, and its order that of Synapse's index.
+    """
+
+    def comparators(self) -> tuple[str, ...]:
+        return tuple(name for name in super().comparators() if name != "range=")
+
+    def encode(self, value: Any) -> bytes:
+        # The buid of None would be random, and data may be None.
+        return hashlib.sha256(msgpack.encode(None)).digest() if value is None else hashing.buid(value)
+
+    def equal_to(self, value: object) -> Predicate:
+        # By hash, as parts may be lists where the operand's are tuples.
+        wanted = self.encode(self.norm(value))
+        encode = self.encode
+        return lambda stored: encode(stored) == wanted
+
+    def compare_in(self, value: object) -> Predicate:
+        wanted = frozenset(self.encode(self.norm(item)) for item in self.operands(value))
+        encode = self.encode
+        return lambda stored: encode(stored) in wanted
+
+
+class CompType(CompositeType):
     """A tuple of named fields, each with its type. Options: `fields`, and `sepr` to split text by."""
 
     def compile(self) -> None:
@@ -74,11 +98,8 @@ class CompType(BaseType):
             return self.separator.join(text_of(text) for text in texts)
         return texts
 
-    def encode(self, value: Any) -> bytes:
-        return encode_parts(type_.encode(part) for (_, type_), part in zip(self.fields, value, strict=True))
 
-
-class ArrayType(BaseType):
+class ArrayType(CompositeType):
     """A list of values of one type.
 
     Options: `type` and `typeopts` of the elements; `uniq` drops repeated ones; `sorted` sorts them by value;
@@ -158,11 +179,8 @@ class ArrayType(BaseType):
             return self.separator.join(text_of(text) for text in texts)
         return texts
 
-    def encode(self, value: Any) -> bytes:
-        return encode_parts(self.element.encode(item) for item in value)
 
-
-class NdefType(BaseType):
+class NdefType(CompositeType):
     """A reference to any node: (form, value).
 
     Options limit the form: `forms` lists those allowed, `interface` or `interfaces` what it must carry.
@@ -208,12 +226,8 @@ class NdefType(BaseType):
         form, part = value
         return (form, self.model.form_type(form).repr(part)) if self.model.is_form(form) else (form, part)
 
-    def encode(self, value: Any) -> bytes:
-        form, part = value
-        return bounded(form.encode() + b"\x00" + self.model.form_type(form).encode(part))
 
-
-class EdgeType(BaseType):
+class EdgeType(CompositeType):
     """Two nodes, (form, value) each. Sub-values: `n1`, `n1:form`, `n2`, `n2:form`.
 
     Options: `n1:forms` and `n2:forms` list the forms allowed.
@@ -260,9 +274,6 @@ class EdgeType(BaseType):
     def repr(self, value: Any) -> Any:
         return tuple(type_.repr(part) for type_, part in zip(self.parts, value, strict=True))
 
-    def encode(self, value: Any) -> bytes:
-        return encode_parts(type_.encode(part) for type_, part in zip(self.parts, value, strict=True))
-
 
 class TimeEdgeType(EdgeType):
     """Two nodes and a time."""
@@ -276,7 +287,7 @@ class TimeEdgeType(EdgeType):
         return ("n1", "n2", "time")
 
 
-class NodePropType(BaseType):
+class NodePropType(CompositeType):
     """A property and a value of it: (full name, value)."""
 
     def normalize(self, value: object) -> Normed:
@@ -289,15 +300,8 @@ class NodePropType(BaseType):
     def repr(self, value: Any) -> Any:
         return str(tuple(value))
 
-    def encode(self, value: Any) -> bytes:
-        name, part = value
-        try:
-            return bounded(name.encode() + b"\x00" + self.model.prop_type(name).encode(part))
-        except NoSuchProp:
-            return bounded(name.encode() + b"\x00")
 
-
-class RangeType(BaseType):
+class RangeType(CompositeType):
     """A lowest and a highest value of one type, both included. Option: `type`. Sub-values: `min`, `max`."""
 
     def compile(self) -> None:
@@ -332,12 +336,9 @@ class RangeType(BaseType):
     def repr(self, value: Any) -> Any:
         return tuple(self.part.repr(part) for part in value)
 
-    def encode(self, value: Any) -> bytes:
-        return encode_parts(self.part.encode(part) for part in value)
 
-
-class DataType(BaseType):
-    """Anything that JSON or msgpack holds. Indexed by hash: equality only."""
+class DataType(CompositeType):
+    """Anything that JSON or msgpack holds."""
 
     @property
     def is_mutable(self) -> bool:
@@ -353,9 +354,6 @@ class DataType(BaseType):
 
     def repr(self, value: Any) -> Any:
         return repr(value)
-
-    def encode(self, value: Any) -> bytes:
-        return hashlib.blake2b(msgpack.encode(value), digest_size=DATA_HASH_SIZE).digest()
 
 
 def _hashable(value: object) -> object:
