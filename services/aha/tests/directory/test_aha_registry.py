@@ -160,6 +160,18 @@ def test_a_restarted_registry_waits_for_those_it_knew(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_after_a_restart_a_renewal_lasts_as_long_as_usual(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world_at(tmp_path / "slab") as world:
+            await world.registry.register(instance(), 10.0)
+        async with world_at(tmp_path / "slab") as world:
+            await world.registry.recover()
+            renewed = world.registry.renew("00.cortex.demo", ready=True)
+            assert renewed.expire_ms - world.clock.now() == 15_000
+
+    asyncio.run(main())
+
+
 def test_a_watch_begins_with_what_there_is_and_tells_every_change(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.registry.register(instance("00.axon.demo"), 10.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 from cellmesh.cli.commands.serve import serve_of
-from cellmesh.cli.connect import cell_options, find_in_folder, open_by_options
+from cellmesh.cli.connect import cell_options, open_by_options
 from cellmesh.cli.lazy import LazyGroup
 
 HOUR_S = 3600.0
@@ -22,14 +22,6 @@ def provision() -> None:
     """Make a one-time URL with which a cell or a user joins the mesh."""
 
 
-_folder_option = click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path),
-    required=True,
-    envvar="CELLMESH_DIR",
-    help="Folder of AHA, or of the mesh it belongs to.",
-)
 _hours_option = click.option(
     "--hours",
     type=click.FloatRange(0, 168, min_open=True),
@@ -41,26 +33,30 @@ _hours_option = click.option(
 
 @provision.command("service")
 @click.argument("name")
-@_folder_option
 @_hours_option
-def provision_service(name: str, folder: Path, hours: float) -> None:
+@cell_options
+def provision_service(
+    name: str, hours: float, url: str | None, folder: Path | None, identity: Path | None
+) -> None:
     """Make a URL for a cell, such as 01.axon. Start the cell with `serve --enroll URL`."""
     from cellmesh.cli.mesh.mesh import provision as make_url
 
-    url, _ = find_in_folder("aha", folder)
-    click.echo(make_url(url, instance=name, lifetime_s=hours * HOUR_S))
+    with open_by_options("aha", url, folder, identity) as client:
+        click.echo(make_url(client, instance=name, lifetime_s=hours * HOUR_S))
 
 
 @provision.command("user")
 @click.argument("name")
-@_folder_option
 @_hours_option
-def provision_user(name: str, folder: Path, hours: float) -> None:
+@cell_options
+def provision_user(
+    name: str, hours: float, url: str | None, folder: Path | None, identity: Path | None
+) -> None:
     """Make a URL for a user, such as alice, who then runs `cellmesh enroll URL`."""
     from cellmesh.cli.mesh.mesh import provision as make_url
 
-    url, _ = find_in_folder("aha", folder)
-    click.echo(make_url(url, user=name, lifetime_s=hours * HOUR_S))
+    with open_by_options("aha", url, folder, identity) as client:
+        click.echo(make_url(client, user=name, lifetime_s=hours * HOUR_S))
 
 
 @aha.command("list")

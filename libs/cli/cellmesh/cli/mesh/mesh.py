@@ -15,7 +15,7 @@ from typing import Final
 from cellmesh.api.aha.v1 import enrollment_pb2, enrollment_service_pb2_grpc
 from cellmesh.cli.mesh import ports, processes
 from cellmesh.cli.mesh.status import CellStatus, ask_status
-from cellmesh.client import open_cell
+from cellmesh.client import CellClient, open_cell
 from cellmesh.common.errors import BadArg, BadConfValu, NoSuchDir, StepTimeout, StorageLocked
 from cellmesh.common.tls.folder import IdentityFolder
 
@@ -181,7 +181,8 @@ class Mesh:
             CellUnreachable: AHA does not run.
             BadName: the name is malformed.
         """
-        return provision(f"unix://{self.folder(REGISTRY)}", instance=instance, user=user)
+        with open_cell(f"unix://{self.folder(REGISTRY)}") as client:
+            return provision(client, instance=instance, user=user)
 
     # Down.
 
@@ -266,11 +267,11 @@ class Mesh:
             os.close(handle)
 
 
-def provision(url: str, *, instance: str = "", user: str = "", lifetime_s: float = 0.0) -> str:
+def provision(client: CellClient, *, instance: str = "", user: str = "", lifetime_s: float = 0.0) -> str:
     """Make a one-time enrolment URL at an AHA; see `Mesh.provision`.
 
     Args:
-        url: AHA's.
+        client: Of AHA.
         instance: The name of a cell to be.
         user: Or the name of a user to be.
         lifetime_s: For how long it is good, in seconds; 0 means an hour.
@@ -281,7 +282,6 @@ def provision(url: str, *, instance: str = "", user: str = "", lifetime_s: float
     else:
         request.user = user
     request.lifetime.FromNanoseconds(int(lifetime_s * 1e9))
-    with open_cell(url) as client:
-        stub = client.stub(enrollment_service_pb2_grpc.CertificateServiceStub)
-        made: str = stub.CreateEnrollment(request).url
-        return made
+    stub = client.stub(enrollment_service_pb2_grpc.CertificateServiceStub)
+    made: str = stub.CreateEnrollment(request).url
+    return made

@@ -91,14 +91,19 @@ def _boot_s() -> float:
 
 
 def memory_bytes(pid: int) -> int | None:
-    """The memory a process has in use, None where the system does not tell."""
+    """The memory a process has taken for itself, None where the system does not tell.
+
+    Pages of its database that the system keeps in memory are not counted: they are given up when needed.
+    """
     try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return None
-    return None
+    found = dict(line.split(":", 1) for line in lines if ":" in line)
+    try:
+        return sum(int(found[name].split()[0]) for name in ("RssAnon", "RssShmem")) * 1024
+    except (KeyError, ValueError, IndexError):
+        return None
 
 
 def start(kind: str, folder: Path, log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -45,17 +45,18 @@ class Directory:
         found = (lease.instance for lease in self._leases.values())
         return sorted((item for item in found if not service or item.service == service), key=_name)
 
-    def put(self, instance: Instance, lease_s: float | None) -> Instance:
+    def put(self, instance: Instance, lease_s: float | None, *, renewal_s: float | None = None) -> Instance:
         """Add an instance or replace the one of its name, and tell those who watch.
 
         Args:
             instance: The instance; its times are set here.
             lease_s: For how long, in seconds; None for ever.
+            renewal_s: For how long once it renews, if that differs.
         """
         now_ms = self._clock.now()
         stored = replace(instance, register_ms=now_ms, expire_ms=self._expiry_ms(now_ms, lease_s))
         before = self._leases.get(instance.name)
-        self._leases[instance.name] = _Lease(stored, lease_s or 0.0, self._end_s(lease_s))
+        self._leases[instance.name] = _Lease(stored, renewal_s or lease_s or 0.0, self._end_s(lease_s))
         if before is None:
             self._tell(ChangeKind.ADDED, stored)
         elif not before.instance.is_same_but_for_times(stored):

@@ -48,7 +48,7 @@ class Registry:
         """Begin with everyone who was registered before the restart; how many that are."""
         found = await self._workers.run(self._names.load)
         for instance in found:
-            self._directory.put(instance, self._restart_grace_s)
+            self._directory.put(instance, self._restart_grace_s, renewal_s=LEASE_S_DEFAULT)
         return len(found)
 
     async def register(self, instance: Instance, lease_s: float) -> Instance:

@@ -14,7 +14,8 @@ from cellmesh.common.errors import BadArg, NoSuchFile, StorageCorrupt
 from cellmesh.common.hashing import HashSet
 from cellmesh.common.storage import Slab, WriteTxn
 
-CHUNK_SIZE_DEFAULT: Final = 65536
+CHUNK_SIZE_DEFAULT: Final = 16 * 4096 - 16
+"""64 KiB less the head that LMDB puts before a large value, so that a chunk fills whole pages."""
 
 PUT_SIZE_MAX: Final = 3 * 1024 * 1024
 """Contents of one `put`, together: what fits in one write transaction and in one gRPC message."""
