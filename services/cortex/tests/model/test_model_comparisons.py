@@ -73,7 +73,7 @@ CASES: list[tuple[str, Any, list[tuple[str, Any]]]] = [
     ("inet:fqdn", st.sampled_from(["foo.com", "a.foo.com", "b.a.foo.com", "xfoo.com", "com", "foo.net"]), [("=", "foo.com"), ("=", "*.foo.com"), ("=", "*foo.com"), ("=", "*"), ("~=", "^a")]),
     ("guid", st.sampled_from(["00" * 16, "ab" + "00" * 15, "ac" + "00" * 15]), [("^=", "ab"), ("=", "00" * 16)]),
     ("inet:dns:a", st.tuples(st.sampled_from(["a.com", "b.com"]), st.integers(0, 3)), [("=", ("a.com", 1)), ("in=", (("a.com", 1), ("b.com", 2)))]),
-    ("geo:latlong", st.tuples(st.floats(-2, 2), st.floats(-2, 2)), [("near=", ((0, 0), "100km")), ("=", (0, 0))]),
+    ("geo:latlong", st.tuples(st.floats(-2, 2) | st.floats(88, 90), st.floats(-2, 2) | st.sampled_from([179.5, -179.5, 180.0, 90.0])), [("near=", ((0, 0), "100km")), ("near=", ((89.5, 3), "100km")), ("near=", ((1, 179.9), "300km")), ("=", (0, 0))]),
     ("meta:event:taxonomy", st.sampled_from(["foo.", "foo.bar.", "food.", "bar."]), [("^=", "foo."), ("=", "foo"), ("~=", "bar$")]),
 ]  # fmt: skip
 
@@ -143,3 +143,22 @@ def test_data_and_tuples_compare_by_content_whether_kept_as_lists_or_tuples() ->
     comp = MODEL.type("inet:dns:a")
     assert comp.comparator("=", ("a.com", 5))(["a.com", 5])
     assert comp.comparator("in=", [("a.com", 5)])(["a.com", 5])
+
+
+# Orders observed from Synapse's lifts.
+ORDERS = [
+    ("inet:fqdn", ["org", "z.org", "com", "a.com", "x.a.com", "b.com", "a-b.com", "ab.com", "net", "a.net"]),
+    ("loc", ["de", "us va", "us-x", "us", "us.va", "usa"]),
+    (
+        "ival",
+        [(1546300800000, 1735689600000), (1577836800000, 1590969600000), (1577836800000, 1609459200000)],
+    ),
+    ("geo:latlong", [(1.0, -9.0), (5.0, 1.0), (1.0, 2.0), (-5.0, 3.0)]),
+    ("meta:event:taxonomy", ["a.", "a.b.", "a_b.", "b."]),
+    ("inet:dns:a", [("a.com", 33686018), ("a.com", 16843009)]),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), ORDERS, ids=[name for name, _ in ORDERS])
+def test_an_index_lists_values_in_the_order_observed(name: str, values: list[Any]) -> None:
+    assert sorted(values, key=MODEL.type(name).encode) == values

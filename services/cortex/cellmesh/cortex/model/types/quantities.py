@@ -10,7 +10,7 @@ from typing import Any, ClassVar, cast
 
 from cellmesh.common.errors import BadCmprValu
 from cellmesh.cortex.model.encoding import encode_float, encode_signed
-from cellmesh.cortex.model.scans import Filtered, IndexScan, Predicate, Range
+from cellmesh.cortex.model.scans import EVERYTHING, Filtered, IndexScan, Predicate, Range
 from cellmesh.cortex.model.types.base import BaseType, Normed, shown
 
 QUANTITY_SIZE = 8
@@ -168,11 +168,12 @@ class VelocityType(QuantityType):
 
 EARTH_RADIUS_KM = 6371.009
 MM_A_KM = 1_000_000
-LATITUDE_MAX, LONGITUDE_MAX = 90.0, 180.0
+LONGITUDE_MAX = 180.0
+BAND_MARGIN_DEGREES = 1e-6
 
 
 class LatLongType(BaseType):
-    """A place as (latitude, longitude) in degrees. Sub-values: `lat`, `lon`."""
+    """A place as (latitude, longitude) in degrees, indexed by longitude first. Sub-values: `lat`, `lon`."""
 
     more_comparators: ClassVar[tuple[str, ...]] = ("near=",)
 
@@ -192,7 +193,7 @@ class LatLongType(BaseType):
         return f"{value[0]},{value[1]}"
 
     def encode(self, value: Any) -> bytes:
-        return encode_float(value[0]) + encode_float(value[1])
+        return encode_float(value[1]) + encode_float(value[0])
 
     def near(self, value: object) -> tuple[float, float, float]:
         """Return the place and the distance in km that an operand of `near=` means."""
@@ -209,13 +210,31 @@ class LatLongType(BaseType):
         return lambda stored: haversine_km((lat, lon), cast("tuple[float, float]", stored)) <= distance_km
 
     def lift_near(self, value: object) -> tuple[IndexScan, ...]:
-        """Scan the band of latitudes within the distance, keeping what is near enough."""
-        lat, _, distance_km = self.near(value)
-        span = math.degrees(distance_km / EARTH_RADIUS_KM)
-        band = Range(
-            encode_float(lat - span), encode_float(math.nextafter(lat + span, math.inf)) + b"\xff" * 9
+        """Scan the band of longitudes within the distance, keeping what is near enough."""
+        lat, lon, distance_km = self.near(value)
+        band = longitude_band(lat, lon, distance_km)
+        if band is None:
+            return (Filtered(EVERYTHING, self.compare_near(value)),)
+        low, high = band
+        return (
+            Filtered(Range(encode_float(low), encode_float(high) + b"\xff" * 9), self.compare_near(value)),
         )
-        return (Filtered(band, self.compare_near(value)),)
+
+
+def longitude_band(lat: float, lon: float, distance_km: float) -> tuple[float, float] | None:
+    """Return the longitudes between which all lies that is within a distance of a place.
+
+    None when the circle holds a pole or crosses 180 degrees, so that no single band does.
+    """
+    angle = distance_km / EARTH_RADIUS_KM
+    if not angle >= 0 or abs(math.radians(lat)) + angle >= math.pi / 2:
+        return None
+    # A little wider than the tangents to the circle, for rounding.
+    span = (
+        math.degrees(math.asin(min(1.0, math.sin(angle) / math.cos(math.radians(lat))))) + BAND_MARGIN_DEGREES
+    )
+    low, high = lon - span, lon + span
+    return None if low < -LONGITUDE_MAX or high > LONGITUDE_MAX else (low, high)
 
 
 def haversine_km(here: tuple[float, float], there: tuple[float, float]) -> float:

@@ -195,7 +195,8 @@ class LocType(TextType):
         return ".".join(word.strip() for word in text.lower().strip().split("."))
 
     def encode(self, value: Any) -> bytes:
-        return encode_text(value.replace(".", "\x00") + "\x00")
+        # The dot at the end keeps `us` and `us.va` together, and `usa` out of the prefix.
+        return encode_text(f"{value}.")
 
     def normalize_prefix(self, value: object) -> str:
         return self.tidy(text_of(value)).rstrip(".")
@@ -226,7 +227,7 @@ class LocType(TextType):
         """Scan a place and what lies in it."""
         if not prefix:
             return (Prefix(b""),)
-        key = (prefix.replace(".", "\x00") + "\x00").encode("utf-8", "surrogatepass")
+        key = f"{prefix}.".encode("utf-8", "surrogatepass")
         return (prefix_scan(key, self.under(prefix)),)
 
 
