@@ -110,9 +110,11 @@ def run(graph: Graph, count: int, edits: int, profile: str) -> None:
     dns = dns_rows(count // 2, rows)
     timed("feed dns:a with their names", "nodes", len(dns), lambda: feed(dns), profile)
 
+    more = ipv4_rows(count + edits)[count:]
+
     def single() -> None:
         with graph.begin() as session:
-            for row in ipv4_rows(count + edits)[count:]:
+            for row in more:
                 node = session.add_node(form, row.value)
                 for name, value in row.props.items():
                     session.set_prop(node, name, value)

@@ -102,6 +102,16 @@ class Fragments:
         return TagFragment(name, tag_entry(name, body), edit, keys.tag_key(self.layer, number, form_number))
 
 
+def put_at_end(txn: WriteTxn, db: SubDb, items: list[tuple[bytes, bytes]]) -> None:
+    """Write sorted items; if they come behind all others, pages are filled to the brim, not split in half."""
+    if not items:
+        return
+    txn.touched = True
+    with txn.raw.cursor(txn.handle(db)) as cursor:
+        is_end = not cursor.last() or cursor.key() < items[0][0]
+        cursor.putmulti(items, append=is_end)
+
+
 class BulkWriter:
     """Gathers the entries of fresh nodes and writes them in order of their keys."""
 
@@ -115,6 +125,8 @@ class BulkWriter:
         self.edges: list[tuple[bytes, bytes, bytes]] = []
         self.counts = CountChanges()
         self._counted: defaultdict[bytes, int] = defaultdict(int)
+        # Whether all nids are above any the layer's indexes hold: then they go to the end of each key's.
+        self.is_ascending = True
 
     def add_prop(self, nid: bytes, fragment: PropFragment) -> None:
         """Index a property of a node."""
@@ -135,8 +147,7 @@ class BulkWriter:
         self.nodes.sort()
         if self.nids:
             txn.put_many(NIDS, self.nids)
-        if self.nodes:
-            txn.put_many(NODES, self.nodes)
+        put_at_end(txn, NODES, self.nodes)
         self._put_sorted(txn, BY_PROP, self.props)
         self._put_sorted(txn, BY_ARRAY, self.arrays)
         self._put_sorted(txn, BY_TAG, self.tags)
@@ -152,4 +163,11 @@ class BulkWriter:
     def _put_sorted(self, txn: WriteTxn, db: SubDb, entries: dict[bytes, list[bytes]]) -> None:
         if entries:
             # Nids of one form were given out in order, those of several forms were not.
-            txn.put_many(db, [(key, nid) for key in sorted(entries) for nid in sorted(entries[key])])
+            items = [(key, nid) for key in sorted(entries) for nid in sorted(entries[key])]
+            if not self.is_ascending:
+                txn.put_many(db, items)
+                return
+            txn.touched = True
+            with txn.raw.cursor(txn.handle(db)) as cursor:
+                consumed, added = cursor.putmulti(items, append=True)
+            assert consumed == added, "a fresh nid was below one in the index"

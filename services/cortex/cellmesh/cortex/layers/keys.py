@@ -51,6 +51,11 @@ def unpack_form(data: bytes, at: int = 0) -> int:
     return number
 
 
+def form_key_of(nid: bytes) -> bytes:
+    """Return the last bytes of a packed nid, which hold its form's number."""
+    return nid[6:]
+
+
 def end_of(prefix: bytes) -> bytes | None:
     """Return the least key above all that start with a prefix; None if there is no such key."""
     return prefix_end(prefix)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from cellmesh.common.errors import BadArg
 from cellmesh.common.storage import ReadTxn, WriteTxn
-from cellmesh.cortex.layers.keys import pack_form, pack_nid, unpack_form, unpack_nid
+from cellmesh.cortex.layers.keys import pack_nid, unpack_nid
 from cellmesh.cortex.layers.schema import NIDS, SEQUENCES
-from cellmesh.cortex.values.ids import form_number_of, make_nid, sequence_of
+from cellmesh.cortex.values.ids import make_nid, sequence_of
+
+NEXT_KEY: Final = b"next"
 
 
 class Nids:
-    """The table of nids. Sequences only grow: one given out in a write that was rolled back is skipped."""
+    """The table of nids. The sequence only grows: what was given out in a write that was rolled back is skipped."""
 
     def __init__(self) -> None:
-        self._next: dict[int, int] = {}
+        self._next = 1
 
     def load(self, txn: ReadTxn) -> None:
-        """Learn where the sequences go on; to be called once, after opening."""
-        position = None
-        while True:
-            chunk = txn.scan(SEQUENCES, count_max=1000, after=position)
-            for key, value in chunk.items:
-                self._next[unpack_form(key)] = unpack_nid(value)
-            if chunk.resume is None:
-                return
-            position = chunk.resume
+        """Learn where the sequence goes on; to be called once, after opening."""
+        found = txn.get(SEQUENCES, NEXT_KEY)
+        self._next = 1 if found is None else unpack_nid(found)
 
     def find(self, txn: ReadTxn, buid: bytes) -> int | None:
         """Return the nid of a node that some layer knows, or knew."""
@@ -37,10 +34,10 @@ class Nids:
         """Return the nid of each buid, or None."""
         return [None if found is None else unpack_nid(found) for found in txn.get_many(NIDS, buids)]
 
-    def fresh(self, form_number: int, count: int = 1) -> int:
-        """Take the next nids of a form and return the first. `store` makes it last."""
-        sequence = self._next.get(form_number, 0)
-        self._next[form_number] = sequence + count
+    def fresh(self, form_number: int) -> int:
+        """Take the next nid, for a node of a form. `store` or `store_sequence` makes it last."""
+        sequence = self._next
+        self._next = sequence + 1
         return make_nid(form_number, sequence)
 
     def store(self, txn: WriteTxn, buid: bytes, nid: int) -> None:
@@ -54,11 +51,10 @@ class Nids:
             if txn.get(NIDS, buid) != value:
                 raise BadArg("the node has another nid here", nid=nid, iden=buid.hex())
             return
-        number = form_number_of(nid)
-        if sequence_of(nid) >= self._next.get(number, 0):
-            self._next[number] = sequence_of(nid) + 1
-        self.store_sequence(txn, number)
+        if sequence_of(nid) >= self._next:
+            self._next = sequence_of(nid) + 1
+        self.store_sequence(txn)
 
-    def store_sequence(self, txn: WriteTxn, form_number: int) -> None:
-        """Store where the sequence of a form goes on."""
-        txn.put(SEQUENCES, pack_form(form_number), pack_nid(self._next[form_number]))
+    def store_sequence(self, txn: WriteTxn) -> None:
+        """Store where the sequence goes on."""
+        txn.put(SEQUENCES, NEXT_KEY, pack_nid(self._next))

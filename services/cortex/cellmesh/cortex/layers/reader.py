@@ -85,7 +85,7 @@ def count_keys(txn: ReadTxn, found: KeyRange, form_numbers: frozenset[int] | Non
     total, position = 0, None
     while True:
         chunk = txn.scan_values(found.db, found.low, found.high, count_max=4096, after=position)
-        total += sum(keys.unpack_form(nid) in form_numbers for nid in chunk.items)
+        total += sum(keys.unpack_form(nid, 6) in form_numbers for nid in chunk.items)
         if chunk.resume is None:
             return total
         position = chunk.resume

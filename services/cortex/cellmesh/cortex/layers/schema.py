@@ -14,7 +14,7 @@ NAMES: Final = SubDb("names", "kind(1) name -> number(4)")
 NAMES_BY_NUMBER: Final = SubDb("names_by_number", "kind(1) number(4) -> name")
 GRAPH: Final = SubDb("graph", "kind(1) id -> JSON: the layers and views, and which is the default")
 NIDS: Final = SubDb("nids", "buid(32) -> nid(8), for all layers")
-SEQUENCES: Final = SubDb("nid_sequences", "form number(2) -> next nid sequence(8)")
+SEQUENCES: Final = SubDb("nid_sequence", '"next" -> next nid sequence(8)')
 NODES: Final = SubDb("nodes", "layer(4) nid(8) -> record, see records.py")
 BY_PROP: Final = SubDb(
     "by_prop", "layer(4) property(4) encoded value -> nids having it", dupsort=True, dupfixed=NID_SIZE

@@ -8,11 +8,12 @@ before, as a failure after the first put rolls back everybody's work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cellmesh.common.storage import WriteTxn
 from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.bulk import put_at_end
 from cellmesh.cortex.layers.catalog import IndexCatalog, PropIndex
 from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
@@ -62,11 +63,18 @@ class LayerWriter:
         self.names = names
         self.nids = nids
         self.counts = CountChanges()
+        self.written: dict[bytes, bytes] = {}
 
-    def apply(self, nodes: Iterable[NodeEdits]) -> None:
-        """Apply the edits of some nodes, in order, and what they change of counts."""
+    def apply(self, nodes: Iterable[NodeEdits], known: Mapping[int, Record | None] | None = None) -> None:
+        """Apply the edits of some nodes, in order, and what they change of counts.
+
+        Args:
+            nodes: What to apply.
+            known: Records of the layer that this op has read already, by nid; None stands for none. They are
+                changed, and belong to the writer from now on.
+        """
         for node in nodes:
-            _NodeWriter(self, node).run()
+            _NodeWriter(self, node).run(known)
         self.counts.write(self.txn)
 
 
@@ -85,24 +93,31 @@ class _NodeWriter:
         self.nid_key = owner.layer + self.nid
         self.record: Record
 
-    def run(self) -> None:
+    def run(self, known: Mapping[int, Record | None] | None) -> None:
         txn, node = self.txn, self.node
-        stored = txn.get(NODES, self.nid_key)
-        if stored is None:
+        if known is not None and node.nid in known:
+            found = known[node.nid]
+        else:
+            stored = txn.get(NODES, self.nid_key)
+            found = None if stored is None else parse_record(stored)
+        if found is None:
             buid = buid_of(node.form, node.value)
             self.record = Record(node_head(node.form, node.value, buid))
             self.owner.names.forms.adopt(txn, node.form, self.form_number)
             self.owner.nids.store(txn, buid, node.nid)
         else:
-            self.record = parse_record(stored)
+            self.record = found
         for edit in node.edits:
             _HANDLERS[type(edit)](self, edit)
         if self.record.is_empty:
             txn.delete(NODES, self.nid_key)
         else:
             fresh = self.record.to_bytes()
-            if fresh != stored:
+            if found is None:
+                put_at_end(txn, NODES, [(self.nid_key, fresh)])
+            else:
                 txn.put(NODES, self.nid_key, fresh)
+            self.owner.written[self.nid] = fresh
 
     # Nodes.
 

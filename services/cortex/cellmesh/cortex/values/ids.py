@@ -19,10 +19,10 @@ LayerId = NewType("LayerId", str)
 ViewId = NewType("ViewId", str)
 
 NID_SIZE: Final = 8
-NID_SEQUENCE_BITS: Final = 48
-NID_SEQUENCE_MAX: Final = (1 << NID_SEQUENCE_BITS) - 1
+FORM_BITS: Final = 16
+FORM_NUMBER_MAX: Final = (1 << FORM_BITS) - 1
 # One bit is left unused, so that a nid is positive wherever a signed number holds it.
-FORM_NUMBER_MAX: Final = (1 << 15) - 1
+NID_SEQUENCE_MAX: Final = (1 << 47) - 1
 
 
 def buid_of(form: str, value: object) -> Buid:
@@ -32,19 +32,19 @@ def buid_of(form: str, value: object) -> Buid:
 
 def make_nid(form_number: int, sequence: int) -> Nid:
     """Put a nid together."""
-    assert 0 < form_number <= FORM_NUMBER_MAX, "form numbers have 15 bits"
-    assert 0 <= sequence <= NID_SEQUENCE_MAX, "nid sequences have 48 bits"
-    return Nid(form_number << NID_SEQUENCE_BITS | sequence)
+    assert 0 < form_number <= FORM_NUMBER_MAX, "form numbers have 16 bits"
+    assert 0 <= sequence <= NID_SEQUENCE_MAX, "nid sequences have 47 bits"
+    return Nid(sequence << FORM_BITS | form_number)
 
 
 def form_number_of(nid: int) -> int:
     """Return the number of the form a nid belongs to."""
-    return nid >> NID_SEQUENCE_BITS
+    return nid & FORM_NUMBER_MAX
 
 
 def sequence_of(nid: int) -> int:
-    """Return the place of a nid among those of its form."""
-    return nid & NID_SEQUENCE_MAX
+    """Return the place of a nid among all."""
+    return nid >> FORM_BITS
 
 
 def new_layer_id() -> LayerId:

@@ -13,7 +13,7 @@ from cellmesh.common.errors import CantDelNode, ReadOnlyProp, StorageCorrupt
 from cellmesh.common.storage import SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.catalog import index_name
-from cellmesh.cortex.layers.records import Record, node_value
+from cellmesh.cortex.layers.records import NODE_START, Record, node_value
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
     BY_PROP,
@@ -206,6 +206,7 @@ class Editor:
         self.now_ms = graph.now_ms()
         self.drafts: dict[bytes, Draft] = {}
         self.fresh: dict[bytes, Draft] = {}
+        self.written: dict[bytes, bytes] = {}
 
     # Drafts.
 
@@ -301,9 +302,7 @@ class Editor:
             if value == old and type(value) is type(old):
                 return False
             if prop.read_only:
-                raise ReadOnlyProp(
-                    f"{prop.full_name} cannot be changed", form=draft.form.name, prop=prop.name, valu=value
-                )
+                raise read_only(draft.form.name, plan)
         for implied in plan.implied:
             self.node(implied)
         draft.set(prop.name, value)
@@ -599,6 +598,14 @@ class Editor:
 
     # The end.
 
+    def node_bytes(self, key: bytes) -> bytes | None:
+        """Return a node as it is after `commit`, serialized."""
+        if self.stack.is_single:
+            fresh = self.written.get(key)
+            if fresh is not None and fresh[0] == NODE_START:
+                return fresh
+        return self.stack.node(self.txn, key)
+
     def commit(self) -> int:
         """Apply and log the edits of all drafts; returns how many there were. Nothing fails from here on."""
         nodes = tuple(
@@ -615,7 +622,9 @@ class Editor:
         layer = self.session.view.layers[0]
         edits = LayerEdits(layer.id, tuple(nodes), self.session.user, self.now_ms)
         payload = encode_layer_edits(edits)
-        LayerWriter(self.txn, layer.key, self.graph.catalog, self.names, self.nids).apply(nodes)
+        writer = LayerWriter(self.txn, layer.key, self.graph.catalog, self.names, self.nids)
+        writer.apply(nodes, {draft.nid: draft.top for draft in self.drafts.values() if draft.edits})
+        self.written = writer.written
         self.graph.log.append(
             self.txn,
             time_us=self.now_ms * 1000,
@@ -623,6 +632,13 @@ class Editor:
             type_name=TYPE_NAME,
             payload=payload,
         )
+
+
+def read_only(form: str, plan: PropPlan) -> ReadOnlyProp:
+    """Make the error for a property that has another value and may not change."""
+    return ReadOnlyProp(
+        f"{plan.prop.full_name} cannot be changed", form=form, prop=plan.prop.name, valu=plan.value
+    )
 
 
 def _in_use(draft: Draft, reason: str) -> CantDelNode:

@@ -22,9 +22,9 @@ from cellmesh.cortex.values.changes import NODE_ADD, TYPE_NAME, frame
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.values.wire import encode_value, varint
 from cellmesh.cortex.values.wire import field as wire_field
-from cellmesh.cortex.views.editor import CREATED, Draft, Editor
+from cellmesh.cortex.views.editor import CREATED, Draft, Editor, read_only
 from cellmesh.cortex.views.hooks import NEW_NODE_PROPS
-from cellmesh.cortex.views.plans import NodePlan, PropPlan
+from cellmesh.cortex.views.plans import CACHED_ROOTS, NodePlan, PropPlan
 
 if TYPE_CHECKING:
     from cellmesh.cortex.layers.names import Names
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 BATCH_COUNT_MAX: Final = 10_000
 KEPT_COUNT_MAX: Final = 50_000
-
-CACHED_ROOTS: Final = frozenset(
-    ("int", "str", "bool", "loc", "hex", "float", "inet:fqdn", "inet:ipv4", "inet:ipv6")
-)
-"""Roots of types whose values normalise the same at any time and in any state: plans of them are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +176,10 @@ class Feeder:
             if record.props
             else []
         )
+        for given in props:
+            own = plan.props.get(given.prop.name)
+            if own is not None and given.prop.read_only and own != given.value:
+                raise read_only(form.name, given)
         tags: list[tuple[str, Interval]] = []
         for tag, interval in record.tags.items():
             name = self.tag_names.get(tag)
@@ -286,10 +285,9 @@ class _Batch:
     def _make_row(self, row: _Row) -> None:
         fresh = self._make(row.plan)
         for plan in row.props:
-            if fresh.props and (held := fresh.props.get(plan.prop.name)) is not None:
-                # A sub-value of the node's own value: the record may repeat it, not contradict it.
-                if plan.prop.read_only or held.value == plan.value:
-                    continue
+            held = fresh.props.get(plan.prop.name)
+            if held is not None and held.value == plan.value:
+                continue
             for implied in plan.implied:
                 if implied.buid not in self.known and implied.buid not in self.fresh:
                     self._ensure(implied)
@@ -318,7 +316,8 @@ class _Batch:
         stored = None if plan.buid in self.absent else self.txn.get(NIDS, plan.buid)
         if stored is not None:
             key = stored
-            number = keys.unpack_form(key)
+            number = keys.unpack_form(key, 6)
+            self.bulk.is_ascending = False
         else:
             number = self._form_number(form)
             key = keys.pack_nid(self.graph.nids.fresh(number))
@@ -454,8 +453,7 @@ class _Batch:
         view_layer = self.session.view.layers[0]
         payload = frame(view_layer.id, logged, self.session.user, self.now_ms)
         bulk.write(self.txn)
-        for number in {fresh.form_number for fresh in self.fresh.values()}:
-            self.graph.nids.store_sequence(self.txn, number)
+        self.graph.nids.store_sequence(self.txn)
         self.graph.log.append(
             self.txn,
             time_us=self.now_ms * 1000,
@@ -486,18 +484,9 @@ class _Batch:
         self.edit_count += editor.commit()
 
 
-_high_varints: dict[int, bytes] = {}
-
-
 def _nid_field(key: bytes) -> bytes:
-    """Serialize a nid as NodeEdits.nid. Its upper bits repeat from node to node, so they are kept."""
-    nid = int.from_bytes(key, "big")
-    high = _high_varints.get(nid >> 14)
-    if high is None:
-        if len(_high_varints) > 10_000:
-            _high_varints.clear()
-        high = _high_varints[nid >> 14] = varint(nid >> 14)
-    return bytes((0x08, nid & 0x7F | 0x80, nid >> 7 & 0x7F | 0x80)) + high
+    """Serialize a nid as NodeEdits.nid."""
+    return b"\x08" + varint(int.from_bytes(key, "big"))
 
 
 def _form_and_value(plan: NodePlan) -> bytes:

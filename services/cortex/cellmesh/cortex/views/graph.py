@@ -174,7 +174,7 @@ class Graph:
     def form_of_key(
         self, txn_read: Callable[[Callable[[ReadTxn], str | None]], str | None], key: bytes
     ) -> Form:
-        """Return the form that the first bytes of a nid stand for."""
+        """Return the form that the last bytes of a nid stand for."""
         found = self._forms.get(key)
         if found is None or self.model.form(found.name) is not found:
             number = int.from_bytes(key, "big")

@@ -32,7 +32,7 @@ class Lift:
         ranges: The range in each layer, the top one first; None where the layer's names rule it out.
         prefix_size: How many bytes of the keys differ between layers: the layer's number.
         held: What an entry says of its node.
-        form_key: First bytes of the nids wanted, if the index holds other forms too.
+        form_key: Last bytes of the nids wanted, if the index holds other forms too.
         accepts: A test of the node's value, if keys do not decide.
     """
 
@@ -77,7 +77,7 @@ def _single(session: GraphSession, lift: Lift, reverse: bool) -> Iterator[Node]:
             )
             nids = chunk.items
             if form_key is not None:
-                nids = [nid for nid in nids if nid.startswith(form_key)]
+                nids = [nid for nid in nids if nid.endswith(form_key)]
             return nids, stack.nodes(txn, nids), chunk.resume
 
         nids, records, position = session.read(read)
@@ -167,7 +167,7 @@ class _Stream:
             )
         )
         form_key = self.form_key
-        self.items = [item for item in chunk.items if form_key is None or item[1].startswith(form_key)]
+        self.items = [item for item in chunk.items if form_key is None or item[1].endswith(form_key)]
         self.at = 0
         self.position = chunk.resume
         self.is_done = chunk.resume is None

@@ -13,7 +13,7 @@ from cellmesh.common.storage import ReadTxn
 from cellmesh.cortex.layers import keys, reader
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.layers.records import NODE_START, Record, parse_record
-from cellmesh.cortex.layers.schema import NODE_DATA
+from cellmesh.cortex.layers.schema import NODE_DATA, NODES
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Stack:
 
     def parsed(self, txn: ReadTxn, nid: bytes) -> tuple[Record | None, Record | None]:
         """Return what the top layer says of a node, and what is seen of it without the top layer."""
-        stored = reader.records(txn, self.top, (nid,))[0]
+        stored = txn.get(NODES, self.top + nid)
         top = None if stored is None else parse_record(stored)
         if self.is_single:
             return top, None

@@ -13,12 +13,17 @@ from typing import Any, Final
 from cellmesh.common.errors import BadTypeValu, IsRuntForm, LimitExceeded, NoSuchForm, NoSuchProp
 from cellmesh.cortex.layers.records import node_head
 from cellmesh.cortex.model.registry import Form, Model, Prop
-from cellmesh.cortex.model.types.base import Normed
+from cellmesh.cortex.model.types.base import BaseType, Normed
 from cellmesh.cortex.values.ids import buid_of
 
 DEPTH_MAX: Final = 200
 KEPT_COUNT_MAX: Final = 20_000
 FORM_NAME_SIZE_MAX: Final = 127
+
+CACHED_ROOTS: Final = frozenset(
+    ("int", "str", "bool", "loc", "hex", "float", "inet:fqdn", "inet:ipv4", "inet:ipv6")
+)
+"""Roots of types whose values normalise the same at any time and in any state, so that results can be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,22 @@ class Planner:
         self.model = model
         self._version = model.version
         self._nodes: dict[tuple[str, Any], NodePlan] = {}
+        self._normed: dict[tuple[BaseType, str], Normed] = {}
+
+    def normalize(self, type_: BaseType, value: object) -> Normed:
+        """Normalise a value, and encode what comes of it: that too shall not fail later on."""
+        if type(value) is not str or type_.chain[-1] not in CACHED_ROOTS:
+            normed = type_.normalize(value)
+            type_.encode(normed.value)
+            return normed
+        key = (type_, value)
+        found = self._normed.get(key)
+        if found is None:
+            if len(self._normed) >= KEPT_COUNT_MAX:
+                self._normed.clear()
+            found = self._normed[key] = type_.normalize(value)
+            type_.encode(found.value)
+        return found
 
     def form(self, name: str) -> Form:
         """Return a form whose nodes can be edited.
@@ -90,7 +111,7 @@ class Planner:
         """
         self.editable(form)
         try:
-            normed = form.type.normalize(value)
+            normed = self.normalize(form.type, value)
         except BadTypeValu as error:
             error.setdefault("form", form.name)
             raise
@@ -127,9 +148,7 @@ class Planner:
     def _set(
         self, prop: Prop, value: object, subs: list[tuple[Prop, Any]], implied: list[NodePlan], depth: int
     ) -> Any:
-        normed = prop.type.normalize(value)
-        # Encoding is what could still fail inside the transaction, so it is tried here.
-        prop.type.encode(normed.value)
+        normed = self.normalize(prop.type, value)
         if self.model.is_form(prop.type_name):
             self._imply(prop.type_name, normed.value, implied, depth)
         for form, part in normed.adds:
@@ -149,16 +168,17 @@ class Planner:
     def _implied(self, form_name: str, value: Any, depth: int) -> NodePlan:
         if self._version != self.model.version or len(self._nodes) >= KEPT_COUNT_MAX:
             self._nodes.clear()
+            self._normed.clear()
             self._version = self.model.version
         key = (form_name, value)
         try:
             found = self._nodes.get(key)
         except TypeError:
             form = self.form(form_name)
-            return self._plan(form, form.type.normalize(value), depth)
+            return self._plan(form, self.normalize(form.type, value), depth)
         if found is None:
             form = self.form(form_name)
-            found = self._nodes[key] = self._plan(form, form.type.normalize(value), depth)
+            found = self._nodes[key] = self._plan(form, self.normalize(form.type, value), depth)
         return found
 
     def _plan(self, form: Form, normed: Normed, depth: int) -> NodePlan:
@@ -167,7 +187,6 @@ class Planner:
         if len(form.name) > FORM_NAME_SIZE_MAX:
             raise LimitExceeded("the name of a form is too long", name=form.name, limit=FORM_NAME_SIZE_MAX)
         value = normed.value
-        form.type.encode(value)
         buid = buid_of(form.name, value)
         props: dict[str, Any] = {}
         implied: list[NodePlan] = []

@@ -86,7 +86,7 @@ class GraphSession:
 
     def form_of_key(self, key: bytes) -> Form:
         """Return the form of a nid given in 8 bytes."""
-        return self.graph.form_of_key(self.storage.read, key[:2])
+        return self.graph.form_of_key(self.storage.read, key[6:])
 
     @property
     def tag_form(self) -> Form:
@@ -118,7 +118,7 @@ class GraphSession:
             editor = Editor(self, txn)
             result = op(editor)
             count = editor.commit()
-            data = self.stack.node(txn, node.key) if node is not None and count else None
+            data = editor.node_bytes(node.key) if node is not None and count else None
             return result, count, self.graph.names.take_stored(), data
 
         result, count, stored, data = self.write_op(run)
@@ -443,7 +443,7 @@ class GraphSession:
                         many.append(index)
                         continue
                     found = [
-                        nid for nid in cursor.iternext_dup() if form_key is None or nid.startswith(form_key)
+                        nid for nid in cursor.iternext_dup() if form_key is None or nid.endswith(form_key)
                     ]
                     nids.extend(found)
                     indexes.extend([index] * len(found))
@@ -659,16 +659,15 @@ class GraphSession:
         plan = self.planner.node(form, value)
         prop_plans = [self.plan_prop(form, name, part) for name, part in (props or {}).items()]
 
-        def op(editor: Editor) -> tuple[bytes, bytes | None]:
+        def op(editor: Editor) -> bytes:
             draft = editor.node(plan)
             only_new = plan.buid not in editor.fresh
             for prop_plan in prop_plans:
                 editor.apply_prop(draft, prop_plan, only_new=only_new)
-            return draft.key, self.stack.node(editor.txn, draft.key)
+            return draft.key
 
-        key, data = self.edit(op)
-        if data is None:
-            data = self.read_node(key)
+        key = self.edit(op)
+        data = self.read_node(key)
         assert data is not None, "a node just made is not there"
         return Node(self, key, data, self.generation)
 

@@ -1,0 +1,87 @@
+"""What the graph's tests share: a graph in a fresh folder, and everything it holds as plain values."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cellmesh.common.changelog.log import DATABASES as LOG_DATABASES
+from cellmesh.common.storage import Slab
+from cellmesh.cortex.layers.schema import DATABASES
+from cellmesh.cortex.model.definitions import TagPropDef, TypeRef
+from cellmesh.cortex.model.registry import Model
+from cellmesh.cortex.views.graph import Graph
+from cellmesh.cortex.views.session import GraphSession
+
+START_MS = 1_700_000_000_000
+
+
+@cache
+def the_model() -> Model:
+    model = Model.load()
+    model.add_tagprop(TagPropDef("risk", TypeRef("int")))
+    return model
+
+
+def ticking() -> Callable[[], int]:
+    """A clock that goes on a millisecond with each look."""
+    steps = itertools.count(START_MS)
+    return lambda: next(steps)
+
+
+@contextmanager
+def open_graph(folder: Path, **options: Any) -> Iterator[Graph]:
+    slab = Slab.open(folder, (*DATABASES, *LOG_DATABASES), sync=False)
+    try:
+        yield Graph.open(slab, the_model(), now_ms=ticking(), **options)
+    finally:
+        slab.close()
+
+
+def content(session: GraphSession, forms: tuple[str, ...]) -> dict[tuple[str, Any], dict[str, Any]]:
+    """Everything a view shows of some forms' nodes, without .created."""
+    found: dict[tuple[str, Any], dict[str, Any]] = {}
+    for name in forms:
+        for node in session.lift_form(session.model.require_form(name)):
+            assert node.ndef not in found, "a node was lifted twice"
+            props = dict(node.props)
+            assert props.pop(".created") >= START_MS
+            found[node.ndef] = {
+                "props": props,
+                "tags": dict(node.tags),
+                "tag_props": {tag: dict(items) for tag, items in node.tag_props.items()},
+                "edges": {(verb, other.ndef) for _, verb, other in session.edges_out((node,))},
+                "data": dict(session.list_data(node)),
+            }
+    return found
+
+
+def replayed(graph: Graph, folder: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Replay a graph's change log into an empty one; returns its databases."""
+    layer = graph.default_view.layers[0]
+    with open_graph(folder, layer_id=layer.id, view_id=graph.default_view.id) as copy:
+        for other in sorted(graph.layers.values(), key=lambda item: item.number)[1:]:
+            copy.add_layer(other.id)
+        offset = 0
+        while True:
+            chunk = graph.log.read(offset)
+            for record in chunk.records:
+                copy.slab.write(lambda txn, record=record: copy.apply_record(txn, record))
+            if not chunk.records:
+                return databases(copy)
+            offset = chunk.next_offset
+
+
+def databases(graph: Graph) -> dict[str, list[tuple[bytes, bytes]]]:
+    """Every item of the graph's databases, but for the list of views."""
+    found: dict[str, list[tuple[bytes, bytes]]] = {}
+    with graph.slab.view() as txn:
+        for db in DATABASES:
+            if db.name != "graph":
+                with txn.raw.cursor(txn.handle(db)) as cursor:
+                    found[db.name] = list(cursor)
+    return found
