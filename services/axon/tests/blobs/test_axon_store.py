@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cellmesh.axon import schema
 from cellmesh.axon.blobs import BlobInfo, BlobStore
 from cellmesh.axon.blobs.changes import ChangeWriter
 from cellmesh.common.changelog import ChangeLog, ChangeRecord
-from cellmesh.common.errors import BadArg, HashMismatch, NoSuchFile, StorageCorrupt
+from cellmesh.common.errors import BadArg, HashMismatch, IsFini, NoSuchFile, StorageCorrupt
 from cellmesh.common.failpoints import FailpointHit, failing
 from cellmesh.common.storage import Slab
 
@@ -39,7 +40,7 @@ class Store:
     def upload(self, content: bytes, step: int = 1000, expected: bytes = b"") -> bytes:
         upload = self.blobs.upload(expected)
         for start in range(0, len(content), step):
-            part = upload.add(content[start : start + step])
+            part = upload.add([content[start : start + step]])
             if part:
                 upload.store(part)
         return upload.finish().sha256
@@ -138,7 +139,7 @@ def test_the_same_content_uploaded_twice_at_a_time_is_one_blob(store: Store) -> 
     uploads = [store.blobs.upload(), store.blobs.upload()]
     for start in range(0, len(content), 5000):
         for upload in uploads:
-            part = upload.add(content[start : start + 5000])
+            part = upload.add([content[start : start + 5000]])
             if part:
                 upload.store(part)
     assert [upload.finish().sha256 for upload in uploads] == [sha256(content)] * 2
@@ -150,7 +151,7 @@ def test_the_same_content_uploaded_twice_at_a_time_is_one_blob(store: Store) -> 
 def test_an_upload_is_invisible_until_it_is_finished(store: Store) -> None:
     content = content_of(2 * PART_SIZE)
     upload = store.blobs.upload()
-    part = upload.add(content)
+    part = upload.add([content])
     assert part
     upload.store(part)
     assert store.chunk_count() == 128
@@ -162,7 +163,7 @@ def test_an_upload_is_invisible_until_it_is_finished(store: Store) -> None:
 
 def test_an_aborted_upload_leaves_nothing(store: Store) -> None:
     upload = store.blobs.upload()
-    part = upload.add(content_of(5 * PART_SIZE + 1))
+    part = upload.add([content_of(5 * PART_SIZE + 1)])
     assert part
     upload.store(part)
     upload.abort()
@@ -171,6 +172,70 @@ def test_an_aborted_upload_leaves_nothing(store: Store) -> None:
     assert store.slab.stats().entries[schema.UPLOADS.name] == 0
     assert store.blobs.metrics().blob_count == 0
     assert store.changes == []
+
+
+def test_an_abort_waits_for_what_runs_and_ends_what_comes(store: Store) -> None:
+    """A caller goes away while a thread stores, or makes visible, what it sent."""
+    entered, go_on = threading.Event(), threading.Event()
+
+    def stop_here() -> None:
+        entered.set()
+        assert go_on.wait(10)
+
+    upload = store.blobs.upload()
+    part = upload.add([content_of(3 * PART_SIZE)])
+    assert part
+    with failing("axon_upload_part_stored", stop_here):
+        storing = threading.Thread(target=upload.store, args=(part,))
+        storing.start()
+        assert entered.wait(10)
+        upload.abort()
+        go_on.set()
+        storing.join(10)
+    assert store.chunk_count() == 0
+    with pytest.raises(IsFini):
+        upload.finish()
+    assert store.blobs.metrics().blob_count == 0
+
+
+def test_an_abort_after_the_end_changes_nothing(store: Store) -> None:
+    content = content_of(2 * PART_SIZE + 1)
+    upload = store.blobs.upload()
+    part = upload.add([content])
+    assert part
+    upload.store(part)
+    upload.finish()
+    upload.abort()
+    assert b"".join(store.blobs.read(sha256(content))) == content
+
+
+def test_many_uploads_and_reads_at_a_time(store: Store) -> None:
+    """Eight threads store half the same contents, and read back what is there."""
+    failures: list[BaseException] = []
+
+    def work(seed: int) -> None:
+        try:
+            for number in range(6):
+                content = content_of(
+                    PART_SIZE + 1000 * number, seed=number if number % 2 else seed * 100 + number
+                )
+                assert store.upload(content, 50_000) == sha256(content)
+                assert b"".join(store.blobs.read(sha256(content))) == content
+        except BaseException as error:  # noqa: BLE001  told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert store.blobs.metrics().blob_count == 8 * 3 + 3
+    assert store.slab.stats().entries[schema.UPLOADS.name] == 0
+    arrivals = list(store.blobs.arrivals())
+    assert [item.offset for item in arrivals] == list(range(27))
+    assert store.blobs.metrics().size == sum(item.blob.size for item in arrivals)
+    assert store.chunk_count() == sum(-(-item.blob.size // CHUNK_SIZE) for item in arrivals)
 
 
 def test_an_unexpected_content_is_refused_and_leaves_nothing(store: Store) -> None:

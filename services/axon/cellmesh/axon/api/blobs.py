@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Final
 
@@ -13,8 +12,9 @@ from cellmesh.axon.blobs.changes import hashes_to_proto
 from cellmesh.common.errors import BadArg
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.rpc.workers import Workers
+from cellmesh.common.telemetry.logs import get_logger
 
-logger = logging.getLogger(__name__)
+_log = get_logger(__name__)
 
 HASH_COUNT_MAX: Final = 100_000
 """Hashes in one HasBlobs or ListMissingBlobs."""
@@ -113,12 +113,15 @@ class BlobServicer:
 
 
 class _UploadTask:
-    """One running upload: while a part is written, the next one is received and hashed."""
+    """One running upload: while one stretch of data is received, the one before is hashed in a thread, and
+    the part before that is stored in another. At most one of each, so memory stays small.
+    """
 
     def __init__(self, store: BlobStore, workers: Workers) -> None:
         self._store = store
         self._workers = workers
         self._upload: Upload | None = None
+        self._hashing: asyncio.Task[bytes | None] | None = None
         self._storing: asyncio.Task[None] | None = None
         self._gathered: list[bytes] = []
         self._gathered_size = 0
@@ -134,7 +137,9 @@ class _UploadTask:
                     break
             if not (self._is_whole or self._is_proven):
                 await asyncio.sleep(BROKEN_OFF_S)
-            upload = await self._take_gathered()
+            upload = self._begin(b"")
+            await self._hash_gathered(upload)
+            await self._store_hashed(upload)
             if self._storing is not None:
                 await self._storing
             return await self._workers.run(upload.finish)
@@ -143,10 +148,7 @@ class _UploadTask:
             raise
 
     async def _take(self, request: blob_pb2.UploadBlobRequest) -> None:
-        if self._upload is None:
-            self._upload = self._store.upload(request.expected_sha256)
-            # A content of that hash is whole, whatever became of the caller.
-            self._is_proven = bool(request.expected_sha256)
+        upload = self._begin(request.expected_sha256)
         self._is_whole = request.last
         size = len(request.data)
         if size > UPLOAD_DATA_SIZE_MAX:
@@ -159,30 +161,43 @@ class _UploadTask:
         self._gathered.append(request.data)
         self._gathered_size += size
         if self._gathered_size >= GATHER_SIZE:
-            await self._take_gathered()
+            await self._hash_gathered(upload)
 
-    async def _take_gathered(self) -> Upload:
+    def _begin(self, expected_sha256: bytes) -> Upload:
         if self._upload is None:
-            self._upload = self._store.upload()
-        data, self._gathered, self._gathered_size = b"".join(self._gathered), [], 0
-        part = await self._workers.run(self._upload.add, data)
+            self._upload = self._store.upload(expected_sha256)
+            # A content of that hash is whole, whatever became of the caller.
+            self._is_proven = bool(expected_sha256)
+        return self._upload
+
+    async def _hash_gathered(self, upload: Upload) -> None:
+        """Have what was gathered hashed, once what came before it is."""
+        await self._store_hashed(upload)
+        data, self._gathered, self._gathered_size = self._gathered, [], 0
+        self._hashing = asyncio.create_task(self._workers.run(upload.add, data))
+
+    async def _store_hashed(self, upload: Upload) -> None:
+        """Wait for the hashing; have the part stored that has become full with it."""
+        if self._hashing is None:
+            return
+        hashing, self._hashing = self._hashing, None
+        part = await hashing
         if part:
             if self._storing is not None:
                 await self._storing
-            self._storing = asyncio.create_task(self._workers.run(self._upload.store, part))
-        return self._upload
+            self._storing = asyncio.create_task(self._workers.run(upload.store, part))
 
     async def _drop(self) -> None:
         """Remove what was stored, even when this very task is cancelled."""
         if self._upload is not None:
-            # The task is kept by the shield's callbacks until it ends, should this one be cancelled again.
             await asyncio.shield(asyncio.create_task(self._drop_upload(self._upload)))
 
     async def _drop_upload(self, upload: Upload) -> None:
-        if self._storing is not None:
-            await asyncio.wait((self._storing,))
-            if not self._storing.cancelled() and (error := self._storing.exception()):
-                logger.debug("an upload that is dropped could not store a part: %s", error)
+        for task in (self._hashing, self._storing):
+            if task is not None:
+                await asyncio.wait((task,))
+                if not task.cancelled() and (error := task.exception()):
+                    _log.debug("dropped_upload_failed", error=str(error))
         await self._workers.run(upload.abort)
 
 

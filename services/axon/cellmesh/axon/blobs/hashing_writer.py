@@ -8,12 +8,14 @@ Memory stays at two parts, whatever the size of the content.
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
 from typing import Final
 
 from cellmesh.axon.blobs import steps
 from cellmesh.axon.blobs.changes import ChangeWriter
 from cellmesh.axon.blobs.values import BlobHashes
-from cellmesh.common.errors import BadArg, HashMismatch
+from cellmesh.common.errors import BadArg, HashMismatch, IsFini
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.hashing import HashSet
 from cellmesh.common.storage import Slab, WriteTxn
@@ -28,8 +30,8 @@ REMOVE_CHUNK_COUNT: Final = 256
 class Upload:
     """One content on its way in. Made by `BlobStore.upload`.
 
-    `add` and `store` may run at the same time in two threads, but neither beside itself. After `finish` or
-    `abort`, and after an error, nothing but `abort` may be called.
+    `add` and `store` may run at the same time in two threads, but neither beside itself. `abort` may be
+    called at any time, from any thread: it waits for what runs, and what comes later does nothing.
 
     Args:
         slab: Where to.
@@ -51,17 +53,23 @@ class Upload:
         self._waiting_size = 0
         self._number: int | None = None
         self._stored_chunk_count = 0
+        # Held while something is stored or removed: a caller that goes away makes the two meet.
+        self._lock = threading.Lock()
         self._done = False
 
-    def add(self, data: bytes) -> bytes | None:
+    def add(self, data: Sequence[bytes]) -> bytes | None:
         """Take the next bytes of the content, hashing them.
+
+        Args:
+            data: Pieces of it, in order.
 
         Returns:
             A part, once there is enough for one: hand it to `store`, in order, before the next one.
         """
-        self._hashes.update(data)
-        self._waiting.append(data)
-        self._waiting_size += len(data)
+        for piece in data:
+            self._hashes.update(piece)
+            self._waiting.append(piece)
+            self._waiting_size += len(piece)
         if self._waiting_size < self._part_size:
             return None
         whole = b"".join(self._waiting)
@@ -73,7 +81,12 @@ class Upload:
     def store(self, part: bytes) -> None:
         """Store a part that `add` returned; it stays invisible. Durable when this returns."""
         for start in range(0, len(part), self._part_size):
-            self._store_chunks(steps.split_chunks(part[start : start + self._part_size], self._chunk_size))
+            chunks = steps.split_chunks(part[start : start + self._part_size], self._chunk_size)
+            with self._lock:
+                if self._done:
+                    return
+                self._store_chunks(chunks)
+            failpoint("axon_upload_part_stored")
 
     def _store_chunks(self, chunks: list[bytes]) -> None:
         def op(txn: WriteTxn) -> int:
@@ -83,7 +96,6 @@ class Upload:
 
         self._number = self._slab.write(op)
         self._stored_chunk_count += len(chunks)
-        failpoint("axon_upload_part_stored")
 
     def finish(self) -> BlobHashes:
         """Make the content visible; durable when this returns.
@@ -92,6 +104,7 @@ class Upload:
 
         Raises:
             HashMismatch: the content is not the one expected; nothing of it is kept.
+            IsFini: the upload was aborted.
         """
         hashes = BlobHashes.of(self._hashes)
         if self._expected and self._expected != hashes.sha256:
@@ -103,8 +116,15 @@ class Upload:
                 found=hashes.sha256.hex(),
             )
         rest = steps.split_chunks(b"".join(self._waiting), self._chunk_size)
-        self._waiting, self._waiting_size = [], 0
+        with self._lock:
+            if self._done:
+                raise IsFini("the upload was aborted", name="upload")
+            self._done = self._make_visible(hashes, rest)
+        # Nothing is left to drop if the content is visible now; else it was there already.
+        self.abort()
+        return hashes
 
+    def _make_visible(self, hashes: BlobHashes, rest: list[bytes]) -> bool:
         append_change = self._changes.begin()
 
         def op(txn: WriteTxn) -> bool:
@@ -118,20 +138,16 @@ class Upload:
                 chunks=rest,
             )
 
-        if self._slab.write(op):
-            self._done = True
-        else:
-            self.abort()
-        return hashes
+        return self._slab.write(op)
 
     def abort(self) -> None:
         """Drop everything. What cannot be removed now is removed when the cell starts again."""
-        self._waiting, self._waiting_size = [], 0
-        if self._done:
-            return
-        self._done = True
-        if self._number is not None:
-            remove_upload(self._slab, self._number)
+        with self._lock:
+            if self._done:
+                return
+            self._done = True
+            if self._number is not None:
+                remove_upload(self._slab, self._number)
 
 
 def remove_upload(slab: Slab, number: int) -> None:
