@@ -123,10 +123,9 @@ class TypeSpec:
         get_item: `(context, self, key)` for what is not declared (`$node.props.asn`, `$dict.key`), or None.
         set_item: `(context, self, key, value)` for `$x.key=value`; value may be UNDEF, which deletes.
         iterate: `(context, self)` -> iterator, for `for`, `yield` and functions that take a list.
-        to_text: `(self)` -> text as `$lib.print` shows it.
-        to_bool: `(self)` -> truth; None means true.
-        to_plain: `(self)` -> plain value that may leave the query (returned, fired, stored).
-        compare: `(self, other)` -> equal; None means Python's `==`.
+
+    Objects of library classes may further have methods that the coercions look for: `storm_text()` (what
+    `$lib.print` shows), `storm_bool()` and `storm_plain()` (the plain value that may leave the query).
     """
 
     name: str
@@ -137,9 +136,6 @@ class TypeSpec:
     get_item: Callable[[RunContext, Any, Value], Value] | None = None
     set_item: Callable[[RunContext, Any, Value, Value], None] | None = None
     iterate: Callable[[RunContext, Any], Iterator[Value]] | None = None
-    to_text: Callable[[Any], str] | None = None
-    to_bool: Callable[[Any], bool] | None = None
-    to_plain: Callable[[Any], Value] | None = None
 
 
 @dataclass(frozen=True, slots=True)

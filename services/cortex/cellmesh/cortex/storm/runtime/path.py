@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.views.session import Node
+    from cellmesh.cortex.views.node import Node
 
 NO_VARS: Final[Mapping[str, Any]] = MappingProxyType({})
 """Shared by all rows without variables; reading from a proxy is as quick as from a dict."""

@@ -1,0 +1,52 @@
+"""Commands: arguments worked out and checked, then the command's own generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cellmesh.common.errors import NoSuchName, StormRuntimeError
+from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
+from cellmesh.cortex.storm.parser import ast
+from cellmesh.cortex.storm.runtime.arguments import Given, fill
+from cellmesh.cortex.storm.runtime.context import RunContext
+from cellmesh.cortex.storm.runtime.interface import Arguments
+from cellmesh.cortex.storm.runtime.path import Path
+
+
+def compile_command(compiler: Compiler, node: ast.Command) -> Op:
+    """`limit 10`."""
+    name = node.name.text
+    parts = [
+        (compiler.expression(argument), isinstance(argument, ast.Literal) and argument.is_bare)
+        for argument in node.arguments
+    ]
+    is_safe = all(compiler.is_safe(argument) for argument in node.arguments)
+    place = compiler.place(node)
+
+    def given(context: RunContext, path: Path) -> list[Given]:
+        return [(value(context, path), is_bare) for value, is_bare in parts]
+
+    def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
+        spec = context.engine.commands.get(name)
+        if spec is None:
+            raise NoSuchName(f"no command named {name}", name=name)
+        if spec.changes_state:
+            context.check_writable()
+        arguments = Arguments()
+        if is_safe:
+            if fill(context, spec, arguments, given(context, ROWLESS)):
+                yield from spec.run(context, arguments, rows)
+            return
+        if spec.needs_constant:
+            raise StormRuntimeError(f"the arguments of {name} may not depend on the node", name=name)
+        arguments.is_constant = False
+
+        def filled() -> Iterator[Path]:
+            for path in rows:
+                if not fill(context, spec, arguments, given(context, path)):
+                    return
+                yield path
+
+        yield from spec.run(context, arguments, filled())
+
+    return run

@@ -1,0 +1,385 @@
+"""Filters: conditions on a row, as closures `(context, row) -> bool`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cellmesh.common.errors import BadCmprType, BadTypeValu, NoSuchCmpr, NoSuchProp
+from cellmesh.cortex.storm.compiler.core import Compiler, Expr, Op
+from cellmesh.cortex.storm.compiler.expressions import embedded_value, name_text, tag_text
+from cellmesh.cortex.storm.parser import ast
+from cellmesh.cortex.storm.runtime.context import RunContext
+from cellmesh.cortex.storm.runtime.path import Path
+from cellmesh.cortex.storm.runtime.tags import tag_pattern
+from cellmesh.cortex.storm.runtime.values import tobool, toint
+from cellmesh.cortex.storm.runtime.valuing import plain_value
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.model.registry import Prop
+    from cellmesh.cortex.model.types.base import Type
+
+Test: TypeAlias = Callable[[RunContext, Path], bool]
+
+
+def compile_filter(compiler: Compiler, node: ast.Filter) -> Op:
+    """`+inet:ipv4`, `-:asn=5`."""
+    maker = condition_maker(compiler, node.condition)
+    is_keep = node.is_keep
+    place = compiler.place(node)
+
+    def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
+        test = None
+        for path in rows:
+            if test is None:
+                test = maker(context, path)
+            if test(context, path) is is_keep:
+                yield path
+
+    return run
+
+
+Maker: TypeAlias = Callable[[RunContext, Path], Test]
+"""Makes the test for one run of a filter, given its first row: what is known without a node is worked out here."""
+
+
+def condition_maker(compiler: Compiler, node: ast.Condition) -> Maker:
+    """Compile a condition."""
+    return _MAKERS[type(node)](compiler, node)
+
+
+def _fixed(test: Test) -> Maker:
+    return lambda context, path: test
+
+
+# Comparisons -------------------------------------------------------------------------------------------------
+
+
+class _Comparison:
+    """An operator and a value, made ready for each type it meets.
+
+    The ready test is kept for the type it was made for, and for as long as the value is the same.
+    """
+
+    __slots__ = ("_is_safe", "_value", "is_any_element", "operator")
+
+    def __init__(self, compiler: Compiler, node: ast.Comparison) -> None:
+        self.operator = node.operator
+        self.is_any_element = node.is_any_element
+        self._value: Expr = compiler.expression(node.value)
+        self._is_safe = compiler.is_safe(node.value)
+
+    def tester(self) -> Callable[[RunContext, Path, Type, str, Any], bool]:
+        """Return a test `(context, row, type, name, value)` that remembers what it worked out."""
+        value_of = self._value
+        operator = self.operator
+        is_any_element = self.is_any_element
+        ready: dict[int, tuple[Any, Any, Callable[[Any], bool]]] = {}
+
+        def make(wanted: Any, kind: Type, name: str) -> Callable[[Any], bool]:
+            if not is_any_element:
+                return compare(kind, operator, wanted)
+            element = kind.element
+            if element is None:
+                raise BadCmprType(f"{name or kind.name} is no array", cmpr=operator, name=kind.name)
+            test = compare(element, operator, wanted)
+            return lambda items: any(test(item) for item in items)
+
+        if self._is_safe:
+
+            def test_known(context: RunContext, path: Path, kind: Type, name: str, held: Any) -> bool:
+                found = ready.get(id(kind))
+                if found is None:
+                    wanted = plain_value(value_of(context, path))
+                    found = ready[id(kind)] = (kind, wanted, make(wanted, kind, name))
+                return found[2](held)
+
+            return test_known
+
+        def test(context: RunContext, path: Path, kind: Type, name: str, held: Any) -> bool:
+            wanted = plain_value(value_of(context, path))
+            return make(wanted, kind, name)(held)
+
+        return test
+
+
+def compare(kind: Type, operator: str, wanted: Any) -> Callable[[Any], bool]:
+    """Return what tests stored values of a type against a wanted value.
+
+    Raises:
+        NoSuchCmpr: the type has no such comparison.
+        BadTypeValu: the value does not normalise; not for `?=`, which then never holds.
+    """
+    try:
+        return kind.comparator(operator, wanted)
+    except BadTypeValu:
+        if operator == "?=":
+            return lambda held: False
+        raise
+
+
+# Names -------------------------------------------------------------------------------------------------------
+
+
+def _prop_condition(compiler: Compiler, node: ast.PropCondition) -> Maker:
+    name = name_text(compiler, node.name)
+    comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
+
+    def make(context: RunContext, path: Path) -> Test:
+        text = name(context, path)
+        model = context.model
+        if text.endswith("*"):
+            prefix = text[:-1]
+            return lambda context, path: path.node.form.name.startswith(prefix)
+        prop = model.prop(text)
+        if prop is None:
+            raise NoSuchProp(f"no form or property named {text}", name=text)
+        if prop.is_form:
+            return _form_test(prop, comparison)
+        return _full_prop_test(prop, comparison)
+
+    return make
+
+
+def _form_test(prop: Prop, comparison: _Comparison | None) -> Test:
+    form = prop.form
+    if comparison is None:
+        return lambda context, path: path.node.form is form
+    test = comparison.tester()
+    kind = prop.type
+    name = prop.full_name
+
+    def compared(context: RunContext, path: Path) -> bool:
+        node = path.node
+        return node.form is form and test(context, path, kind, name, node.value)
+
+    return compared
+
+
+def _full_prop_test(prop: Prop, comparison: _Comparison | None) -> Test:
+    form = prop.form
+    name = prop.name
+    if comparison is None:
+        return lambda context, path: (form is None or path.node.form is form) and path.node.has(name)
+    test = comparison.tester()
+    kind = prop.type
+    full_name = prop.full_name
+
+    def compared(context: RunContext, path: Path) -> bool:
+        node = path.node
+        if form is not None and node.form is not form:
+            return False
+        held = node.get(name)
+        return held is not None and test(context, path, kind, full_name, held)
+
+    return compared
+
+
+def _relative_condition(compiler: Compiler, node: ast.RelativePropCondition) -> Maker:
+    comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
+    steps = [name_text(compiler, step, node.prop.is_universal) for step in node.prop.steps]
+    if len(steps) > 1:
+        return _embedded_condition(steps, comparison)
+    name_of = steps[0]
+    fixed = node.prop.steps[0].text if isinstance(node.prop.steps[0], ast.Name) else None
+
+    def make(context: RunContext, path: Path) -> Test:
+        if fixed is not None:
+            return _relative_test(fixed, comparison)
+
+        def named(context: RunContext, path: Path) -> bool:
+            return _relative_test(name_of(context, path), comparison)(context, path)
+
+        return named
+
+    return make
+
+
+def _relative_test(name: str, comparison: _Comparison | None) -> Test:
+    if comparison is None:
+        return lambda context, path: path.node.has(name)
+    test = comparison.tester()
+
+    def compared(context: RunContext, path: Path) -> bool:
+        node = path.node
+        held = node.get(name)
+        if held is None:
+            if name not in node.form.props:
+                raise NoSuchProp(f"{node.form.name} has no property {name}", name=name, form=node.form.name)
+            return False
+        return test(context, path, node.form.props[name].type, name, held)
+
+    return compared
+
+
+def _embedded_condition(steps: list[Expr], comparison: _Comparison | None) -> Maker:
+    def make(context: RunContext, path: Path) -> Test:
+        test = comparison.tester() if comparison is not None else None
+
+        def embedded(context: RunContext, path: Path) -> bool:
+            found = embedded_value(context, path.node, [step(context, path) for step in steps])
+            if found is None:
+                return False
+            prop, held = found
+            return test is None or test(context, path, prop.type, prop.full_name, held)
+
+        return embedded
+
+    return make
+
+
+# Tags --------------------------------------------------------------------------------------------------------
+
+
+def _tag_condition(compiler: Compiler, node: ast.TagCondition) -> Maker:
+    tag = tag_text(compiler, node.tag)
+    is_safe = compiler.is_safe(node.tag)
+    comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
+
+    def make_for(context: RunContext, text: str) -> Test:
+        if comparison is None:
+            if "*" in text:
+                matches = tag_pattern(text)
+                return lambda context, path: any(map(matches, path.node.tags))
+            return lambda context, path: path.node.has_tag(text)
+        kind = context.model.type("ival")
+        test = comparison.tester()
+
+        def compared(context: RunContext, path: Path) -> bool:
+            interval = path.node.tag(text)
+            return interval is not None and test(context, path, kind, text, interval)
+
+        return compared
+
+    def make(context: RunContext, path: Path) -> Test:
+        if is_safe:
+            return make_for(context, tag(context, path))
+        return lambda context, path: make_for(context, tag(context, path))(context, path)
+
+    return make
+
+
+def _tag_prop_condition(compiler: Compiler, node: ast.TagPropCondition) -> Maker:
+    tag = tag_text(compiler, node.tag)
+    prop = name_text(compiler, node.prop)
+    comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
+
+    def make(context: RunContext, path: Path) -> Test:
+        if comparison is None:
+            return lambda context, path: (
+                path.node.tag_prop(tag(context, path), prop(context, path)) is not None
+            )
+        test = comparison.tester()
+
+        def compared(context: RunContext, path: Path) -> bool:
+            name = prop(context, path)
+            kind = context.model.require_tagprop(name).type
+            held = path.node.tag_prop(tag(context, path), name)
+            return held is not None and test(context, path, kind, name, held)
+
+        return compared
+
+    return make
+
+
+# Queries, expressions, logic ---------------------------------------------------------------------------------
+
+_COUNT_TESTS: dict[str, Callable[[int, int], bool]] = {
+    "=": lambda count, wanted: count == wanted,
+    "!=": lambda count, wanted: count != wanted,
+    "<": lambda count, wanted: count < wanted,
+    "<=": lambda count, wanted: count <= wanted,
+    ">": lambda count, wanted: count > wanted,
+    ">=": lambda count, wanted: count >= wanted,
+}
+
+
+def _subquery_condition(compiler: Compiler, node: ast.SubqueryCondition) -> Maker:
+    body = compiler.body(node.query)
+    if node.comparison is None:
+
+        def any_row(context: RunContext, path: Path) -> bool:
+            return any(True for _ in body.rows(context, iter((path,))))
+
+        return _fixed(any_row)
+    test = _COUNT_TESTS.get(node.comparison.operator)
+    if test is None:
+        raise NoSuchCmpr(
+            f"{node.comparison.operator} does not compare counts", cmpr=node.comparison.operator, name="int"
+        )
+    value = compiler.expression(node.comparison.value)
+
+    def counted(context: RunContext, path: Path) -> bool:
+        wanted = toint(value(context, path))
+        count = 0
+        for _ in body.rows(context, iter((path,))):
+            count += 1
+            if count > wanted:  # more rows cannot change the answer
+                break
+        return test(count, wanted)
+
+    return _fixed(counted)
+
+
+def _expression_condition(compiler: Compiler, node: ast.ExpressionCondition) -> Maker:
+    value = compiler.expression(node.expression)
+    return _fixed(lambda context, path: tobool(value(context, path)))
+
+
+def _not_condition(compiler: Compiler, node: ast.NotCondition) -> Maker:
+    inner = condition_maker(compiler, node.condition)
+
+    def make(context: RunContext, path: Path) -> Test:
+        test = inner(context, path)
+        return lambda context, path: not test(context, path)
+
+    return make
+
+
+def _and_condition(compiler: Compiler, node: ast.AndCondition) -> Maker:
+    first = condition_maker(compiler, node.left)
+    second = condition_maker(compiler, node.right)
+
+    def make(context: RunContext, path: Path) -> Test:
+        left = first(context, path)
+        right = _later(second)
+        return lambda context, path: left(context, path) and right(context, path)
+
+    return make
+
+
+def _or_condition(compiler: Compiler, node: ast.OrCondition) -> Maker:
+    first = condition_maker(compiler, node.left)
+    second = condition_maker(compiler, node.right)
+
+    def make(context: RunContext, path: Path) -> Test:
+        left = first(context, path)
+        right = _later(second)
+        return lambda context, path: left(context, path) or right(context, path)
+
+    return make
+
+
+def _later(maker: Maker) -> Test:
+    """Return a test that is made when first needed, so that an error in it waits until then."""
+    made: list[Test] = []
+
+    def test(context: RunContext, path: Path) -> bool:
+        if not made:
+            made.append(maker(context, path))
+        return made[0](context, path)
+
+    return test
+
+
+_MAKERS: dict[type, Callable[[Compiler, Any], Maker]] = {
+    ast.PropCondition: _prop_condition,
+    ast.RelativePropCondition: _relative_condition,
+    ast.TagCondition: _tag_condition,
+    ast.TagPropCondition: _tag_prop_condition,
+    ast.SubqueryCondition: _subquery_condition,
+    ast.ExpressionCondition: _expression_condition,
+    ast.NotCondition: _not_condition,
+    ast.AndCondition: _and_condition,
+    ast.OrCondition: _or_condition,
+}

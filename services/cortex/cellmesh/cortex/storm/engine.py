@@ -1,0 +1,409 @@
+"""The engine: takes the text of a query and gives its messages, its value, or its count.
+
+Everything is synchronous; a query runs on the thread that goes through its messages.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.errors import (
+    BadArg,
+    CellError,
+    Internal,
+    RecursionLimitHit,
+    StormRuntimeError,
+)
+from cellmesh.cortex.storm.compiler.core import Body
+from cellmesh.cortex.storm.compiler.dispatch import compile_scope
+from cellmesh.cortex.storm.parser import parse_source
+from cellmesh.cortex.storm.parser.ast import ParseMode, Query
+from cellmesh.cortex.storm.planner.counting import count_from_index
+from cellmesh.cortex.storm.planner.purity import is_pure
+from cellmesh.cortex.storm.runtime.budget import Budget
+from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
+from cellmesh.cortex.storm.runtime.interface import CommandSpec, LibrarySpec, TypeSpec
+from cellmesh.cortex.storm.runtime.libraries import TypeTable, build_library
+from cellmesh.cortex.storm.runtime.messages import Error, Fini, Init, Message, NodeRow, Warn
+from cellmesh.cortex.storm.runtime.options import QueryLimits, QueryOptions
+from cellmesh.cortex.storm.runtime.path import Path
+from cellmesh.cortex.storm.runtime.places import locate
+from cellmesh.cortex.storm.runtime.queries import StormQuery
+from cellmesh.cortex.storm.runtime.signals import LoopSignal, StormExit, StormReturn, StormSignal, StormStop
+from cellmesh.cortex.storm.runtime.values import toprim
+from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.storm.source import Source
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.views.graph import Graph
+    from cellmesh.cortex.views.session import GraphSession
+
+LOGGER = logging.getLogger(__name__)
+
+CACHED_QUERY_COUNT_MAX: Final = 1000
+CACHED_TEXT_SIZE_MAX: Final = 16 * 1024
+
+PYTHON_RECURSION_LIMIT: Final = 20_000
+"""Python frames within each other: enough for the deepest query the limits allow."""
+
+NO_OPTIONS: Final = QueryOptions()
+
+
+class Compiled:
+    """A parsed and compiled text."""
+
+    __slots__ = ("body", "query")
+
+    def __init__(self, query: Query, body: Body) -> None:
+        self.query = query
+        self.body = body
+
+
+class Engine:
+    """Runs queries on a graph. May be used from many threads at once.
+
+    Args:
+        graph: The graph.
+        commands: The commands queries may use.
+        libraries: What `$lib` has.
+        types: How values behave.
+        capabilities: What the cell provides to commands and libraries, by name.
+        limits: Bounds on each query.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        commands: Iterable[CommandSpec] = (),
+        libraries: Iterable[LibrarySpec] = (),
+        types: Iterable[TypeSpec] = (),
+        capabilities: Mapping[str, object] | None = None,
+        limits: QueryLimits | None = None,
+    ) -> None:
+        self.graph = graph
+        self.commands: Mapping[str, CommandSpec] = {command.name: command for command in commands}
+        self.library = build_library(libraries)
+        self.types = TypeTable(types)
+        self.capabilities: Mapping[str, object] = capabilities if capabilities is not None else {}
+        self.limits = limits if limits is not None else QueryLimits()
+        self._cache: OrderedDict[tuple[str, str, frozenset[str]], Compiled] = OrderedDict()
+        self._lock = Lock()
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), PYTHON_RECURSION_LIMIT))
+
+    # Compiling ---------------------------------------------------------------------------------------------
+
+    def prepare(self, text: str, mode: str = "storm", names: Iterable[str] = ()) -> Compiled:
+        """Parse and compile a text, or take it from the cache.
+
+        Raises:
+            BadSyntax: it does not parse.
+            NoSuchVar: it uses a variable that is set nowhere.
+        """
+        key = (text, mode, frozenset(names))
+        with self._lock:
+            found = self._cache.get(key)
+            if found is not None:
+                self._cache.move_to_end(key)
+                return found
+        source = Source(text)
+        query = parse_source(source, _mode(mode))
+        compiled = Compiled(
+            query, compile_scope(query, source, key[2], self.library, is_batched=is_pure(query))
+        )
+        if len(text) <= CACHED_TEXT_SIZE_MAX:
+            with self._lock:
+                self._cache[key] = compiled
+                if len(self._cache) > CACHED_QUERY_COUNT_MAX:
+                    self._cache.popitem(last=False)
+        return compiled
+
+    def compile(self, text: str, mode: str, names: Iterable[str]) -> Body:
+        """Parse and compile a text that a running query gave."""
+        source = Source(text)
+        query = parse_source(source, _mode(mode))
+        return compile_scope(query, source, names, self.library)
+
+    def compile_query(self, query: StormQuery, names: Iterable[str]) -> Body:
+        """Compile an embedded query, once for each set of variables it meets."""
+        if query.query is None:
+            return self.compile(query.text, "storm", names)
+        key = frozenset(names)
+        found = query.compiled.get(key)
+        if found is None:
+            source = query.source if query.source is not None else Source(query.text)
+            found = query.compiled[key] = compile_scope(query.query, source, key, self.library)
+        return found
+
+    def check(self, text: str, mode: str = "storm") -> None:
+        """Check that a text is a query; raises BadSyntax."""
+        parse_source(Source(text), _mode(mode))
+
+    # Running -----------------------------------------------------------------------------------------------
+
+    def start(self, text: str, options: QueryOptions = NO_OPTIONS) -> Running:
+        """Return a query ready to run, which other threads may cancel."""
+        return Running(self, text, options)
+
+    def storm(self, text: str, options: QueryOptions = NO_OPTIONS) -> Iterator[Message]:
+        """Run a query for its messages: Init first, Fini last, when all its edits are durable.
+
+        What is printed between two nodes comes when the next node does, or the end; see `Running.send_to` for
+        messages as they arise.
+        """
+        return Running(self, text, options).messages()
+
+    def call(self, text: str, options: QueryOptions = NO_OPTIONS) -> Any:
+        """Run a query for the value it returns, plain; None if it returns nothing. Its edits are durable then.
+
+        Raises:
+            CellError: what went wrong, with the place where it is known.
+        """
+        return Running(self, text, options).value()
+
+    def count(self, text: str, options: QueryOptions = NO_OPTIONS) -> int:
+        """Run a query for the number of its nodes, from an index where one knows it.
+
+        Raises:
+            CellError: what went wrong, with the place where it is known.
+        """
+        return Running(self, text, options).count()
+
+
+class Running:
+    """One query: made, run once in one of three ways, cancelled from any thread.
+
+    Attributes:
+        task_id: 32 hexadecimal digits.
+    """
+
+    def __init__(self, engine: Engine, text: str, options: QueryOptions) -> None:
+        self.task_id = secrets.token_hex(16)
+        self._engine = engine
+        self._text = text
+        self._options = options
+        self._budget: Budget | None = None
+        self._session: GraphSession | None = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Make the query end with Cancelled at its next row."""
+        self._is_cancelled = True
+        if self._budget is not None:
+            self._budget.cancel()
+
+    def pause(self) -> None:
+        """Let go of what others may wait for: to be called, on the query's own thread, before blocking."""
+        if self._session is not None:
+            self._session.pause()
+
+    # Ways to run ---------------------------------------------------------------------------------------------
+
+    def messages(self) -> Iterator[Message]:
+        """Run it for its messages."""
+        held: deque[Message] = deque()
+        for message in self._messages(held.append):
+            while held:
+                yield held.popleft()
+            yield message
+
+    def send_to(self, send: Callable[[Message], None]) -> None:
+        """Run it, handing each message to a function as it arises."""
+        for message in self._messages(send):
+            send(message)
+
+    def value(self) -> Any:
+        """Run it for the value it returns."""
+        with self._begin() as session:
+            try:
+                compiled = self._prepare()
+                run = self._run(session, _drop)
+                context = RunContext(run, dict(self._options.vars))
+                if self._options.ndefs or self._options.idens:
+                    return toprim(_value_of_rows(compiled.body, context, self._inbound(context)))
+                return toprim(compiled.body.value(context))
+            except StormExit:
+                return None
+            except (CellError, StormSignal, RecursionError) as error:
+                raise _surfaced(error) from error
+            finally:
+                session.sync()
+
+    def count(self) -> int:
+        """Run it for the number of its nodes."""
+        with self._begin() as session:
+            try:
+                compiled = self._prepare()
+                options = self._options
+                if not options.limit and not options.ndefs and not options.idens and options.mode == "storm":
+                    found = count_from_index(session, compiled.query)
+                    if found is not None:
+                        return found
+                run = self._run(session, _drop)
+                return sum(1 for _ in self._rows(compiled, RunContext(run, dict(options.vars))))
+            except StormExit:
+                return 0
+            except (CellError, StormSignal, RecursionError) as error:
+                raise _surfaced(error) from error
+            finally:
+                session.sync()
+
+    # Parts -----------------------------------------------------------------------------------------------------
+
+    def _messages(self, emit: Callable[[Message], None]) -> Iterator[Message]:
+        """Yield Init, nodes, Error and Fini; other messages go to `emit` as they arise."""
+        started = time.monotonic()
+        show = self._options.show
+        shown = emit if not show else _filtered(emit, show)
+        is_node_shown = not show or "node" in show
+        count = edits = 0
+        yield Init(self.task_id, self._text, int(time.time() * 1000))
+        try:
+            with self._begin() as session:
+                try:
+                    compiled = self._prepare()
+                    context = RunContext(self._run(session, shown), dict(self._options.vars))
+                    for path in self._rows(compiled, context):
+                        count += 1
+                        if is_node_shown:
+                            yield self._row(path)
+                except StormExit as signal:
+                    if signal.message:
+                        shown(Warn(signal.message))
+                except (CellError, StormSignal, RecursionError) as error:
+                    yield Error(_surfaced(error))
+                edits = session.edit_count
+                session.sync()
+        except CellError as error:
+            yield Error(error)
+        except Exception as error:
+            LOGGER.exception("a query failed with an unexpected error")
+            yield Error(Internal(f"the query failed: {type(error).__name__}"))
+        yield Fini(count, time.monotonic() - started, edits)
+
+    def _begin(self) -> GraphSession:
+        options = self._options
+        graph = self._engine.graph
+        session = graph.begin(graph.view(options.view), user=options.user, readonly=options.readonly)
+        self._session = session
+        return session
+
+    def _prepare(self) -> Compiled:
+        return self._engine.prepare(self._text, self._options.mode, self._options.vars)
+
+    def _run(self, session: GraphSession, emit: Callable[[Message], None]) -> QueryRun:
+        limits = self._engine.limits
+        if self._options.time_limit_s is not None:
+            most = self._options.time_limit_s
+            if limits.time_max_s is not None:
+                most = min(most, limits.time_max_s)
+            limits = QueryLimits(limits.row_count_max, limits.depth_max, most)
+        self._budget = Budget(limits, session)
+        if self._is_cancelled:
+            self._budget.cancel()
+        return QueryRun(self._engine, session, self._options, self._budget, emit)
+
+    def _rows(self, compiled: Compiled, context: RunContext) -> Iterator[Path]:
+        options = self._options
+        if options.ndefs or options.idens:
+            rows = compiled.body.rows(context, self._inbound(context))
+        else:
+            rows = compiled.body.rows_of_none(context)
+        limit = options.limit
+        if not limit:
+            return rows
+        return _limited(rows, limit)
+
+    def _inbound(self, context: RunContext) -> Iterator[Path]:
+        session = context.session
+        for form_name, value in self._options.ndefs:
+            node = session.node(context.model.require_form(form_name), value)
+            if node is not None:
+                yield Path(node, context.snapshot())
+        for iden in self._options.idens:
+            node = session.node_by_iden(iden)
+            if node is not None:
+                yield Path(node, context.snapshot())
+
+    def _row(self, path: Path) -> NodeRow:
+        extra: dict[str, Any] | None = None
+        if path.meta:
+            extra = {name: toprim(value) for name, value in path.meta.items()}
+        if self._options.path:
+            extra = {**_plain_vars(path.vars), **(extra or {})}
+        return NodeRow(path.node, extra)
+
+
+def _value_of_rows(body: Body, context: RunContext, rows: Iterator[Path]) -> Any:
+    try:
+        for _ in body.rows(context, rows):
+            pass
+    except StormReturn as signal:
+        return signal.value
+    return None
+
+
+def _plain_vars(vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that have a plain form."""
+    found: dict[str, Any] = {}
+    for name, value in vars.items():
+        try:
+            found[name] = plain_value(value)
+        except CellError:
+            continue
+    return found
+
+
+def _limited(rows: Iterator[Path], limit: int) -> Iterator[Path]:
+    for count, path in enumerate(rows, 1):
+        yield path
+        if count >= limit:
+            return
+
+
+def _drop(message: Message) -> None:
+    """Take a message that nobody asked for."""
+
+
+def _filtered(emit: Callable[[Message], None], show: frozenset[str]) -> Callable[[Message], None]:
+    names = {"print": "Print", "warn": "Warn", "fire": "Fire", "csv": "CsvRow"}
+    kept = {names[kind] for kind in show if kind in names}
+
+    def send(message: Message) -> None:
+        if type(message).__name__ in kept:
+            emit(message)
+
+    return send
+
+
+def _surfaced(error: CellError | StormSignal | RecursionError) -> CellError:
+    """Return the error that leaves the query, with its place."""
+    if isinstance(error, RecursionError):
+        return RecursionLimitHit("the query is nested too deeply", name="depth")
+    if isinstance(error, StormSignal):
+        return _misplaced(error)
+    locate(error)
+    return error
+
+
+def _misplaced(signal: StormSignal) -> CellError:
+    if isinstance(signal, StormReturn):
+        return StormRuntimeError("return stands outside of a function in a query that is run for its nodes")
+    if isinstance(signal, LoopSignal):
+        return StormRuntimeError(f"{signal.statement} stands outside of a loop", statement=signal.statement)
+    if isinstance(signal, StormStop):
+        return StormRuntimeError("stop stands outside of a generator function", statement="stop")
+    return StormRuntimeError("a statement stands where it cannot be used")
+
+
+def _mode(name: str) -> ParseMode:
+    try:
+        return ParseMode(name)
+    except ValueError:
+        raise BadArg(f"there is no mode {name}", name="mode", valu=name) from None

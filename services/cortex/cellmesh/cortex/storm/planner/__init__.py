@@ -1,0 +1,5 @@
+"""What may be done differently without anybody being able to tell.
+
+purity       whether a query only reads, so that its steps may take rows in batches
+counting     counts that an index answers
+"""

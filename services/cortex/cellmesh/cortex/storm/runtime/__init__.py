@@ -1,0 +1,23 @@
+"""What runs a compiled query, and the seam to commands, libraries and primitives.
+
+interface    specs of commands, libraries, types; the kinds of values
+path         a row: a node and its variables
+options      options and bounds of a query
+budget       counting rows, time, depth; cancellation
+context      a scope: variables, messages, nested queries
+messages     what a query sends
+values       coercions: text, numbers, truth, plain data
+members      items and attributes, iteration
+valuing      values as the graph takes them
+functions    callable values and generators
+queries      queries as values
+libraries    `$lib` and the table of types
+arguments    arguments of commands
+signals      break, continue, return, stop, exit
+thrown       errors as `catch` sees them
+places       where in the text an error arose
+legs         where pivots lead
+guids        guid constructors
+lookups      words in lookup and autoadd mode
+tags         tag globs
+"""

@@ -1,0 +1,91 @@
+"""How much a running query may use, and the switch that stops it.
+
+Sources of rows (lifts, pivots, loops) call `tick` for each row. It only counts, so that it costs next to nothing; every
+`STEP_COUNT_BETWEEN_CHECKS` ticks it looks at the clock, the limits and whether someone waits to write.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cellmesh.common.errors import Cancelled, LimitExceeded, RecursionLimitHit
+from cellmesh.cortex.storm.runtime.options import QueryLimits
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.views.session import GraphSession
+
+STEP_COUNT_BETWEEN_CHECKS = 128
+
+
+class Budget:
+    """Counts the steps of one query, over all its nested queries and functions.
+
+    `cancel` may be called from any thread; everything else belongs to the query's own.
+    """
+
+    __slots__ = ("_cancelled", "_next_check", "_session", "_started", "depth", "limits", "steps")
+
+    def __init__(self, limits: QueryLimits, session: GraphSession) -> None:
+        self.limits = limits
+        self.steps = 0
+        self.depth = 0
+        self._next_check = min(STEP_COUNT_BETWEEN_CHECKS, limits.row_count_max + 1)
+        self._started = time.monotonic()
+        self._cancelled = False
+        self._session = session
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the query began."""
+        return time.monotonic() - self._started
+
+    def cancel(self) -> None:
+        """Make the query end with Cancelled at its next row."""
+        self._cancelled = True
+        self._next_check = 0
+
+    def tick(self) -> None:
+        """Count a row.
+
+        Raises:
+            Cancelled: someone stopped the query.
+            LimitExceeded: `name` says which bound was reached.
+        """
+        self.steps = steps = self.steps + 1
+        if steps >= self._next_check:
+            self._check()
+
+    def enter(self) -> None:
+        """Go one function or nested query deeper; `leave` comes back.
+
+        Raises:
+            RecursionLimitHit: the depth is used up.
+        """
+        self.depth += 1
+        if self.depth > self.limits.depth_max:
+            self.depth -= 1
+            raise RecursionLimitHit(
+                "functions and nested queries call each other too deeply",
+                name="depth",
+                limit=self.limits.depth_max,
+            )
+
+    def leave(self) -> None:
+        """Come back from `enter`."""
+        self.depth -= 1
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise Cancelled("the query was stopped")
+        limits = self.limits
+        if self.steps > limits.row_count_max:
+            raise LimitExceeded(
+                "the query went through too many rows", name="rows", limit=limits.row_count_max
+            )
+        if limits.time_max_s is not None and self.elapsed_s > limits.time_max_s:
+            raise LimitExceeded("the query ran too long", name="time", limit=limits.time_max_s)
+        self._next_check = min(self.steps + STEP_COUNT_BETWEEN_CHECKS, limits.row_count_max + 1)
+        if self._cancelled:  # set while the line above was overwriting what cancel() had set
+            self._next_check = 0
+        self._session.breathe()

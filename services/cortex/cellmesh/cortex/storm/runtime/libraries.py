@@ -1,0 +1,134 @@
+"""`$lib` and the table of types, put together from their specs when the engine is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from cellmesh.common.errors import NoSuchName
+from cellmesh.cortex.storm.runtime.functions import NativeFunction
+from cellmesh.cortex.storm.runtime.interface import AttributeSpec, LibrarySpec, TypeSpec
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.storm.runtime.context import RunContext
+
+
+class Library:
+    """A namespace: `$lib`, `$lib.inet`, `$lib.inet.http`.
+
+    Attributes:
+        path: Names after `$lib`.
+        members: Functions, constants and namespaces inside.
+        attributes: What is worked out when it is read.
+    """
+
+    __slots__ = ("attributes", "members", "path")
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        self.path = path
+        self.members: dict[str, Any] = {}
+        self.attributes: dict[str, AttributeSpec] = {}
+
+    @property
+    def name(self) -> str:
+        """`$lib` and the path."""
+        return ".".join(("$lib", *self.path))
+
+    def get(self, context: RunContext, name: Any) -> Any:
+        """Return a member.
+
+        Raises:
+            NoSuchName: there is none of that name.
+        """
+        try:
+            return self.members[name]
+        except (KeyError, TypeError):
+            pass
+        spec = self.attributes.get(name) if isinstance(name, str) else None
+        if spec is None:
+            raise NoSuchName(f"{self.name} has no member {name}", name=name)
+        return spec.get(context, None)
+
+    def set(self, context: RunContext, name: Any, value: Any) -> None:
+        """Set a member that allows it.
+
+        Raises:
+            NoSuchName: there is none of that name that could be set.
+        """
+        spec = self.attributes.get(name)
+        if spec is None or spec.set is None:
+            raise NoSuchName(f"{self.name}.{name} cannot be set", name=name)
+        spec.set(context, None, value)
+
+    def storm_text(self) -> str:
+        """Return a text for messages."""
+        return f"Library {self.name}"
+
+
+def build_library(specs: Iterable[LibrarySpec]) -> Library:
+    """Return `$lib` with all namespaces in it.
+
+    Raises:
+        ValueError: two specs define the same name.
+    """
+    root = Library(())
+    for spec in sorted(specs, key=lambda one: len(one.path)):
+        library = root
+        for depth, name in enumerate(spec.path):
+            inner = library.members.setdefault(name, Library(spec.path[: depth + 1]))
+            if not isinstance(inner, Library):
+                raise ValueError(f"{library.name}.{name} is defined twice")
+            library = inner
+        for function in spec.functions:
+            _add(library, function.name, NativeFunction(function))
+        for name, value in spec.constants.items():
+            _add(library, name, value)
+        for attribute in spec.attributes:
+            if attribute.name in library.members or attribute.name in library.attributes:
+                raise ValueError(f"{library.name}.{attribute.name} is defined twice")
+            library.attributes[attribute.name] = attribute
+    return root
+
+
+def _add(library: Library, name: str, value: Any) -> None:
+    if name in library.members:
+        raise ValueError(f"{library.name}.{name} is defined twice")
+    library.members[name] = value
+
+
+class TypeEntry:
+    """A TypeSpec with its members by name."""
+
+    __slots__ = ("attributes", "methods", "spec")
+
+    def __init__(self, spec: TypeSpec) -> None:
+        self.spec = spec
+        self.methods = {method.name: NativeFunction(method) for method in spec.methods}
+        self.attributes = {attribute.name: attribute for attribute in spec.attributes}
+
+
+class TypeTable:
+    """How values behave, by their Python class."""
+
+    __slots__ = ("_declared", "_found")
+
+    def __init__(self, specs: Iterable[TypeSpec]) -> None:
+        self._declared: dict[type, TypeEntry] = {}
+        for spec in specs:
+            if spec.python_type in self._declared:
+                raise ValueError(f"the type {spec.python_type.__name__} is described twice")
+            self._declared[spec.python_type] = TypeEntry(spec)
+        self._found: dict[type, TypeEntry | None] = {}
+
+    def of(self, kind: type) -> TypeEntry | None:
+        """Return the entry of a class or of the nearest of its bases, or None."""
+        try:
+            return self._found[kind]
+        except KeyError:
+            entry = next((self._declared[base] for base in kind.__mro__ if base in self._declared), None)
+            self._found[kind] = entry
+            return entry
+
+    def all(self) -> list[TypeSpec]:
+        """Return every TypeSpec, in the order given."""
+        return [entry.spec for entry in self._declared.values()]

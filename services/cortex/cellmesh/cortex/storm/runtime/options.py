@@ -1,0 +1,61 @@
+"""How a query runs: its options and the bounds that apply to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FUNCTION_DEPTH_MAX = 100
+"""Calls of Storm functions and nested queries within each other."""
+
+ROW_COUNT_MAX = 2**63
+"""Rows that the sources of one query (lifts, pivots, loops) may give, unless the limits say less."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """Bounds on one query; the error names the field that was reached (LimitExceeded, `name`).
+
+    Attributes:
+        row_count_max: Rows from all lifts, pivots and loop turns together.
+        depth_max: Functions and nested queries within each other.
+        time_max_s: Seconds the query may run, or None.
+    """
+
+    row_count_max: int = ROW_COUNT_MAX
+    depth_max: int = FUNCTION_DEPTH_MAX
+    time_max_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """Options of one query.
+
+    Attributes:
+        vars: Variables it can use, without `$`.
+        view: Iden of the view, or None for the default one.
+        user: Name of the user it runs as.
+        mode: "storm", "lookup", "autoadd" or "search".
+        limit: Stop after so many nodes; None for all.
+        readonly: Refuse every edit.
+        ndefs: Nodes to begin with, as (form, value).
+        idens: Nodes to begin with, as 64 hexadecimal digits.
+        repr: Add human text to each node.
+        show: Kinds of message to send beside init, err and fini; empty for all.
+        path: Send the variables of each node's row.
+        time_limit_s: Stop after so many seconds; None for no limit.
+    """
+
+    vars: Mapping[str, Any] = field(default_factory=dict)
+    view: str | None = None
+    user: str = "root"
+    mode: str = "storm"
+    limit: int | None = None
+    readonly: bool = False
+    ndefs: tuple[tuple[str, Any], ...] = ()
+    idens: tuple[str, ...] = ()
+    repr: bool = False
+    show: frozenset[str] = frozenset()
+    path: bool = False
+    time_limit_s: float | None = None
