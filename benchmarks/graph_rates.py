@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import pstats
 import random
 import tempfile
@@ -76,9 +77,12 @@ def main() -> None:
     parser.add_argument("--edits", type=int, default=5_000)
     parser.add_argument("--profile", default="")
     options = parser.parse_args()
+    # As a long-lived process would: collections look at what is young, seldom at everything.
+    gc.set_threshold(50_000, 20, 100)
     with tempfile.TemporaryDirectory() as folder:
         slab = Slab.open(Path(folder), (*DATABASES, *LOG_DATABASES))
         graph = Graph.open(slab, Model.load())
+        gc.freeze()
         run(graph, options.count, options.edits, options.profile)
         stats = slab.stats()
         nodes = stats.entries["nodes"]

@@ -13,9 +13,9 @@ from typing import Any
 
 from cellmesh.common.storage import SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
-from cellmesh.cortex.layers.catalog import IndexCatalog
+from cellmesh.cortex.layers.catalog import Form, IndexCatalog, PropIndex
 from cellmesh.cortex.layers.names import NameTables
-from cellmesh.cortex.layers.records import prop_entry, tag_entry
+from cellmesh.cortex.layers.records import tag_entry
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
     BY_PROP,
@@ -28,7 +28,7 @@ from cellmesh.cortex.layers.schema import (
 )
 from cellmesh.cortex.layers.stats import CountChanges
 from cellmesh.cortex.values.changes import encode_edit
-from cellmesh.cortex.values.edits import EdgeAdd, Interval, PropSet, TagSet
+from cellmesh.cortex.values.edits import EdgeAdd, Interval, TagSet
 from cellmesh.cortex.values.wire import encode_interval, encode_value, field
 
 
@@ -67,6 +67,16 @@ class TagFragment:
     key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _PropParts:
+    """What the fragments of one property have in common."""
+
+    name_field: bytes
+    index: PropIndex | None
+    prefix: bytes
+    count_key: bytes
+
+
 class Fragments:
     """Makes fragments for one layer. Numbers in keys are those of names that the op has ensured."""
 
@@ -74,25 +84,59 @@ class Fragments:
         self.layer = layer
         self.catalog = catalog
         self.names = names
+        self._parts: dict[tuple[str, str], _PropParts] = {}
+        self._version = catalog.model.version
 
     def prop(self, txn: WriteTxn, form: str, form_number: int, name: str, value: Any) -> PropFragment:
         """Make the fragment of a property's value; an empty name is the form's own value."""
+        parts = self._parts.get((form, name))
+        if parts is None or self._version != self.catalog.model.version:
+            parts = self._make_parts(txn, form, form_number, name)
         entry = edit = b""
         if name:
-            entry = prop_entry(name, encode_value(value))
-            edit = field(0x22, encode_edit(PropSet(name, value)))
-        index = self.catalog.prop(form, name)
+            # The same bytes are an entry of Node.props and a PropSet.
+            both = parts.name_field + field(0x12, encode_value(value))
+            entry = field(0x22, both)
+            edit = field(0x22, field(0x1A, both))
+        index = parts.index
         if index is None:
             return PropFragment(name, value, entry, edit, "", b"", (), b"")
-        number = self.names.props.ensure(txn, index.name)
-        prefix = keys.prop_prefix(self.layer, number)
+        self.names.props.ensure(txn, index.name)
+        prefix = parts.prefix
         elements: tuple[bytes, ...] = ()
         encode = index.encode_element
         if encode is not None:
             elements = tuple({prefix + encode(item): None for item in value})
-        key = prefix + index.encode(value)
-        count_key = keys.count_key(self.layer, number, form_number)
-        return PropFragment(name, value, entry, edit, index.name, key, elements, count_key)
+        return PropFragment(
+            name, value, entry, edit, index.name, prefix + index.encode(value), elements, parts.count_key
+        )
+
+    def own(
+        self, txn: WriteTxn, form: Form, form_number: int, value: Any
+    ) -> tuple[bytes, tuple[bytes, ...], bytes]:
+        """Return the keys of a node's own value, in `by_prop`, `by_array` and `counts`."""
+        parts = self._parts.get((form.name, ""))
+        if parts is None or self._version != self.catalog.model.version:
+            parts = self._make_parts(txn, form.name, form_number, "")
+        assert parts.index is not None, "a form has its own value"
+        self.names.props.ensure(txn, form.name)
+        encode = parts.index.encode_element
+        elements = () if encode is None else tuple({parts.prefix + encode(item): None for item in value})
+        return parts.prefix + form.type.encode(value), elements, parts.count_key
+
+    def _make_parts(self, txn: WriteTxn, form: str, form_number: int, name: str) -> _PropParts:
+        if self._version != self.catalog.model.version:
+            self._parts.clear()
+            self._version = self.catalog.model.version
+        index = self.catalog.prop(form, name)
+        prefix = count_key = b""
+        if index is not None:
+            number = self.names.props.ensure(txn, index.name)
+            prefix = keys.prop_prefix(self.layer, number)
+            count_key = keys.count_key(self.layer, number, form_number)
+        made = _PropParts(field(0x0A, name.encode()), index, prefix, count_key)
+        self._parts[form, name] = made
+        return made
 
     def tag(self, txn: WriteTxn, form_number: int, name: str, interval: Interval) -> TagFragment:
         """Make the fragment of a tag on nodes of a form."""
@@ -135,6 +179,13 @@ class BulkWriter:
             self._counted[fragment.count_key] += 1
             for key in fragment.element_keys:
                 self.arrays[key].append(nid)
+
+    def add_own(self, nid: bytes, key: bytes, element_keys: tuple[bytes, ...], count_key: bytes) -> None:
+        """Index a node's own value."""
+        self.props[key].append(nid)
+        for element_key in element_keys:
+            self.arrays[element_key].append(nid)
+        self._counted[count_key] += 1
 
     def add_edge(self, verb_number: int, verb: str, n1: bytes, n2: bytes) -> bytes:
         """Add a light edge; returns its field in the log."""

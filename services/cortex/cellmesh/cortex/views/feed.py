@@ -21,7 +21,6 @@ from cellmesh.cortex.model.registry import Form, Prop
 from cellmesh.cortex.values.changes import NODE_ADD, TYPE_NAME, frame
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.values.wire import encode_value, varint
-from cellmesh.cortex.values.wire import field as wire_field
 from cellmesh.cortex.views.editor import CREATED, Draft, Editor, read_only
 from cellmesh.cortex.views.hooks import NEW_NODE_PROPS
 from cellmesh.cortex.views.plans import CACHED_ROOTS, NodePlan, PropPlan
@@ -273,8 +272,18 @@ class _Batch:
             self._enrich(row)
 
     def _find(self, rows: list[_Row]) -> None:
-        """Look up the batch's own nodes at once, in the order of their keys."""
-        buids = sorted({row.plan.buid for row in rows})
+        """Look up the batch's nodes, and those they imply, at once and in the order of their keys."""
+        wanted: set[bytes] = set()
+        todo = [row.plan for row in rows]
+        for row in rows:
+            for given in row.props:
+                todo.extend(given.implied)
+        while todo:
+            plan = todo.pop()
+            if plan.buid not in wanted:
+                wanted.add(plan.buid)
+                todo.extend(plan.implied)
+        buids = sorted(wanted)
         found = self.txn.get_many(NIDS, buids)
         there = [(buid, nid) for buid, nid in zip(buids, found) if nid is not None]
         if there:
@@ -421,14 +430,15 @@ class _Batch:
         """Put records, log and index entries of the fresh nodes together and write them."""
         logged: list[bytes] = []
         bulk, layer = self.bulk, self.stack.top
-        own_value = self.feeder.fragments.prop
+        fragments = self.feeder.fragments
+        high_varints: dict[int, bytes] = {}
         for fresh in self.fresh.values():
             plan, key = fresh.plan, fresh.key
             props, tags = fresh.props, fresh.tags
-            own = own_value(self.txn, plan.form.name, fresh.form_number, "", plan.value)
-            bulk.add_prop(key, own)
+            own_keys = fragments.own(self.txn, plan.form, fresh.form_number, plan.value)
+            bulk.add_own(key, *own_keys)
             parts = [plan.head]
-            edits = [_nid_field(key), _form_and_value(plan), NODE_ADD]
+            edits = [_log_head(plan, key, high_varints), NODE_ADD]
             for name in sorted(props):
                 fragment = props[name]
                 parts.append(fragment.entry)
@@ -446,7 +456,7 @@ class _Batch:
                 edits.append(bulk.add_edge(number, verb, key, edge[keys.NUMBER_SIZE :]))
             bulk.nodes.append((layer + key, b"".join(parts)))
             logged.append(b"".join(edits))
-            self.edit_count += len(edits) - 2
+            self.edit_count += len(edits) - 1
         if not logged:
             self.edit_count += self.editor.commit()
             return
@@ -484,14 +494,17 @@ class _Batch:
         self.edit_count += editor.commit()
 
 
-def _nid_field(key: bytes) -> bytes:
-    """Serialize a nid as NodeEdits.nid."""
-    return b"\x08" + varint(int.from_bytes(key, "big"))
-
-
-def _form_and_value(plan: NodePlan) -> bytes:
-    """Return the fields NodeEdits.form and NodeEdits.value."""
-    return wire_field(0x12, plan.form.name.encode()) + wire_field(0x1A, encode_value(plan.value))
+def _log_head(plan: NodePlan, nid: bytes, high_varints: dict[int, bytes]) -> bytes:
+    """Return NodeEdits.nid, form and value. The latter two are fields 2 and 3 there, 1 and 2 in a record's head."""
+    number = int.from_bytes(nid, "big")
+    # The upper bits of a varint are the same for many nids in a row.
+    high = high_varints.get(number >> 21)
+    if high is None:
+        high = high_varints[number >> 21] = varint(number >> 21)
+    low = bytes((0x08, number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14 & 0x7F | 0x80))
+    head = plan.head
+    end = 2 + head[1]
+    return b"".join((low, high, b"\x12", head[1:end], b"\x1a", head[end + 1 : -34]))
 
 
 __all__ = ["BATCH_COUNT_MAX", "FeedEdge", "FeedNode", "FeedReject", "FeedResult", "Feeder"]

@@ -72,6 +72,7 @@ class Planner:
         self._version = model.version
         self._nodes: dict[tuple[str, Any], NodePlan] = {}
         self._normed: dict[tuple[BaseType, str], Normed] = {}
+        self._subs: dict[tuple[Prop, type, object], PropPlan] = {}
 
     def normalize(self, type_: BaseType, value: object) -> Normed:
         """Normalise a value, and encode what comes of it: that too shall not fail later on."""
@@ -111,7 +112,9 @@ class Planner:
         """
         self.editable(form)
         try:
-            normed = self.normalize(form.type, value)
+            # Not kept: values of a feed seldom come twice.
+            normed = form.type.normalize(value)
+            form.type.encode(normed.value)
         except BadTypeValu as error:
             error.setdefault("form", form.name)
             raise
@@ -145,6 +148,25 @@ class Planner:
             raise
         return PropPlan(prop, stored, tuple(subs), tuple(implied))
 
+    def _sub_plan(self, prop: Prop, value: object, depth: int) -> PropPlan:
+        """Plan the property that a sub-value fills, keeping plans that will be the same next time."""
+        kind = type(value)
+        is_kept = kind in (str, int) and prop.type.chain[-1] in CACHED_ROOTS
+        key = (prop, kind, value)
+        if is_kept:
+            found = self._subs.get(key)
+            if found is not None:
+                return found
+        subs: list[tuple[Prop, Any]] = []
+        implied: list[NodePlan] = []
+        stored = self._set(prop, value, subs, implied, depth)
+        plan = PropPlan(prop, stored, tuple(subs), tuple(implied))
+        if is_kept:
+            if len(self._subs) >= KEPT_COUNT_MAX:
+                self._subs.clear()
+            self._subs[key] = plan
+        return plan
+
     def _set(
         self, prop: Prop, value: object, subs: list[tuple[Prop, Any]], implied: list[NodePlan], depth: int
     ) -> Any:
@@ -169,6 +191,7 @@ class Planner:
         if self._version != self.model.version or len(self._nodes) >= KEPT_COUNT_MAX:
             self._nodes.clear()
             self._normed.clear()
+            self._subs.clear()
             self._version = self.model.version
         key = (form_name, value)
         try:
@@ -193,13 +216,16 @@ class Planner:
         for name, part in normed.subs:
             prop = form.value_prop.sub_prop(name)
             if prop is not None:
-                subs: list[tuple[Prop, Any]] = []
                 if self.model.is_form(prop.type_name) and prop.type_name == form.name and part == value:
                     props[prop.name] = value
                     continue
-                props[prop.name] = self._set(prop, part, subs, implied, depth)
-                for sub, stored in subs:
+                plan = self._sub_plan(prop, part, depth)
+                props[prop.name] = plan.value
+                for sub, stored in plan.subs:
                     props.setdefault(sub.name, stored)
+                for node in plan.implied:
+                    if not any(node is known for known in implied):
+                        implied.append(node)
         for name, part in normed.adds:
             if not (name == form.name and part == value):
                 self._imply(name, part, implied, depth)
