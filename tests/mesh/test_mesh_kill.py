@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.api.axon.v1 import blob_pb2, blob_service_pb2_grpc
 from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
 from cellmesh.axon import schema as axon_schema
-from cellmesh.cli.mesh import Mesh
+from cellmesh.cli.mesh import Mesh, processes
 from cellmesh.client import open_cell
-from cellmesh.common.errors import CellError, NoSuchTank
+from cellmesh.common.errors import CellError, NoSuchCell, NoSuchTank
 from cellmesh.common.storage import Slab, SubDb
 from cellmesh.common.values import to_value
 from cellmesh.cryotank import schema as cryotank_schema
@@ -82,3 +86,27 @@ def test_a_cryotank_killed_during_a_deletion_ends_it_at_the_next_start(mesh: Mes
         assert stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name="kept")).record_count == 5000
     mesh.down()
     assert stored_count(mesh, "cryotank", cryotank_schema.DATABASES, cryotank_schema.RECORDS) == 5000
+
+
+def test_a_killed_cell_leaves_the_registry_when_its_lease_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELLMESH_AXON_LEASE_S", "1")
+    mesh = Mesh(tmp_path / "m", cells=("axon",))
+    try:
+        mesh.up()
+        running = processes.find_running(mesh.folder("axon"))
+        assert running is not None
+        with open_cell(mesh.url("aha"), identity=mesh.identity) as client:
+            registry = client.stub(registry_service_pb2_grpc.RegistryServiceStub)
+            watch = registry.WatchInstances(registry_pb2.WatchInstancesRequest(service="axon"))
+            assert [change.instance.name for change in next(watch).changes] == ["00.axon.mesh"]
+            os.kill(running.pid, signal.SIGKILL)
+            killed_s = time.monotonic()
+            (change,) = next(watch).changes
+            assert change.kind == registry_pb2.InstanceChange.KIND_REMOVED
+            assert time.monotonic() - killed_s < 3.0
+            with pytest.raises(NoSuchCell):
+                registry.GetService(registry_pb2.GetServiceRequest(name="axon"))
+    finally:
+        mesh.down()

@@ -57,12 +57,19 @@ def move_if_busy(folder: Path, identities: Iterable[IdentityFolder]) -> str:
     listen = str(read_settings(folder).get("listen", ""))
     if not listen:
         return ""
-    host, port = split_host_port(listen)
+    try:
+        host, port = split_host_port(listen)
+    except ValueError:
+        # AHA itself says best what is wrong with it.
+        return ""
     if host != HOST or not port or is_free(host, port):
         return ""
     address = f"{HOST}:{free_port()}"
     path = folder / CONFIG_FILE
-    text = _LISTEN.sub(f'listen = "{address}"', path.read_text("utf-8"), count=1)
+    text, count = _LISTEN.subn(f'listen = "{address}"', path.read_text("utf-8"), count=1)
+    if not count:
+        # Not as we write it, so a person chose it: AHA will say that the port is taken.
+        return ""
     write_atomically(path, text.encode())
     for identity in identities:
         try:
