@@ -1,0 +1,36 @@
+"""What methods and library functions share about sets and order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cellmesh.common.errors import StormRuntimeError
+from cellmesh.cortex.storm.runtime.valuing import plain_value
+
+
+def set_item(item: Any) -> Any:
+    """Return an item of a set.
+
+    Raises:
+        StormRuntimeError: it can change, so a set cannot hold it.
+    """
+    if isinstance(item, (list, dict, set)):
+        raise StormRuntimeError(f"a set cannot hold a {type(item).__name__}: it can change")
+    try:
+        hash(item)
+    except TypeError as error:
+        raise StormRuntimeError(f"a set cannot hold a {type(item).__name__}: it can change") from error
+    return item
+
+
+def in_order(items: Iterable[Any], reverse: bool) -> list[Any]:
+    """Sort values.
+
+    Raises:
+        StormRuntimeError: two of them cannot be compared.
+    """
+    try:
+        return sorted(items, key=plain_value, reverse=reverse)
+    except TypeError as error:
+        raise StormRuntimeError(f"the values cannot be put in order: {error}") from error

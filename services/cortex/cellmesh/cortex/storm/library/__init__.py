@@ -1,0 +1,46 @@
+"""The `$lib` namespaces of queries.
+
+root.py        $lib itself: values, messages, control
+variables.py   $lib.vars
+text.py        $lib.str, $lib.regex
+data.py        $lib.csv, $lib.dict, $lib.iters, $lib.json, $lib.math
+binary.py      $lib.base64, $lib.basex, $lib.bytes, $lib.hex, $lib.pack
+times.py       $lib.time
+statistics.py  $lib.random, $lib.stats
+graph.py       $lib.layer, $lib.lift, $lib.tags, $lib.user, $lib.view
+model.py       $lib.model, $lib.model.ext
+queries.py     $lib.storm
+
+`LIBRARIES` lists them for the Engine; nothing is registered by being imported.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cellmesh.cortex.storm.library import (
+    binary,
+    data,
+    graph,
+    model,
+    queries,
+    root,
+    statistics,
+    text,
+    times,
+    variables,
+)
+from cellmesh.cortex.storm.runtime.interface import LibrarySpec
+
+LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
+    *root.LIBRARIES,
+    *variables.LIBRARIES,
+    *text.LIBRARIES,
+    *data.LIBRARIES,
+    *binary.LIBRARIES,
+    *times.LIBRARIES,
+    *statistics.LIBRARIES,
+    *graph.LIBRARIES,
+    *model.LIBRARIES,
+    *queries.LIBRARIES,
+)

@@ -1,0 +1,188 @@
+"""`$lib.lift`, `$lib.tags`, `$lib.view`, `$lib.layer` and `$lib.user`: the graph a query runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common import hashing
+from cellmesh.common.errors import BadTypeValu, NoSuchIden
+from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject
+from cellmesh.cortex.storm.runtime.interface import (
+    AttributeSpec,
+    FunctionSpec,
+    LibrarySpec,
+    ParameterSpec,
+)
+from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.cortex.storm.runtime.values import tobool, toint, tostr
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.storm.runtime.context import RunContext
+    from cellmesh.cortex.views.node import Node
+
+
+def _by_node_data(context: RunContext, name: Any) -> Iterator[Node]:
+    """Yield nodes with data of a name. There is no index of names: every node is looked at."""
+    wanted = tostr(name)
+    session = context.session
+    for form in context.model.forms():
+        if form.is_runtime:
+            continue
+        for node in session.lift_form(form):
+            context.tick()
+            if session.has_data(node, wanted):
+                yield node
+
+
+def _tags_by_prefix(context: RunContext, prefix: Any, depth: Any) -> Iterator[Node]:
+    start = tostr(prefix)
+    deepest = start.count(".") + toint(depth)
+    prop = context.model.require_prop("syn:tag")
+    for node in context.session.lift_value(prop, "^=", start):
+        context.tick()
+        if node.value.count(".") <= deepest:
+            yield node
+
+
+def _with_prefix(context: RunContext, names: Any, prefix: Any, is_part: Any) -> list[str]:
+    head = tostr(prefix)
+    part = context.model.type("syn:tag:part")
+    found: list[str] = []
+    for name in toiter(context, names):
+        text = tostr(name)
+        if not tobool(is_part):
+            try:
+                text = str(part.norm(text))
+            except BadTypeValu:  # nothing of the name is left that a tag could hold
+                continue
+        found.append(f"{head}.{text}")
+    return found
+
+
+def _view(context: RunContext, iden: Any) -> ViewObject:
+    return ViewObject(context.view if iden is None else context.session.graph.view(tostr(iden)))
+
+
+def _views(context: RunContext, by_dependence: Any) -> list[ViewObject]:
+    views = list(context.session.graph.views.values())
+    if tobool(by_dependence):
+        # A fork has more layers than what it was forked from.
+        views.sort(key=lambda view: len(view.layers))
+    return [ViewObject(view) for view in views]
+
+
+def _layer(context: RunContext, iden: Any) -> LayerObject:
+    if iden is None:
+        return LayerObject(context.view.layers[0])
+    wanted = tostr(iden)
+    for layer in context.session.graph.layers.values():
+        if str(layer.id) == wanted:
+            return LayerObject(layer)
+    raise NoSuchIden("no layer of this iden", iden=wanted)
+
+
+def _layers(context: RunContext) -> list[LayerObject]:
+    return [LayerObject(layer) for layer in context.session.graph.layers.values()]
+
+
+def _user_iden(context: RunContext, self: None) -> str:
+    """Return the iden of the user; one made of the name where the cell keeps no users."""
+    known = context.model.iden_of("user", context.user)
+    return known if known is not None else hashing.guid(["user", context.user])
+
+
+def _allowed(context: RunContext, name: Any, gate: Any, default: Any) -> bool:
+    """Queries run with all rights until the cell checks permissions."""
+    return True
+
+
+_IDEN: Final = ParameterSpec("iden", None, "str", "Which; the query's own when left out.")
+
+LIBRARIES: Final = (
+    LibrarySpec(
+        ("layer",),
+        "Layers.",
+        (
+            FunctionSpec(
+                "get", "A layer; by default the one the query writes to.", _layer, (_IDEN,), "layer"
+            ),
+            FunctionSpec("list", "All layers.", _layers, (), "list"),
+        ),
+    ),
+    LibrarySpec(
+        ("lift",),
+        "Lifts that the language has no syntax for.",
+        (
+            FunctionSpec(
+                "byNodeData",
+                "Nodes that have data of a name.",
+                _by_node_data,
+                (ParameterSpec("name", type="str", doc="The name of the data."),),
+                "node",
+                is_generator=True,
+            ),
+            FunctionSpec(
+                "tagsByPref",
+                "Tag nodes whose name starts so.",
+                _tags_by_prefix,
+                (
+                    ParameterSpec("prefix", type="str", doc="How the name starts."),
+                    ParameterSpec("depth", 0, "int", "How many dots more than the prefix it may have."),
+                ),
+                "node",
+                is_generator=True,
+            ),
+        ),
+    ),
+    LibrarySpec(
+        ("tags",),
+        "Names of tags.",
+        (
+            FunctionSpec(
+                "prefix",
+                "Tags made of a prefix and names.",
+                _with_prefix,
+                (
+                    ParameterSpec("names", type="list of str", doc="What stands behind the prefix."),
+                    ParameterSpec("prefix", type="str", doc="The tag above."),
+                    ParameterSpec("ispart", False, "bool", "The names are valid already."),
+                ),
+                "list of str",
+            ),
+        ),
+    ),
+    LibrarySpec(
+        ("user",),
+        "The user the query runs as.",
+        (
+            FunctionSpec(
+                "allowed",
+                "Whether the user has a permission.",
+                _allowed,
+                (
+                    ParameterSpec("permname", type="str", doc="The permission, such as `node.add`."),
+                    ParameterSpec("gateiden", None, "str", "What it is about: a view or layer."),
+                    ParameterSpec("default", False, "bool", "What holds when no rule decides."),
+                ),
+                "bool",
+            ),
+            FunctionSpec("name", "The user's name.", lambda c: c.user, (), "str"),
+        ),
+        (AttributeSpec("iden", "The user's iden.", _user_iden, "str"),),
+    ),
+    LibrarySpec(
+        ("view",),
+        "Views.",
+        (
+            FunctionSpec("get", "A view; by default the one the query runs in.", _view, (_IDEN,), "view"),
+            FunctionSpec(
+                "list",
+                "All views.",
+                _views,
+                (ParameterSpec("deporder", False, "bool", "Forks behind what they were forked from."),),
+                "list",
+            ),
+        ),
+    ),
+)

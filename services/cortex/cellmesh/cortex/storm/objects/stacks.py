@@ -1,0 +1,366 @@
+"""Views and layers as values: `$lib.view.get()` and `$lib.layer.get()`. They read; nothing here changes one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.errors import BadTypeValu
+from cellmesh.cortex.layers.layer import Layer
+from cellmesh.cortex.storm.runtime.interface import (
+    UNDEF,
+    AttributeSpec,
+    FunctionSpec,
+    ParameterSpec,
+    TypeSpec,
+)
+from cellmesh.cortex.storm.runtime.values import tostr
+from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.values.ids import ViewId
+from cellmesh.cortex.views.view import View
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.storm.runtime.context import RunContext
+    from cellmesh.cortex.views.session import GraphSession
+
+
+class LayerObject:
+    """A layer."""
+
+    __slots__ = ("layer",)
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    @property
+    def seen_alone(self) -> View:
+        """The layer as a view of its own, to read just what it holds."""
+        return View(ViewId(""), (self.layer,), self.layer.name)
+
+    def storm_plain(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        return {"iden": str(self.layer.id), "name": self.layer.name, "readonly": False}
+
+    def storm_text(self) -> str:
+        """Return what is printed."""
+        return f"layer: {self.storm_plain()}"
+
+
+class ViewObject:
+    """A view."""
+
+    __slots__ = ("view",)
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    @property
+    def layers(self) -> list[LayerObject]:
+        """Its layers, the top one first."""
+        return [LayerObject(layer) for layer in self.view.layers]
+
+    def storm_plain(self) -> dict[str, Any]:
+        """Return what is known of it."""
+        return {
+            "iden": str(self.view.id),
+            "name": self.view.name,
+            "parent": None if self.view.parent is None else str(self.view.parent),
+            "layers": [layer.storm_plain() for layer in self.layers],
+            "triggers": [],
+        }
+
+    def storm_text(self) -> str:
+        """Return what is printed."""
+        return f"view: {self.storm_plain()}"
+
+
+Holder = ViewObject | LayerObject
+
+
+@contextmanager
+def reading(context: RunContext, holder: Holder) -> Iterator[GraphSession]:
+    """Give a session on a view or layer: the query's own if that is where it runs, so that its edits show."""
+    view = holder.view if isinstance(holder, ViewObject) else holder.seen_alone
+    if view.layers == context.view.layers:
+        yield context.session
+        return
+    with context.session.graph.begin(view, user=context.user, readonly=True) as session:
+        yield session
+
+
+# What both can be asked.
+
+
+def _form_counts(context: RunContext, self: Holder) -> dict[str, int]:
+    found: dict[str, int] = {}
+    with reading(context, self) as session:
+        for name in sorted(context.model.form_names()):
+            form = context.model.require_form(name)
+            count = 0 if form.is_runtime else session.count_form(form)
+            if count:
+                found[name] = count
+    return found
+
+
+def _prop_count(context: RunContext, self: Holder, name: Any, value: Any) -> int:
+    prop = context.model.require_prop(tostr(name))
+    with reading(context, self) as session:
+        if value is UNDEF:
+            return session.count_prop(prop)
+        wanted = plain_value(value)
+        counted = session.count_value(prop, "=", wanted)
+        if counted is not None:
+            return counted
+        return _count(context, session.lift_value(prop, "=", wanted))
+
+
+def _layer_prop_count(context: RunContext, self: Holder, name: Any, size_max: Any, value: Any) -> int:
+    return _prop_count(context, self, name, value)
+
+
+def _count(context: RunContext, nodes: Iterator[Any]) -> int:
+    count = 0
+    for _ in nodes:
+        context.tick()
+        count += 1
+    return count
+
+
+def _prop_array_count(context: RunContext, self: Holder, name: Any, value: Any) -> int:
+    prop = context.model.require_prop(tostr(name))
+    if not prop.is_array:
+        raise BadTypeValu(f"{prop.full_name} is no array", name=prop.full_name)
+    with reading(context, self) as session:
+        if value is not UNDEF:
+            return _count(context, session.lift_array(prop, "=", plain_value(value)))
+        total = 0
+        for node in session.lift_prop(prop):
+            context.tick()
+            total += len(node.get(prop.name) or ())
+        return total
+
+
+def _tag_prop_count(context: RunContext, self: Holder, tag: Any, name: Any, form: Any, value: Any) -> int:
+    found_form = None if form is None else context.model.require_form(tostr(form))
+    comparator = None if value is UNDEF else "="
+    wanted = None if value is UNDEF else plain_value(value)
+    with reading(context, self) as session:
+        return _count(
+            context,
+            session.lift_tag_prop(
+                tostr(tag), tostr(name), form=found_form, comparator=comparator, value=wanted
+            ),
+        )
+
+
+def _tag_count(context: RunContext, self: Holder, tag: Any, form: Any) -> int:
+    found_form = None
+    if form is not None:
+        found_form = context.model.form(tostr(form))
+        if found_form is None:
+            return 0
+    with reading(context, self) as session:
+        return session.count_tag(tostr(tag), found_form)
+
+
+def _prop_values(context: RunContext, self: Holder, name: Any) -> Iterator[Any]:
+    """Yield each value once: the index has equal values side by side."""
+    prop = context.model.require_prop(tostr(name))
+    last = UNDEF
+    with reading(context, self) as session:
+        for node in session.lift_prop(prop):
+            context.tick()
+            value = node.value if prop.is_form else node.get(prop.name)
+            if last is UNDEF or value != last:
+                yield value
+            last = value
+
+
+def _edge_verbs(context: RunContext, self: Holder) -> Iterator[str]:
+    with reading(context, self) as session:
+        yield from session.edge_verbs()
+
+
+def _edges(context: RunContext, self: Holder, verb: Any) -> Iterator[tuple[str, str, str]]:
+    with reading(context, self) as session:
+        for name in session.edge_verbs() if verb is None else [tostr(verb)]:
+            for node in session.lift_verb(name):
+                for _, _, other in session.edges_out([node], [name]):
+                    context.tick()
+                    yield (node.iden, name, other.iden)
+
+
+def _all_edges(context: RunContext, self: Holder) -> Iterator[tuple[str, str, str]]:
+    return _edges(context, self, None)
+
+
+def _get(context: RunContext, self: Holder, name: Any, default: Any) -> Any:
+    known = self.storm_plain()
+    found = known.get(tostr(name))
+    return default if found is None else found
+
+
+# What one of them can be asked.
+
+
+def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, props: Any) -> Any:
+    """Make a node in the view; in another view than the query's it is made at once, outside the query's edits."""
+    found = context.model.require_form(tostr(form))
+    given = {tostr(name): plain_value(item) for name, item in (props or {}).items()}
+    if self.view.id == context.view.id:
+        return context.session.add_node(found, plain_value(value), given)
+    with context.session.graph.begin(self.view, user=context.user) as session:
+        session.add_node(found, plain_value(value), given)
+    return None
+
+
+def _children(context: RunContext, self: ViewObject) -> Iterator[ViewObject]:
+    for view in list(context.session.graph.views.values()):
+        if view.parent == self.view.id:
+            yield ViewObject(view)
+
+
+def _view_repr(context: RunContext, self: ViewObject) -> str:
+    layers = "".join(f"\n    {layer.layer.id}: {layer.layer.name} readonly: False" for layer in self.layers)
+    return f"View: {self.view.id} (name: {self.view.name})\n  Layers:{layers}"
+
+
+def _layer_repr(context: RunContext, self: LayerObject) -> str:
+    return f"Layer: {self.layer.id} (name: {self.layer.name}) readonly: False"
+
+
+_PROP_NAME: Final = ParameterSpec("propname", type="str", doc="The property by its full name.")
+_VALUE: Final = ParameterSpec("valu", UNDEF, "any", "Count only this value.")
+_ELEMENT: Final = ParameterSpec("valu", UNDEF, "any", "Count only this element.")
+
+_SHARED: Final = (
+    FunctionSpec("getEdgeVerbs", "The verbs of its light edges.", _edge_verbs, (), "str", is_generator=True),
+    FunctionSpec("getFormCounts", "How many nodes it has of each form.", _form_counts, (), "dict"),
+    FunctionSpec(
+        "getPropArrayCount",
+        "How many elements an array property has over all nodes.",
+        _prop_array_count,
+        (_PROP_NAME, _ELEMENT),
+        "int",
+    ),
+    FunctionSpec(
+        "getPropValues",
+        "The values of a property, each once.",
+        _prop_values,
+        (_PROP_NAME,),
+        "any",
+        is_generator=True,
+    ),
+    FunctionSpec(
+        "getTagPropCount",
+        "How many nodes have a property of a tag.",
+        _tag_prop_count,
+        (
+            ParameterSpec("tag", type="str", doc="The tag."),
+            ParameterSpec("propname", type="str", doc="The tag property."),
+            ParameterSpec("form", None, "str", "Count only nodes of this form."),
+            _VALUE,
+        ),
+        "int",
+    ),
+    FunctionSpec(
+        "get",
+        "A fact about it, such as `name`.",
+        _get,
+        (
+            ParameterSpec("name", type="str", doc="Which fact."),
+            ParameterSpec("defv", None, "any", "What to give when it is not known."),
+        ),
+        "any",
+    ),
+    FunctionSpec("pack", "All facts about it.", lambda c, s: s.storm_plain(), (), "dict"),
+)
+
+TYPES: Final = (
+    TypeSpec(
+        "view",
+        ViewObject,
+        "A view.",
+        (
+            *_SHARED,
+            FunctionSpec(
+                "addNode",
+                "Make a node; gives it back if it is in the view of the query.",
+                _add_node,
+                (
+                    ParameterSpec("form", type="str", doc="Its form."),
+                    ParameterSpec("valu", type="any", doc="Its value."),
+                    ParameterSpec("props", None, "dict", "Properties to set."),
+                ),
+                "node",
+                changes_state=True,
+            ),
+            FunctionSpec("children", "The views forked from it.", _children, (), "view", is_generator=True),
+            FunctionSpec(
+                "getEdges",
+                "Its light edges: iden, verb, iden.",
+                _edges,
+                (ParameterSpec("verb", None, "str", "Only edges with this verb."),),
+                "lists",
+                is_generator=True,
+            ),
+            FunctionSpec(
+                "getPropCount",
+                "How many nodes have a property.",
+                _prop_count,
+                (_PROP_NAME, _VALUE),
+                "int",
+            ),
+            FunctionSpec("repr", "A description in words.", _view_repr, (), "str"),
+        ),
+        (
+            AttributeSpec("iden", "Its iden.", lambda c, s: str(s.view.id), "str"),
+            AttributeSpec("layers", "Its layers, the top one first.", lambda c, s: s.layers, "list"),
+            AttributeSpec(
+                "parent",
+                "The iden of the view it was forked from.",
+                lambda c, s: s.storm_plain()["parent"],
+                "str",
+            ),
+            AttributeSpec("triggers", "Its triggers.", lambda c, s: [], "list"),
+        ),
+    ),
+    TypeSpec(
+        "layer",
+        LayerObject,
+        "A layer. Nodes count where they were made, not where a layer above only changes them.",
+        (
+            *_SHARED,
+            FunctionSpec(
+                "getEdges", "Its light edges: iden, verb, iden.", _all_edges, (), "lists", is_generator=True
+            ),
+            FunctionSpec(
+                "getPropCount",
+                "How many nodes have a property.",
+                _layer_prop_count,
+                (
+                    _PROP_NAME,
+                    ParameterSpec("maxsize", None, "int", "Without effect: counts cost nothing."),
+                    _VALUE,
+                ),
+                "int",
+            ),
+            FunctionSpec(
+                "getTagCount",
+                "How many nodes have a tag.",
+                _tag_count,
+                (
+                    ParameterSpec("tagname", type="str", doc="The tag."),
+                    ParameterSpec("formname", None, "str", "Count only nodes of this form."),
+                ),
+                "int",
+            ),
+            FunctionSpec("repr", "A description in words.", _layer_repr, (), "str"),
+        ),
+        (
+            AttributeSpec("iden", "Its iden.", lambda c, s: str(s.layer.id), "str"),
+            AttributeSpec("name", "Its name.", lambda c, s: s.layer.name, "str"),
+        ),
+    ),
+)

@@ -1,0 +1,155 @@
+"""Methods of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.errors import BadArg, StormRuntimeError
+from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
+from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.cortex.storm.runtime.values import toint, tostr
+from cellmesh.cortex.storm.text_tools import formatted, joined, parsed_json
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.storm.runtime.context import RunContext
+
+
+def _encode(context: RunContext, self: str, encoding: Any) -> bytes:
+    try:
+        return self.encode(tostr(encoding), "surrogatepass")
+    except (UnicodeEncodeError, LookupError) as error:
+        raise StormRuntimeError(f"cannot encode the text as {encoding}: {error}") from error
+
+
+def _find(context: RunContext, self: str, value: Any) -> int | None:
+    place = self.find(tostr(value))
+    return None if place < 0 else place
+
+
+def _slice(context: RunContext, self: str, start: Any, end: Any) -> str:
+    return self[toint(start) :] if end is None else self[toint(start) : toint(end)]
+
+
+def _replace(context: RunContext, self: str, old: Any, new: Any, count: Any) -> str:
+    if count is None:
+        return self.replace(tostr(old), tostr(new))
+    return self.replace(tostr(old), tostr(new), toint(count))
+
+
+def _split(context: RunContext, self: str, separator: Any, count: Any) -> list[str]:
+    return self.split(_separator(separator), toint(count))
+
+
+def _rsplit(context: RunContext, self: str, separator: Any, count: Any) -> list[str]:
+    return self.rsplit(_separator(separator), toint(count))
+
+
+def _separator(value: Any) -> str:
+    separator = tostr(value)
+    if not separator:
+        raise BadArg("the text to split at must not be empty", name="text")
+    return separator
+
+
+def _chars(value: Any) -> str | None:
+    return None if value is None else tostr(value)
+
+
+def _fill(value: Any) -> str:
+    fill = tostr(value)
+    if len(fill) != 1:
+        raise BadArg(f"fillchar must be one character, not {fill!r}", name="fillchar")
+    return fill
+
+
+def _iterate(context: RunContext, self: str) -> Iterator[str]:
+    return iter(self)
+
+
+_CHARS: Final = ParameterSpec("chars", None, "str", "Characters to take off; white space when left out.")
+_SIZE: Final = ParameterSpec("size", type="int", doc="How many characters the result has at least.")
+_FILL: Final = ParameterSpec("fillchar", " ", "str", "What to fill with.")
+_TEXT: Final = ParameterSpec("text", type="str")
+_MAXSPLIT: Final = ParameterSpec("maxsplit", -1, "int", "At most so many cuts; -1 for no limit.")
+
+METHODS: Final = (
+    FunctionSpec(
+        "encode",
+        "The text as bytes.",
+        _encode,
+        (ParameterSpec("encoding", "utf8", "str", "The encoding."),),
+        "bytes",
+    ),
+    FunctionSpec(
+        "endswith", "Whether it ends so.", lambda c, s, text: s.endswith(tostr(text)), (_TEXT,), "bool"
+    ),
+    FunctionSpec(
+        "find", "Where a text first occurs, or null.", _find, (ParameterSpec("valu", type="str"),), "int"
+    ),
+    FunctionSpec(
+        "format",
+        "Put values in place of `{name}`.",
+        lambda c, s, named: formatted(s, named),
+        (),
+        "str",
+        keywords="kwargs",
+    ),
+    FunctionSpec(
+        "join",
+        "Join items with this text between them.",
+        lambda c, s, items: joined(s, toiter(c, items)),
+        (ParameterSpec("items", type="list"),),
+        "str",
+    ),
+    FunctionSpec("json", "Read the text as JSON.", lambda c, s: parsed_json(s), (), "any"),
+    FunctionSpec(
+        "ljust",
+        "Fill up at the right.",
+        lambda c, s, n, f: s.ljust(toint(n), _fill(f)),
+        (_SIZE, _FILL),
+        "str",
+    ),
+    FunctionSpec("lower", "In lower case.", lambda c, s: s.lower(), (), "str"),
+    FunctionSpec(
+        "lstrip", "Take characters off the left.", lambda c, s, x: s.lstrip(_chars(x)), (_CHARS,), "str"
+    ),
+    FunctionSpec(
+        "replace",
+        "Replace a text by another.",
+        _replace,
+        (
+            ParameterSpec("oldv", type="str"),
+            ParameterSpec("newv", type="str"),
+            ParameterSpec("maxv", None, "int", "At most so many times."),
+        ),
+        "str",
+    ),
+    FunctionSpec("reverse", "Back to front.", lambda c, s: s[::-1], (), "str"),
+    FunctionSpec(
+        "rjust", "Fill up at the left.", lambda c, s, n, f: s.rjust(toint(n), _fill(f)), (_SIZE, _FILL), "str"
+    ),
+    FunctionSpec("rsplit", "Cut at a text, from the right.", _rsplit, (_TEXT, _MAXSPLIT), "list of str"),
+    FunctionSpec(
+        "rstrip", "Take characters off the right.", lambda c, s, x: s.rstrip(_chars(x)), (_CHARS,), "str"
+    ),
+    FunctionSpec("size", "How many characters it has.", lambda c, s: len(s), (), "int"),
+    FunctionSpec(
+        "slice",
+        "A part of it.",
+        _slice,
+        (ParameterSpec("start", type="int"), ParameterSpec("end", None, "int")),
+        "str",
+    ),
+    FunctionSpec("split", "Cut at a text.", _split, (_TEXT, _MAXSPLIT), "list of str"),
+    FunctionSpec(
+        "startswith", "Whether it begins so.", lambda c, s, text: s.startswith(tostr(text)), (_TEXT,), "bool"
+    ),
+    FunctionSpec(
+        "strip", "Take characters off both ends.", lambda c, s, x: s.strip(_chars(x)), (_CHARS,), "str"
+    ),
+    FunctionSpec("title", "With capitals at the begin of words.", lambda c, s: s.title(), (), "str"),
+    FunctionSpec("upper", "In upper case.", lambda c, s: s.upper(), (), "str"),
+)
+
+TYPES: Final = (TypeSpec("str", str, "Text.", METHODS, iterate=_iterate),)
