@@ -346,3 +346,15 @@ def test_a_session_that_fails_leaves_nothing_half_done(session: GraphSession) ->
         add(session, "inet:ipv4", 1, asn="abc", loc="us")
     assert values(session, "inet:ipv4") == []
     assert session.edit_count == 0
+
+
+def test_array_elements_are_matched_one_by_one(session: GraphSession) -> None:
+    add(session, "ou:org", "0" * 32, names=["beta", "zeta"])
+    add(session, "ou:org", "1" * 32, names=["bravo", "beta"])
+    names = the_model().require_prop("ou:org:names")
+    found = [node.value[0] for node in session.lift_array(names, "~=", "^b")]
+    assert found == ["0", "1", "1"]
+
+
+def test_a_string_is_found_in_lower_case(session: GraphSession) -> None:
+    assert plain(add(session, "it:dev:str", "Apple")) == {"norm": "apple"}

@@ -1,7 +1,7 @@
 """Rules of single forms that need more than the value at hand: what their other nodes hold.
 
 A domain name is a zone if its parent is a public suffix; others take their parent's zone. Changing a name's
-`issuffix` or `iszone` changes the names below.
+`issuffix` or `iszone` changes the names below. A string of `it:dev:str` is also kept in lower case.
 """
 
 from __future__ import annotations
@@ -48,6 +48,11 @@ def fqdn_props(editor: Nodes, props: Mapping[str, Any], value: Any) -> Mapping[s
     return fixed
 
 
+def text_props(editor: Nodes, props: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
+    """Return what a new it:dev:str starts with: its text in lower case, to find it by."""
+    return {**props, "norm": value.lower()}
+
+
 def fqdn_changed(editor: Editor, draft: Draft, prop: Prop) -> None:
     """Keep zones right after `issuffix` or `iszone` of a name changed."""
     if prop.name == "iszone":
@@ -82,7 +87,8 @@ def _set_zone(editor: Editor, draft: Draft, parent: Draft | None = None) -> None
 
 
 NEW_NODE_PROPS: Final[Mapping[str, Callable[[Nodes, Mapping[str, Any], Any], Mapping[str, Any]]]] = {
-    "inet:fqdn": fqdn_props
+    "inet:fqdn": fqdn_props,
+    "it:dev:str": text_props,
 }
 """Form -> what gives the properties its new nodes start with."""
 

@@ -34,18 +34,22 @@ class Lift:
         held: What an entry says of its node.
         form_key: Last bytes of the nids wanted, if the index holds other forms too.
         accepts: A test of the node's value, if keys do not decide.
+        accepts_entry: A test of the node and the entry's key, the layer's number left out, likewise.
     """
 
     ranges: tuple[KeyRange, ...]
     held: Held
     form_key: bytes | None = None
     accepts: Callable[[Node], bool] | None = None
+    accepts_entry: Callable[[Node, bytes], bool] | None = None
 
 
 def lift_nodes(session: GraphSession, lifts: Sequence[Lift], *, reverse: bool = False) -> Iterator[Node]:
     """Yield the nodes of some ranges, one range after the other."""
     for lift in reversed(lifts) if reverse else lifts:
-        scan = _single if session.stack.is_single else _merged
+        # Where keys are looked at one by one, one way to scan serves any number of layers.
+        is_simple = session.stack.is_single and lift.accepts_entry is None
+        scan = _single if is_simple else _merged
         nodes = scan(session, lift, reverse)
         if lift.accepts is None:
             yield from nodes
@@ -112,11 +116,13 @@ def _merged(session: GraphSession, lift: Lift, reverse: bool) -> Iterator[Node]:
         ]
         if not heads:
             return
-        (_, nid), _, stream = choose(heads, key=lambda item: item[:2])
+        (key, nid), _, stream = choose(heads, key=lambda item: item[:2])
         stream.advance()
         record = session.read(partial(_seen, session, nid, lift.held, stream.depth))
         if record is not None:
-            yield Node(session, nid, record, session.generation)
+            node = Node(session, nid, record, session.generation)
+            if lift.accepts_entry is None or lift.accepts_entry(node, key):
+                yield node
 
 
 def _seen(session: GraphSession, nid: bytes, held: Held, depth: int, txn: ReadTxn) -> bytes | None:

@@ -135,7 +135,15 @@ class GraphSession:
         """
         if self.readonly:
             raise IsReadOnly("this query may not edit")
-        return self.storage.write(op)
+
+        def run(txn: WriteTxn) -> T:
+            result = op(txn)
+            # Even an op that changed nothing has relied on what others wrote in this transaction. So the
+            # session takes part in it: its reads see the same, and its sync waits for it.
+            txn.touched = True
+            return result
+
+        return self.storage.write(run)
 
     def note_edits(self, count: int, stored: Sequence[tuple[Names, str]]) -> None:
         """Take note of what an op did: edits, and names stored for the first time."""
@@ -214,24 +222,16 @@ class GraphSession:
                 tuple(key_range(db, keys.prop_prefix(layer, number), scan) for layer in self.stack.layers),
                 held,
                 form_key,
-                self._acceptor(prop, db, scan),
+                None if db is BY_ARRAY else self._acceptor(prop, scan),
+                self._element_acceptor(prop, scan) if db is BY_ARRAY else None,
             )
             for scan in scans
         ]
 
-    def _acceptor(self, prop: Prop, db: Any, scan: IndexScan) -> Callable[[Node], bool] | None:
+    def _acceptor(self, prop: Prop, scan: IndexScan) -> Callable[[Node], bool] | None:
         if not isinstance(scan, Filtered):
             return None
         predicate, name = scan.predicate, prop.name
-        if db is BY_ARRAY:
-            encode = prop.type.element.encode if prop.type.element is not None else None
-            assert encode is not None
-
-            def any_element(node: Node) -> bool:
-                found = node.get(name)
-                return found is not None and any(predicate(item) for item in found)
-
-            return any_element
         if prop.is_form:
             return lambda node: predicate(node.value)
 
@@ -240,6 +240,19 @@ class GraphSession:
             return found is not None and predicate(found)
 
         return one_value
+
+    def _element_acceptor(self, prop: Prop, scan: IndexScan) -> Callable[[Node, bytes], bool] | None:
+        element = prop.type.element
+        if not isinstance(scan, Filtered) or element is None:
+            return None
+        predicate, encode, name = scan.predicate, element.encode, prop.name
+
+        def accepts(node: Node, key: bytes) -> bool:
+            encoded = key[keys.NUMBER_SIZE :]
+            found = node.value if prop.is_form else node.get(name)
+            return any(encode(item) == encoded and predicate(item) for item in found or ())
+
+        return accepts
 
     def lift_tag(
         self,
@@ -695,7 +708,9 @@ class GraphSession:
         return self.planner.set_prop(form, name, value)
 
     def _draft(self, editor: Editor, node: Node) -> Draft | None:
-        return editor.draft(node.nid, node.form, node.value)
+        # Not node.form: that may read through the session, which an op must not.
+        form = self.graph.form_of_key(lambda op: op(editor.txn), node.key[6:])
+        return editor.draft(node.nid, form, node.value)
 
     def set_prop(self, node: Node, name: str, value: object) -> bool:
         """Set a property; returns whether it changed. Intervals, minima and maxima merge.
