@@ -181,9 +181,10 @@ def compare_errors(wanted: dict[str, Any] | None, error: CellError | None) -> li
 def _run_storm(engine: Engine, text: str, options: QueryOptions, expect: dict[str, Any]) -> list[str]:
     found: dict[str, list[Any]] = {"nodes": [], "print": [], "warn": [], "fire": [], "csv": []}
     error: CellError | None = None
+    rows: list[m.NodeRow] = []
     for message in engine.storm(text, options):
         if isinstance(message, m.NodeRow):
-            found["nodes"].append(node_of(message))
+            rows.append(message)
         elif isinstance(message, m.Print):
             found["print"].append(message.text)
         elif isinstance(message, m.Warn):
@@ -194,6 +195,9 @@ def _run_storm(engine: Engine, text: str, options: QueryOptions, expect: dict[st
             found["csv"].append({"row": plain(message.row), "table": message.table})
         elif isinstance(message, m.Error):
             error = message.error
+        elif isinstance(message, m.Fini):
+            # Nodes are looked at when all is done, as they were when the cases were recorded.
+            found["nodes"] = [node_of(row) for row in rows]
     differences = compare_errors(expect.get("err"), error)
     ordered = expect.get("ordered", True)
     differences += compare_lists("nodes", found["nodes"], expect.get("nodes", []), ordered)

@@ -262,7 +262,8 @@ class Running:
         show = self._options.show
         shown = emit if not show else _filtered(emit, show)
         is_node_shown = not show or "node" in show
-        count = edits = 0
+        count = 0
+        is_ended = False
         yield Init(self.task_id, self._text, int(time.time() * 1000))
         try:
             with self._begin() as session:
@@ -278,14 +279,18 @@ class Running:
                         shown(Warn(signal.message))
                 except (CellError, StormSignal, RecursionError) as error:
                     yield Error(_surfaced(error))
-                edits = session.edit_count
                 session.sync()
+                is_ended = True
+                yield Fini(count, time.monotonic() - started, session.edit_count)
         except CellError as error:
-            yield Error(error)
+            if not is_ended:
+                yield Error(error)
         except Exception as error:
             LOGGER.exception("a query failed with an unexpected error")
-            yield Error(Internal(f"the query failed: {type(error).__name__}"))
-        yield Fini(count, time.monotonic() - started, edits)
+            if not is_ended:
+                yield Error(Internal(f"the query failed: {type(error).__name__}"))
+        if not is_ended:
+            yield Fini(count, time.monotonic() - started, 0)
 
     def _begin(self) -> GraphSession:
         options = self._options

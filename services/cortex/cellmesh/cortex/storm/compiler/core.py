@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -56,11 +56,13 @@ class Tables:
         expressions: To a closure that gives a value.
         operations: To a step of a pipeline.
         statements: To a statement run without rows; only kinds that never give rows then.
+        hinted: Compiles the operation at a place with regard to those behind it, or gives None.
     """
 
     expressions: Mapping[type, Callable[[Compiler, Any], Expr]]
     operations: Mapping[type, Callable[[Compiler, Any], Op]]
     statements: Mapping[type, Callable[[Compiler, Any], Exec]]
+    hinted: Callable[[Compiler, Sequence[ast.Operation], int], Op | None]
 
 
 class Compiler:
@@ -105,6 +107,13 @@ class Compiler:
         """Compile a step of a pipeline."""
         return self._tables.operations[type(node)](self, node)
 
+    def operations(self, query: ast.Query) -> tuple[Op, ...]:
+        """Compile the steps of a pipeline, lifts by what the filters behind them say."""
+        nodes = query.operations
+        return tuple(
+            [self._tables.hinted(self, nodes, at) or self.operation(node) for at, node in enumerate(nodes)]
+        )
+
     def statement(self, node: ast.Node) -> Exec:
         """Compile a statement to be run without rows."""
         return self._tables.statements[type(node)](self, node)
@@ -112,6 +121,14 @@ class Compiler:
     def body(self, query: ast.Query) -> Body:
         """Compile a query or body of this scope."""
         return Body(self, query)
+
+    def nested(self, query: ast.Query) -> Body:
+        """Compile a query that runs in a scope inside this one, without rows: there all variables are known.
+
+        It is run with `context.inner({})`.
+        """
+        scope = Scope(query, (), Scope(None, self.scope.names()))
+        return self.inner(scope, is_emitting=False).body(query)
 
     def is_safe(self, node: ast.Node) -> bool:
         """Whether what stands in the tree below needs no node."""
@@ -171,7 +188,7 @@ class Body:
         operations = self._operations
         if operations is None:
             compiler = self._compiler
-            operations = tuple([compiler.operation(node) for node in self._query.operations])
+            operations = compiler.operations(self._query)
             if compiler.is_emitting:
                 operations = _let_emitted_through(operations, self._query)
             self._operations = operations

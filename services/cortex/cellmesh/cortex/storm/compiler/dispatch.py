@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
 
 from cellmesh.cortex.storm.compiler import control, expressions, variables
 from cellmesh.cortex.storm.compiler.commands import compile_command
-from cellmesh.cortex.storm.compiler.core import Body, Compiler, Tables
+from cellmesh.cortex.storm.compiler.core import Body, Compiler, Op, Tables
 from cellmesh.cortex.storm.compiler.edits import compile_edit_block
 from cellmesh.cortex.storm.compiler.filters import compile_filter
+from cellmesh.cortex.storm.compiler.hinted import can_hint, compile_hinted
 from cellmesh.cortex.storm.compiler.lifts import compile_lift, compile_lookup
 from cellmesh.cortex.storm.compiler.names import Scope
 from cellmesh.cortex.storm.compiler.pivots import compile_pivot
 from cellmesh.cortex.storm.compiler.yields import compile_yield
 from cellmesh.cortex.storm.parser import ast
+from cellmesh.cortex.storm.planner.hints import hint_of
 from cellmesh.cortex.storm.source import Source
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.libraries import Library
 
+
+def _hinted(compiler: Compiler, operations: Sequence[ast.Operation], at: int) -> Op | None:
+    node = operations[at]
+    if not can_hint(node):
+        return None
+    hint = hint_of(operations[at + 1 :])
+    return compile_hinted(compiler, cast(ast.Lift, node), hint) if hint is not None else None
+
+
 TABLES = Tables(
+    hinted=_hinted,
     expressions={
         ast.Literal: expressions.compile_literal,
         ast.Constant: expressions.compile_literal,

@@ -14,7 +14,6 @@ from cellmesh.cortex.storm.compiler.expressions import name_text
 from cellmesh.cortex.storm.compiler.lifts import tag_names
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
-from cellmesh.cortex.storm.runtime.guids import find_or_make
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import tostr
@@ -136,7 +135,7 @@ def make_nodes(context: RunContext, form: Form, wanted: Any, *, is_try: bool = F
     """Make the nodes of a form that a value stands for: usually one; several for a range of addresses."""
     session = context.session
     if type(wanted) is dict and "guid" in form.type.chain:
-        yield find_or_make(context, form, wanted, is_try=is_try)
+        yield session.add_by_props(form, plain_value(wanted), is_try)
         return
     plain = plain_value(wanted)
     block = getattr(form.type, "values_of_block", None)
@@ -152,10 +151,10 @@ def value_expression(compiler: Compiler, node: ast.Expression) -> Expr:
     """Compile the value of an edit: a query in braces gives the value of its node, or a list for arrays."""
     if not isinstance(node, ast.SubqueryValue):
         return compiler.expression(node)
-    body = compiler.body(node.query)
+    body = compiler.nested(node.query)
 
     def run(context: RunContext, path: Path) -> Any:
-        return SubqueryRows(lambda: body.rows(context, iter(())))
+        return SubqueryRows(lambda: body.rows(context.inner({}), iter(())))
 
     return run
 
@@ -247,7 +246,7 @@ def _prop_value(context: RunContext, node: Node, name: str, value: Any, is_try: 
         prop = require_prop(node, name)
         form = context.model.form(prop.type.name)
         if form is not None and "guid" in form.type.chain:
-            return find_or_make(context, form, value, is_try=is_try).value
+            return context.session.add_by_props(form, plain_value(value), is_try).value
     return plain_value(value)
 
 
@@ -286,7 +285,7 @@ def _prop_item(context: RunContext, element: Any, item: Any) -> Any:
     if type(item) is dict and "guid" in element.chain:
         form = context.model.form(element.name)
         if form is not None:
-            return find_or_make(context, form, item).value
+            return context.session.add_by_props(form, plain_value(item)).value
     return plain_value(item)
 
 
@@ -384,10 +383,10 @@ def _delete_tag_prop(compiler: Compiler, edit: ast.DeleteTagProp) -> Apply:
 
 def _edge_ends(compiler: Compiler, node: ast.Expression) -> Callable[[RunContext, Path], Iterator[Node]]:
     if isinstance(node, ast.SubqueryValue):
-        body = compiler.body(node.query)
+        body = compiler.nested(node.query)
 
         def of_query(context: RunContext, path: Path) -> Iterator[Node]:
-            for row in body.rows(context, iter(())):
+            for row in body.rows(context.inner({}), iter(())):
                 yield row.node
 
         return of_query

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
+from cellmesh.common.errors import CellError
 from cellmesh.cortex.storm.compiler.names import children
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.path import Path
-from cellmesh.cortex.storm.runtime.signals import Emitted, is_emitted
+from cellmesh.cortex.storm.runtime.signals import Emitted, StormSignal, is_emitted
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.compiler.core import Op
@@ -41,14 +42,17 @@ def passing_emitted(operation: Op) -> Op:
                 else:
                     yield row
 
+        failed: Exception | None = None
         try:
             for row in operation(context, only_rows()):
                 while held:
                     yield cast(Path, held.popleft())
                 yield row
-        finally:
-            pass
+        except (StormSignal, CellError) as error:
+            failed = error
         while held:
             yield cast(Path, held.popleft())
+        if failed is not None:
+            raise failed
 
     return run

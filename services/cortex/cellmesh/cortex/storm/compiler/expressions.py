@@ -305,16 +305,19 @@ def name_text(compiler: Compiler, ref: ast.Node, is_universal: bool = False) -> 
     return lambda context, path: tostr(value(context, path))
 
 
-def embedded_value(context: RunContext, node: Any, names: list[str]) -> tuple[Any, Any] | None:
+def embedded_value(
+    context: RunContext, node: Any, names: list[str], *, is_strict: bool = True
+) -> tuple[Any, Any] | None:
     """Follow `:org::name`: return the last property and its value, or None if the way breaks off.
 
     Raises:
-        NoSuchProp: a form on the way has no such property.
+        NoSuchProp: a form on the way has no such property, if that is an error here.
     """
     for name in names[:-1]:
         value = node.get(name)
         if value is None:
-            _checked_null(node, name)
+            if is_strict:
+                _checked_null(node, name)
             return None
         target = node_of_prop(context, node, name, value)
         if target is None:
@@ -323,7 +326,8 @@ def embedded_value(context: RunContext, node: Any, names: list[str]) -> tuple[An
     last = names[-1]
     value = node.get(last)
     if value is None:
-        _checked_null(node, last)
+        if is_strict:
+            _checked_null(node, last)
         return None
     return node.form.props[last], value
 
@@ -378,14 +382,14 @@ def tag_text(compiler: Compiler, tag: ast.TagName) -> Expr:
 
 def compile_subquery_value(compiler: Compiler, node: ast.SubqueryValue) -> Expr:
     """`{ inet:asn=5 }` as a value: what it returns, or else its only node."""
-    body = compiler.body(node.query)
+    body = compiler.nested(node.query)
     place = compiler.place(node)
 
     def run(context: RunContext, path: Path, place: object = place) -> Any:
         found: Any = None
         count = 0
         try:
-            for row in body.rows(context, iter(())):
+            for row in body.rows(context.inner({}), iter(())):
                 count += 1
                 if count > 1:
                     raise StormRuntimeError("a subquery used as a value gives one node at most")

@@ -214,10 +214,14 @@ def _relative_test(name: str, comparison: _Comparison | None) -> Test:
 
 def _embedded_condition(steps: list[Expr], comparison: _Comparison | None) -> Maker:
     def make(context: RunContext, path: Path) -> Test:
+        if comparison is not None and comparison.is_any_element:
+            name = "::".join([step(context, path) for step in steps])
+            raise NoSuchProp(f"elements of arrays cannot be looked at through {name}", name=name)
         test = comparison.tester() if comparison is not None else None
 
         def embedded(context: RunContext, path: Path) -> bool:
-            found = embedded_value(context, path.node, [step(context, path) for step in steps])
+            names = [step(context, path) for step in steps]
+            found = embedded_value(context, path.node, names, is_strict=False)
             if found is None:
                 return False
             prop, held = found

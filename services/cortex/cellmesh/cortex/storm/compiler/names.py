@@ -75,6 +75,11 @@ class Scope:
         """Whether the name is assigned in this scope itself."""
         return name in self._safe
 
+    def names(self) -> set[str]:
+        """Return every name assigned in this scope or those around it."""
+        found = set(self._safe)
+        return found | self.parent.names() if self.parent is not None else found
+
     def is_known(self, name: str) -> bool:
         """Whether a variable has its value without a node; false for names never assigned."""
         found = self._safe.get(name)

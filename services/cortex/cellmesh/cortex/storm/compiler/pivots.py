@@ -147,14 +147,14 @@ def compile_pivot(compiler: Compiler, node: ast.Pivot) -> Op:
 
 
 def _raw_step(compiler: Compiler, node: ast.Pivot, target: ast.RawQuery) -> Op:
-    body = compiler.body(target.query)
+    body = compiler.nested(target.query)
     is_join = node.is_join
 
     def run(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
         for path in rows:
             if is_join:
                 yield path
-            for row in body.rows(context, iter(())):
+            for row in body.rows(context.inner({}), iter(())):
                 yield Path(row.node, {**path.vars, **row.vars}, row.meta)
 
     return run

@@ -25,7 +25,7 @@ from cellmesh.cortex.storm.compiler.core import (
 from cellmesh.cortex.storm.compiler.names import Scope
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
-from cellmesh.cortex.storm.runtime.functions import StormFunction
+from cellmesh.cortex.storm.runtime.functions import StormFunction, StormGenerator
 from cellmesh.cortex.storm.runtime.interface import REQUIRED
 from cellmesh.cortex.storm.runtime.members import set_member, toiter
 from cellmesh.cortex.storm.runtime.path import Path
@@ -145,7 +145,16 @@ def _unpack_effect(compiler: Compiler, node: ast.UnpackVariables) -> Effect:
 
 
 def _evaluate_effect(compiler: Compiler, node: ast.Evaluate) -> Effect:
-    return cast(Effect, compiler.expression(node.expression))
+    value = compiler.expression(node.expression)
+
+    def effect(context: RunContext, path: Path) -> None:
+        # Without a row, what would be made on demand is made: a function's body runs. With rows it does not.
+        result = value(context, path)
+        if path is ROWLESS and type(result) is StormGenerator:
+            for _ in result:
+                context.tick()
+
+    return effect
 
 
 EFFECTS: dict[type, Callable[[Compiler, Any], Effect]] = {

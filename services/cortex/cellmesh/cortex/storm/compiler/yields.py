@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cellmesh.common.errors import BadLiftValu, StormRuntimeError
+from cellmesh.common.errors import BadLiftValu
 from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.functions import StormGenerator
-from cellmesh.cortex.storm.runtime.members import toiter, typename
+from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.views.node import Node
@@ -54,10 +54,10 @@ def _yield_subquery(compiler: Compiler, value: ast.SubqueryValue) -> Op:
 
 
 def nodes_of(context: RunContext, value: Any) -> Iterator[Any]:
-    """Yield the nodes, or rows, that a value gives.
+    """Yield the nodes, or rows, that a value gives; none for null, numbers and the like.
 
     Raises:
-        BadLiftValu: it is nothing that gives nodes.
+        BadLiftValu: it is text, but no iden.
     """
     kind = type(value)
     if kind is Node:
@@ -76,13 +76,11 @@ def nodes_of(context: RunContext, value: Any) -> Iterator[Any]:
         yield from context.run_query(value)
     elif kind is tuple and len(value) == 2 and type(value[0]) is Node and type(value[1]) is Path:
         yield Path(value[0], value[1].vars, value[1].meta)
-    elif kind in (list, tuple, set, StormGenerator) or value is None:
+    elif kind in (list, tuple, set, StormGenerator):
         for item in toiter(context, value):
             yield from nodes_of(context, item)
     else:
-        try:
-            items = toiter(context, value)
-        except StormRuntimeError:
-            raise BadLiftValu(f"yield cannot make nodes of a {typename(context, value)}") from None
-        for item in items:
-            yield from nodes_of(context, item)
+        entry = context.engine.types.of(kind)
+        if entry is not None and entry.spec.iterate is not None and kind is not dict:
+            for item in entry.spec.iterate(context, value):
+                yield from nodes_of(context, item)

@@ -1,5 +1,6 @@
 """What may be done differently without anybody being able to tell.
 
 purity       whether a query only reads, so that its steps may take rows in batches
+hints        filters that say in which index to look
 counting     counts that an index answers
 """

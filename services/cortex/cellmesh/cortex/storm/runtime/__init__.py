@@ -17,7 +17,6 @@ signals      break, continue, return, stop, exit
 thrown       errors as `catch` sees them
 places       where in the text an error arose
 legs         where pivots lead
-guids        guid constructors
 lookups      words in lookup and autoadd mode
 tags         tag globs
 """

@@ -13,6 +13,7 @@ from typing import Any
 
 from cellmesh.common.errors import BadCast, StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import UNDEF
+from cellmesh.cortex.views.node import Node
 
 NUMBERS = Context(prec=49, Emin=-999_999, Emax=999_999, traps=[DivisionByZero, InvalidOperation, Overflow])
 """Numbers with a point keep 49 digits, as the model's big numbers do."""
@@ -174,6 +175,8 @@ def toprim(value: Any) -> Any:
         return {toprim(key): toprim(item) for key, item in value.items()}
     if kind is set or kind is frozenset:
         return [toprim(item) for item in value]
+    if kind is Node:
+        return value.value
     to_plain = getattr(value, "storm_plain", None)
     if to_plain is not None:
         return to_plain()
