@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -12,12 +11,10 @@ from cellmesh.common.errors import BadArg, BadCast, BadTypeValu, StormRuntimeErr
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, toint, tonumber, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.storm.waiting import wait
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
-
-SLEEP_SLICE_S: Final = 0.05
-"""A wait is cut into so long slices, so that a query can be ended meanwhile."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 FORMATS: Final = {
@@ -36,15 +33,6 @@ def milliseconds(context: RunContext, value: Any) -> int:
 
 def _moment(context: RunContext, value: Any) -> datetime:
     return EPOCH + timedelta(milliseconds=milliseconds(context, value))
-
-
-def wait(context: RunContext, seconds: float) -> None:
-    """Wait without holding what others need; ends early when the query is ended."""
-    deadline = time.monotonic() + seconds
-    context.session.pause()
-    while (left := deadline - time.monotonic()) > 0:
-        context.tick()
-        time.sleep(min(left, SLEEP_SLICE_S))
 
 
 def _seconds(value: Any) -> float:

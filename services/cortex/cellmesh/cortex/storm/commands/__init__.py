@@ -1,0 +1,23 @@
+"""The commands of queries: `inet:ipv4 | limit 10`.
+
+rows.py     count, limit, max, min, once, sleep, spin, uniq
+nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
+edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
+reports.py  help, reindex, stats.countby
+
+`COMMANDS` lists them for the Engine; nothing is registered by being imported.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cellmesh.cortex.storm.commands import edits, nested, reports, rows
+from cellmesh.cortex.storm.runtime.interface import CommandSpec
+
+COMMANDS: Final[tuple[CommandSpec, ...]] = (
+    *rows.COMMANDS,
+    *nested.COMMANDS,
+    *edits.COMMANDS,
+    *reports.COMMANDS,
+)
