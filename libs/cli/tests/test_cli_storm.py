@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2, storm_service_pb2_grpc
-from cellmesh.cli.commands.storm import excerpt, node_lines
+from cellmesh.cli.commands.storm import error_text, excerpt, node_lines
 from cellmesh.cli.main import run
 from cellmesh.common.errors import BadSyntax, NoSuchProp
 from cellmesh.common.errors.status import to_detail
@@ -144,6 +144,13 @@ def test_an_excerpt_of_a_long_line_keeps_the_place_in_sight() -> None:
     assert len(shown) < 160
     assert excerpt(NoSuchProp("no such property"), text) == []
     assert excerpt(BadSyntax(line=9, column=1), text) == []
+
+
+def test_an_excerpt_that_the_cortex_made_is_shown_as_it_is() -> None:
+    error = NoSuchProp("no property nope", excerpt="inet:fqdn +:nope\n          ^^^^^^", line=1, column=11)
+    assert excerpt(error, "inet:fqdn +:nope") == ["  inet:fqdn +:nope", "            ^^^^^^"]
+    assert error_text(error) == "no property nope"
+    assert excerpt(BadSyntax("wrong, at line 1:\n x\n ^", line=1, column=1), "x") == []
 
 
 def test_a_node_without_repr_is_printed_all_the_same() -> None:

@@ -251,7 +251,7 @@ def _print_error(error: CellError, text: str) -> None:
         click.echo(line, err=True)
 
 
-PLACE_FIELDS = frozenset({"at", "line", "column", "text", "end", "span", "highlight", "token"})
+PLACE_FIELDS = frozenset({"at", "line", "column", "text", "end", "span", "highlight", "token", "excerpt"})
 
 
 def error_text(error: CellError) -> str:
@@ -263,7 +263,15 @@ def error_text(error: CellError) -> str:
 
 
 def excerpt(error: CellError, text: str) -> list[str]:
-    """The line of the query that an error is about, with a caret under the place at fault."""
+    """The line of the query that an error is about, with a caret under the place at fault.
+
+    Nothing when the error tells no place, or shows it in its message already.
+    """
+    told = error.get("excerpt")
+    if isinstance(told, str):
+        return [f"  {line}" for line in told.splitlines()]
+    if "^" in error.message.splitlines()[-1]:
+        return []
     line, column = error.get("line"), error.get("column")
     lines = text.split("\n")
     if not isinstance(line, int) or not isinstance(column, int) or not 1 <= line <= len(lines):
