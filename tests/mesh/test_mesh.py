@@ -264,3 +264,33 @@ def test_two_at_a_time_do_not_work_on_one_mesh(tmp_path: Path) -> None:
     with mesh._working(), pytest.raises(StorageLocked, match="works on"):
         Mesh(tmp_path / "m").up()
     assert time.monotonic() - begin < 5
+
+
+def test_nodes_made_through_the_command_survive_a_killed_cortex(mesh: Mesh) -> None:
+    """`cellmesh storm` on the real Cortex: what it said was done is there after SIGKILL."""
+    made = storm(mesh, "[inet:fqdn=vertex.link inet:fqdn=example.org +#seen]")
+    assert made.returncode == 0, made.stderr
+    kill(mesh, "cortex")
+    refused = storm(mesh, "inet:fqdn")
+    assert refused.returncode == 1
+    assert "cortex" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    mesh.up()
+    found = storm(mesh, "#seen", "--jsonl")
+    nodes = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [node["value"] for node in nodes if node["type"] == "node"] == ["vertex.link", "example.org"]
+
+
+def test_a_wrong_query_shows_the_place_with_a_caret(mesh: Mesh) -> None:
+    cases = (("inet:fqdn | limit 1 {", "{"), ("inet:fqdn | limit 1 | [ +#a inet:ipv4=foo ]", "inet:ipv4=foo"))
+    for query, place in cases:
+        wrong = storm(mesh, query)
+        assert wrong.returncode == 1
+        lines = wrong.stderr.splitlines()
+        shown = next(index for index, line in enumerate(lines) if line.strip() == query)
+        assert lines[shown + 1].index("^") == lines[shown].index(place)
+
+
+def storm(mesh: Mesh, query: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "cellmesh.cli.main", "storm", "--dir", str(mesh.dir), *options, query]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
