@@ -201,6 +201,8 @@ class _SwitchChooser:
 
     def choose(self, context: RunContext, path: Path) -> Body | None:
         value = self._subject(context, path)
+        if isinstance(value, (list, tuple, dict, set)):
+            return self._otherwise
         return self._bodies.get(tostr(value), self._otherwise)
 
 

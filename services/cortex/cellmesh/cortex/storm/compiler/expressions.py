@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cellmesh.common.errors import NoSuchProp, StormRuntimeError
+from cellmesh.common.errors import BadTypeValu, NoSuchProp, StormRuntimeError
 from cellmesh.cortex.storm.compiler.arithmetic import INT_OPERATORS, OPERATORS, negate
 from cellmesh.cortex.storm.compiler.core import Compiler, Expr
 from cellmesh.cortex.storm.compiler.names import LIBRARY_NAME
@@ -69,11 +69,12 @@ def _load_path(context: RunContext, path: Path) -> Any:
 
 
 def compile_tuple(compiler: Compiler, node: ast.TupleLiteral) -> Expr:
-    """`(a, b)`."""
-    items = [compiler.expression(item) for item in node.items]
+    """`(a, b)`: like every list it is new each time, and can be changed."""
     if all(isinstance(item, (ast.Literal, ast.Constant)) for item in node.items):
-        return constant(tuple([item.value for item in node.items]))  # type: ignore[union-attr]
-    return lambda context, path: tuple([item(context, path) for item in items])
+        known = [item.value for item in node.items]  # type: ignore[union-attr]
+        return lambda context, path: known.copy()
+    items = [compiler.expression(item) for item in node.items]
+    return lambda context, path: [item(context, path) for item in items]
 
 
 def compile_list(compiler: Compiler, node: ast.ListLiteral) -> Expr:
@@ -271,23 +272,32 @@ def compile_prop_value(compiler: Compiler, node: ast.PropValue) -> Expr:
             fixed = node.prop.steps[0].text
 
             def get_fixed(context: RunContext, path: Path, place: object = place) -> Any:
-                value = path.node.get(fixed)
-                return value if value is not None else _checked_null(path.node, fixed)
+                return _prop_of(path.node, fixed)
 
             return get_fixed
 
         def get(context: RunContext, path: Path, place: object = place) -> Any:
-            name = name_of(context, path)
-            value = path.node.get(name)
-            return value if value is not None else _checked_null(path.node, name)
+            return _prop_of(path.node, name_of(context, path))
 
         return get
 
     def follow(context: RunContext, path: Path, place: object = place) -> Any:
         found = embedded_value(context, path.node, [name(context, path) for name in names])
-        return found[1] if found is not None else None
+        return _listed(found[1]) if found is not None and found[0].is_array else found[1] if found else None
 
     return follow
+
+
+def _listed(value: Any) -> list[Any]:
+    """Return an array as a list of the query's own."""
+    return list(value)
+
+
+def _prop_of(node: Any, name: str) -> Any:
+    value = node.get(name)
+    if type(value) is tuple and node.form.props[name].is_array:
+        return _listed(value)
+    return value if value is not None else _checked_null(node, name)
 
 
 def _checked_null(node: Any, name: str) -> None:
@@ -301,35 +311,30 @@ def name_text(compiler: Compiler, ref: ast.Node, is_universal: bool = False) -> 
         return constant(ref.text)
     value = compiler.expression(ref)
     if is_universal:
-        return lambda context, path: "." + tostr(value(context, path)).lstrip(".")
-    return lambda context, path: tostr(value(context, path))
+        return lambda context, path: "." + _name(value(context, path)).lstrip(".")
+    return lambda context, path: _name(value(context, path))
 
 
-def embedded_value(
-    context: RunContext, node: Any, names: list[str], *, is_strict: bool = True
-) -> tuple[Any, Any] | None:
-    """Follow `:org::name`: return the last property and its value, or None if the way breaks off.
+def _name(value: Any) -> str:
+    if type(value) is str:
+        return value
+    if value is None or isinstance(value, (list, tuple, dict, set)):
+        raise StormRuntimeError(f"a name is text, not {torepr(value)}", type=type(value).__name__)
+    return tostr(value)
 
-    Raises:
-        NoSuchProp: a form on the way has no such property, if that is an error here.
-    """
+
+def embedded_value(context: RunContext, node: Any, names: list[str]) -> tuple[Any, Any] | None:
+    """Follow `:org::name`: return the last property and its value, or None if the way breaks off anywhere."""
     for name in names[:-1]:
         value = node.get(name)
         if value is None:
-            if is_strict:
-                _checked_null(node, name)
             return None
         target = node_of_prop(context, node, name, value)
         if target is None:
             return None
         node = target
-    last = names[-1]
-    value = node.get(last)
-    if value is None:
-        if is_strict:
-            _checked_null(node, last)
-        return None
-    return node.form.props[last], value
+    value = node.get(names[-1])
+    return None if value is None else (node.form.props[names[-1]], value)
 
 
 def node_of_prop(context: RunContext, node: Any, name: str, value: Any) -> Any:
@@ -373,8 +378,22 @@ def tag_text(compiler: Compiler, tag: ast.TagName) -> Expr:
     """Compile a tag name to what gives its text."""
     if all(isinstance(segment, ast.Name) for segment in tag.segments):
         return constant(".".join([segment.text for segment in tag.segments]))  # type: ignore[union-attr]
-    parts = [name_text(compiler, segment) for segment in tag.segments]
+    parts = [_tag_part(compiler, segment) for segment in tag.segments]
     return lambda context, path: ".".join([part(context, path) for part in parts])
+
+
+def _tag_part(compiler: Compiler, segment: ast.Node) -> Expr:
+    if isinstance(segment, ast.Name):
+        return constant(segment.text)
+    value = compiler.expression(segment)
+
+    def part(context: RunContext, path: Path) -> Any:
+        found = value(context, path)
+        if isinstance(found, (list, tuple, dict, set)) or found is None:
+            raise BadTypeValu("a part of a tag is text", name="syn:tag", type=type(found).__name__)
+        return tostr(found)
+
+    return part
 
 
 # Queries as values ------------------------------------------------------------------------------------------
@@ -392,7 +411,7 @@ def compile_subquery_value(compiler: Compiler, node: ast.SubqueryValue) -> Expr:
             for row in body.rows(context.inner({}), iter(())):
                 count += 1
                 if count > 1:
-                    raise StormRuntimeError("a subquery used as a value gives one node at most")
+                    raise BadTypeValu("a subquery used as a value gives one node at most")
                 found = row.node
         except StormReturn as signal:
             return signal.value

@@ -69,6 +69,10 @@ class _Comparison:
         self._value: Expr = compiler.expression(node.value)
         self._is_safe = compiler.is_safe(node.value)
 
+    def check(self, context: RunContext, path: Path, kind: Type) -> None:
+        """Check that a type has the comparison; raises NoSuchCmpr or BadTypeValu."""
+        compare(kind, self.operator, plain_value(self._value(context, path)))
+
     def tester(self) -> Callable[[RunContext, Path, Type, str, Any], bool]:
         """Return a test `(context, row, type, name, value)` that remembers what it worked out."""
         value_of = self._value
@@ -221,7 +225,7 @@ def _embedded_condition(steps: list[Expr], comparison: _Comparison | None) -> Ma
 
         def embedded(context: RunContext, path: Path) -> bool:
             names = [step(context, path) for step in steps]
-            found = embedded_value(context, path.node, names, is_strict=False)
+            found = embedded_value(context, path.node, names)
             if found is None:
                 return False
             prop, held = found
@@ -240,13 +244,14 @@ def _tag_condition(compiler: Compiler, node: ast.TagCondition) -> Maker:
     is_safe = compiler.is_safe(node.tag)
     comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
 
-    def make_for(context: RunContext, text: str) -> Test:
+    def make_for(context: RunContext, path: Path, text: str) -> Test:
         if comparison is None:
             if "*" in text:
                 matches = tag_pattern(text)
                 return lambda context, path: any(map(matches, path.node.tags))
             return lambda context, path: path.node.has_tag(text)
         kind = context.model.type("ival")
+        comparison.check(context, path, kind)
         test = comparison.tester()
 
         def compared(context: RunContext, path: Path) -> bool:
@@ -257,8 +262,8 @@ def _tag_condition(compiler: Compiler, node: ast.TagCondition) -> Maker:
 
     def make(context: RunContext, path: Path) -> Test:
         if is_safe:
-            return make_for(context, tag(context, path))
-        return lambda context, path: make_for(context, tag(context, path))(context, path)
+            return make_for(context, path, tag(context, path))
+        return lambda context, path: make_for(context, path, tag(context, path))(context, path)
 
     return make
 

@@ -200,7 +200,7 @@ def _form_of(compiler: Compiler, ref: ast.NameRef | None) -> Callable[[RunContex
 
 
 def _by_tag(compiler: Compiler, target: ast.TagTarget, node: ast.Lift) -> Source:
-    tags = tag_names(compiler, target.tag)
+    tag_of = tag_text(compiler, target.tag)
     forms = _form_of(compiler, target.form)
     comparison = node.comparison
     operator = comparison.operator if comparison is not None else None
@@ -209,11 +209,11 @@ def _by_tag(compiler: Compiler, target: ast.TagTarget, node: ast.Lift) -> Source
 
     def by_tag(context: RunContext, path: Path) -> Iterator[Node]:
         wanted = plain_value(value(context, path)) if value is not None else None
+        tag = tag_of(context, path)
         for form in forms(context, path):
-            for tag in tags(context, path):
-                yield from context.session.lift_tag(
-                    tag, form=form, comparator=operator, value=wanted, reverse=is_reverse
-                )
+            yield from context.session.lift_tag(
+                tag, form=form, comparator=operator, value=wanted, reverse=is_reverse
+            )
 
     return by_tag
 
@@ -274,12 +274,19 @@ def tag_names(compiler: Compiler, tag: ast.TagName) -> Callable[[RunContext, Pat
         def several(context: RunContext, path: Path) -> list[str]:
             found = value(context, path)
             if isinstance(found, (list, tuple, set)):
-                return [tostr(item) for item in toiter(context, found)]
-            return [tostr(plain_value(found))]
+                return [_tag_name(item) for item in toiter(context, found)]
+            return [_tag_name(found)]
 
         return several
     text = tag_text(compiler, tag)
     return lambda context, path: [text(context, path)]
+
+
+def _tag_name(value: Any) -> str:
+    name = plain_value(value)
+    if not isinstance(name, str):
+        raise BadTypeValu("the name of a tag is text", name="syn:tag", type=type(name).__name__)
+    return name
 
 
 def compile_lookup(compiler: Compiler, node: ast.Lookup) -> Op:

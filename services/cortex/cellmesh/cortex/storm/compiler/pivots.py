@@ -284,7 +284,8 @@ def _source_legs(compiler: Compiler, source: ast.RelativeProp, target: ast.Pivot
     def from_prop(context: RunContext, path: Path, form: Form) -> list[Leg]:
         names = [step(context, path) for step in steps]
         if len(names) > 1:
-            return [legs.embedded(names, find(context, path).props if find is not None else None)]
+            # With `*` as the target the peer finds nothing here, and so do we.
+            return [legs.embedded(names, find(context, path).props if find is not None else ())]
         name = names[0]
         prop = form.props.get(name)
         if prop is None:

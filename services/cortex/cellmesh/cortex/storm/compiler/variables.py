@@ -26,7 +26,7 @@ from cellmesh.cortex.storm.compiler.names import Scope
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.functions import StormFunction, StormGenerator
-from cellmesh.cortex.storm.runtime.interface import REQUIRED
+from cellmesh.cortex.storm.runtime.interface import REQUIRED, UNDEF
 from cellmesh.cortex.storm.runtime.members import set_member, toiter
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.signals import Emitted, StormBreak, StormContinue, StormReturn, StormStop
@@ -70,6 +70,10 @@ def bind_one(compiler: Compiler, name: str) -> Bind:
     """Return what sets a variable, for the row and for the scope."""
 
     def bind(context: RunContext, path: Path, value: Any) -> None:
+        if value is UNDEF:
+            path.unset(name)
+            context.del_var(name)
+            return
         if path is not ROWLESS:
             path.vars = {**path.vars, name: value}
         own = context.vars
@@ -181,13 +185,14 @@ def execute_effect(compiler: Compiler, node: ast.Operation) -> Exec:
 def _execute_set_variable(compiler: Compiler, node: ast.SetVariable) -> Exec:
     name = node.name
     value = compiler.expression(node.value)
+    bind = bind_one(compiler, name)
     place = compiler.place(node)
 
     def run(context: RunContext, place: object = place) -> int:
         made = value(context, ROWLESS)
         own = context.vars
-        if context.is_shared or name not in own:
-            context.assign(name, made)
+        if context.is_shared or name not in own or made is UNDEF:
+            bind(context, ROWLESS, made)
         else:
             own[name] = made
         return DONE
@@ -322,7 +327,9 @@ def function_maker(compiler: Compiler, node: ast.Function) -> Callable[[RunConte
         return StormFunction(
             node.name,
             names,
-            tuple([REQUIRED if default is None else default(context, ROWLESS) for default in defaults]),
+            tuple(
+                [REQUIRED if default is None else _default(default(context, ROWLESS)) for default in defaults]
+            ),
             body,
             context,
             has_return=effects.has_return,
@@ -330,6 +337,13 @@ def function_maker(compiler: Compiler, node: ast.Function) -> Callable[[RunConte
         )
 
     return make
+
+
+def _default(value: Any) -> Any:
+    """Return the default of a parameter; what all calls would share and could change is refused."""
+    if isinstance(value, (list, dict, set)):
+        raise StormRuntimeError("the default of a parameter may not be a list, dictionary or set")
+    return value
 
 
 def compile_function(compiler: Compiler, node: ast.Function) -> Op:

@@ -194,7 +194,7 @@ def prop_to_prop(source: Prop, target: Prop) -> Leg:
     return follow
 
 
-def embedded(names: Sequence[str], targets: Sequence[Prop] | None) -> Leg:
+def embedded(names: Sequence[str], targets: Sequence[Prop]) -> Leg:
     """`:org::name -> ou:name`: follow properties from node to node, then pivot from the last."""
 
     def follow(context: RunContext, nodes: Sequence[Node]) -> Iterator[tuple[int, Node]]:
@@ -212,13 +212,8 @@ def embedded(names: Sequence[str], targets: Sequence[Prop] | None) -> Leg:
                 prop = one.form.props.get(names[-1])
                 if prop is None:
                     continue
-                ways = (
-                    out_of_prop(context, prop)
-                    if targets is None
-                    else [prop_to_prop(prop, target) for target in targets]
-                )
-                for leg in ways:
-                    for _, other in leg(context, [one]):
+                for target in targets:
+                    for _, other in prop_to_prop(prop, target)(context, [one]):
                         yield index, other
 
     return follow
