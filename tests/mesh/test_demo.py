@@ -21,7 +21,7 @@ from cellmesh.cli.demo.questions import QUESTIONS, ask
 from cellmesh.cli.demo.records import SourceFile
 from cellmesh.cli.demo.sources import Manifest, fetch
 from cellmesh.cli.mesh import Mesh
-from cellmesh.common.cell import read_run
+from cellmesh.common.cell.folder import read_run
 from cellmesh.common.errors import CellError, HashMismatch
 from cellmesh.common.values import from_value
 from rich.console import Console
@@ -140,7 +140,7 @@ def test_a_cortex_killed_during_the_load_ends_with_the_same_graph(
         thread.join(0.02)
     found = read_run(mesh.folder("cortex"))
     assert found is not None
-    os.kill(found.pid, signal.SIGKILL)
+    os.kill(found["pid"], signal.SIGKILL)
     thread.join()
     assert failures, "the load was over before the kill"
     assert "cortex" in str(failures[0])

@@ -6,10 +6,14 @@ hashing     guids, buids, order-preserving integers, several digests in one pass
 hugenum     exact decimal numbers: bounds, arithmetic, sortable bytes
 msgpack     the one msgpack encoding; limits on size and depth
 limits      named bounds that all cells share
+addresses   host and port, to and from text
+files       files written whole or not at all
+failpoints  named points where tests make things fail
 time/       clocks; times and intervals as the data model needs them
 config/     settings: defaults, file, environment, flags, and where each value came from
 storage/    LMDB: slab, typed sub-databases, the single writer, chunked scans
 changelog/  the log of a cell's changes: append, read, follow, trim
+auth/       who calls, carried with the request
 tls/        identities, certificates, contexts
 rpc/        the gRPC server, its chain of interceptors, channels, batching streams
 telemetry/  logs, metrics and traces

@@ -1,6 +1,14 @@
 """Cortex: the cell that holds the typed hypergraph and answers Storm queries about it.
 
-The import order, top to bottom, is: cell, api and log, storm.library and storm.commands, automation and
-stores, storm.runtime, views and storm.compiler, layers and storm.planner, model and storm.parser, auth and
-clients, values.
+main      process entry
+config    settings
+cell      builds every part and wires them together
+api/      the Cortex on the wire; proto messages stop here
+storm/    the query language, from text to rows
+views/    layers stacked into one graph, and the sessions that work on it
+layers/   one durable set of edits and its indexes
+model/    forms, properties, types: what a graph may say
+values/   the vocabulary everyone shares: ids, edits, change records
+
+Imports go from the top down; the exact order is a contract in pyproject.toml.
 """

@@ -37,8 +37,8 @@ def demo(folder: Path, keep: bool, questions_only: bool) -> None:
     mesh = Mesh(folder / "mesh")
     manifest = Manifest.shipped()
     files = [] if questions_only else fetch(manifest, folder / "downloads", console.print)
-    mesh.up(progress=console.print)
     try:
+        mesh.up(progress=console.print)
         run(mesh, manifest, files, folder, console)
     finally:
         if not keep:

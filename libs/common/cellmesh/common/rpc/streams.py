@@ -37,16 +37,33 @@ MessageT_co = TypeVar("MessageT_co", covariant=True)
 class CancelToken:
     """Tells blocking work that nobody waits for it any more. Checking is cheap."""
 
-    __slots__ = ("_event", "cancelled")
+    __slots__ = ("_event", "_listener", "_lock", "cancelled")
 
     def __init__(self) -> None:
         self.cancelled = False
         self._event = threading.Event()
+        self._lock = threading.Lock()
+        self._listener: Callable[[], None] | None = None
 
     def cancel(self) -> None:
         """Ask the work to end."""
-        self.cancelled = True
+        with self._lock:
+            self.cancelled = True
+            listener, self._listener = self._listener, None
         self._event.set()
+        if listener is not None:
+            listener()
+
+    def on_cancel(self, listener: Callable[[], None]) -> None:
+        """Have one function called when cancelled, on whichever thread cancels; at once if that was before.
+
+        For work that has a switch of its own: it must be quick and must not raise.
+        """
+        with self._lock:
+            if not self.cancelled:
+                self._listener = listener
+                return
+        listener()
 
     def check(self) -> None:
         """Raise Cancelled if the work should end."""

@@ -128,7 +128,7 @@ def fresh_cortex(parent: Path | None = None) -> Iterator[StormClient]:
     """A new, empty Cortex and a client of it; both are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="cellmesh-conformance-", dir=parent) as folder:
         config = load_config(
-            CortexConfig, dir=Path(folder) / "cortex", flags={"log_level": "ERROR"}, environ={}
+            CortexConfig, dir=Path(folder) / "cortex", flags={"log_level": "error"}, environ={}
         )
         with running(CortexCell(config)), open_cell(f"unix://{config.dir}/cell.sock") as cell:
             yield StormClient(cell.stub(StormServiceStub))

@@ -3,6 +3,7 @@
 schema   every database of the graph: name, key, value
 keys     the only place where key bytes are built and split
 records  node records: read one property, take apart, put together
+catalog  how each property is indexed: its name's number, and values to key bytes
 names    names and their numbers: forms, properties, tags, verbs, data names
 nids     buid -> nid, and fresh nids
 layer    Layer: what a layer is, and which there are

@@ -1,5 +1,16 @@
 """Storm, the query language: text to tokens, tokens to AST, AST to plan and closures, closures to rows.
 
-source.py     query text, spans, line and column, excerpts with a caret
-parser/       text to AST, and AST back to text
+source.py            query text, spans, line and column, excerpts with a caret
+parser/              text to AST, and AST back to text
+planner/             read-only stretches of an AST made cheaper before they are compiled
+compiler/            AST to closures over generators
+runtime/             what a running query is: contexts, paths, values, functions, bounds, messages
+engine.py            runs queries on a graph: cache of compiled texts, messages, returned values, counts
+text_tools.py        texts put together and taken apart, for methods and functions
+container_tools.py   the same for lists and dictionaries
+waiting.py           sleeping that ends when the query does
+objects/             values with a life of their own: node properties and data, views, layers, model parts
+primitives/          methods of texts, numbers, containers, nodes, paths and queries
+library/             `$lib`, a module a namespace
+commands/            commands, a module a family
 """

@@ -1,5 +1,6 @@
 """What happens around every call, outermost first.
 
+base        what an interceptor is, and how one is put around a handler
 chain       CHAIN, the written order, and the check that it holds
 request_id  names the request and makes the call context that all others fill
 telemetry   spans, metrics, one debug line; sees the final status

@@ -1,0 +1,137 @@
+"""Ours as a target: `cellmesh cortex serve` in its own process, reached over gRPC on loopback TCP.
+
+The client is a stock grpc.aio channel with the generated stubs; nodes are taken in as the stub decodes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+from cellmesh.api.common.v1 import cell_service_pb2
+from cellmesh.api.common.v1.cell_service_pb2_grpc import CellServiceStub
+from cellmesh.api.cortex.v1 import feed_pb2, storm_pb2
+from cellmesh.api.cortex.v1.feed_service_pb2_grpc import FeedServiceStub
+from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
+from cellmesh.common.values import to_value
+
+from benchmarks import data, processes
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+
+
+class OurTarget:
+    """A running Cortex of ours."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start the server and wait until it answers."""
+        self.folder.mkdir(parents=True)
+        command = [sys.executable, "-m", "cellmesh.cli.main", "cortex", "serve", "--dir", str(self.folder)]
+        command += ["--insecure", "--listen", "127.0.0.1:0", "--log-level", "warning"]
+        with Path(f"{self.folder}.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        address = await self._address()
+        self._channel = grpc.aio.insecure_channel(address)
+        self._cell = CellServiceStub(self._channel)
+        self._storm = StormServiceStub(self._channel)
+        self._feed = FeedServiceStub(self._channel)
+        await self.info()
+
+    async def _address(self) -> str:
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                addresses = json.loads((self.folder / "run.json").read_text())["addresses"]
+                return str(next(address for address in addresses if not address.startswith("unix:")))
+            except (OSError, ValueError, StopIteration):
+                await asyncio.sleep(0.005)
+        raise RuntimeError(f"the Cortex did not start: see {self.folder}.log")
+
+    async def stop(self) -> None:
+        """Stop the server."""
+        await self._channel.close(None)
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
+
+    async def info(self) -> None:
+        """GetCellInfo."""
+        await self._cell.GetCellInfo(cell_service_pb2.GetCellInfoRequest())
+
+    async def feed(self, rows: list[data.FeedRow]) -> None:
+        """One AddNodes batch, durable when it returns."""
+        nodes = []
+        for row in rows:
+            node = feed_pb2.FeedNode(form=row.form, value=to_value(row.value))
+            for name, value in row.props.items():
+                node.props[name].CopyFrom(to_value(value))
+            for tag in row.tags:
+                node.tags[tag].CopyFrom(to_value(None))
+            nodes.append(node)
+        async for response in self._feed.AddNodes(iter([feed_pb2.AddNodesRequest(nodes=nodes)])):
+            if response.rejects:
+                raise RuntimeError(f"a record was rejected: {response.rejects[0]}")
+
+    async def storm_nodes(self, text: str, variables: dict[str, Any] | None = None) -> int:
+        """Stream a query, count its nodes."""
+        count = 0
+        async for message in self._messages(text, variables):
+            count += message.HasField("node")
+        return count
+
+    async def storm_count(self, text: str) -> int:
+        """The number that `| count` prints."""
+        found: int | None = None
+        async for message in self._messages(text, None):
+            if message.HasField("print"):
+                found = int(message.print.text.split()[1])
+        if found is None:
+            raise RuntimeError(f"{text}: no count")
+        return found
+
+    async def _messages(self, text: str, variables: dict[str, Any] | None) -> Any:
+        request = storm_pb2.StormRequest(text=text)
+        for name, value in (variables or {}).items():
+            request.options.vars[name].CopyFrom(to_value(value))
+        async for response in self._storm.Storm(request):
+            for message in response.messages:
+                if message.HasField("err"):
+                    raise RuntimeError(f"{text}: {message.err}")
+                yield message
+
+    async def count(self, text: str) -> int:
+        """The count call."""
+        return int((await self._storm.CountStorm(storm_pb2.CountStormRequest(text=text))).count)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the server."""
+        assert self._process is not None
+        return processes.cpu_seconds(self._process.pid)
+
+    def footprint(self) -> dict[str, float]:
+        """Memory of the server, disk of its folder."""
+        assert self._process is not None
+        memory = processes.memory_bytes(self._process.pid)
+        return {
+            "rss_bytes": memory["rss"],
+            "anonymous_bytes": memory["anonymous"],
+            "disk_bytes": processes.disk_bytes(self.folder),
+        }
+
+
+def make_target(folder: Path) -> OurTarget:
+    """Ours with its data in `folder`."""
+    return OurTarget(folder)

@@ -1,0 +1,88 @@
+"""StormService: queries, each on a worker thread of its own, their messages streamed in batches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, TypeVar
+
+from cellmesh.api.cortex.v1 import storm_pb2
+from cellmesh.common.auth.context import Caller, CallerKind, current_caller
+from cellmesh.common.errors import AuthDeny
+from cellmesh.common.rpc import CancelToken, Workers
+from cellmesh.common.tls.identity import UserIdentity
+from cellmesh.common.values import to_value
+from cellmesh.cortex.api.convert import message_bytes, options_from_proto, pack_messages
+from cellmesh.cortex.storm.engine import Engine, Running
+
+T = TypeVar("T")
+
+
+class StormServicer:
+    """Runs queries. The engine is synchronous and reads storage: it runs on worker threads only."""
+
+    def __init__(self, engine: Engine, workers: Workers) -> None:
+        self._engine = engine
+        self._workers = workers
+
+    async def Storm(self, request: storm_pb2.StormRequest, context: Any) -> AsyncIterator[bytes]:
+        """Stream a query's messages; a client that goes away ends it, a slow one slows it."""
+        options = options_from_proto(request.options, query_user(request.options))
+        running = self._engine.start(request.text, options)
+
+        def produce(token: CancelToken) -> Iterator[bytes]:
+            token.on_cancel(running.cancel)
+            return (message_bytes(message, options.repr) for message in running.messages())
+
+        stream = self._workers.stream(produce, pack=pack_messages, size_of=len, on_block=running.pause)
+        async for message in stream:
+            yield message
+
+    async def CallStorm(
+        self, request: storm_pb2.CallStormRequest, context: Any
+    ) -> storm_pb2.CallStormResponse:
+        """Run a query for the value it returns."""
+        options = options_from_proto(request.options, query_user(request.options))
+        running = self._engine.start(request.text, options)
+        value = await self._workers.run_long(_cancelled_with(running, running.value))
+        return storm_pb2.CallStormResponse(value=to_value(value))
+
+    async def CountStorm(
+        self, request: storm_pb2.CountStormRequest, context: Any
+    ) -> storm_pb2.CountStormResponse:
+        """Run a query for the number of its nodes."""
+        options = options_from_proto(request.options, query_user(request.options))
+        running = self._engine.start(request.text, options)
+        count = await self._workers.run_long(_cancelled_with(running, running.count))
+        return storm_pb2.CountStormResponse(count=count)
+
+
+def _cancelled_with(running: Running, work: Callable[[], T]) -> Callable[[CancelToken], T]:
+    """Work that ends when its caller goes away."""
+
+    def run(token: CancelToken) -> T:
+        token.on_cancel(running.cancel)
+        return work()
+
+    return run
+
+
+def query_user(options: storm_pb2.StormOptions) -> str:
+    """The user a query runs as.
+
+    Raises:
+        AuthDeny: the caller named another user and is no administrator.
+    """
+    caller = current_caller()
+    own = user_name(caller)
+    if options.user and options.user != own and not caller.admin:
+        raise AuthDeny(
+            f"{caller.name} may not run queries as {options.user}", user=caller.name, username=options.user
+        )
+    return options.user or own
+
+
+def user_name(caller: Caller) -> str:
+    """The name under which a caller is known in queries; cells of the mesh by their own name."""
+    if caller.kind is CallerKind.USER and isinstance(caller.identity, UserIdentity):
+        return caller.identity.user
+    return caller.name

@@ -1,0 +1,53 @@
+"""Builds the Cortex's parts and services and wires them together; no behaviour of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cellmesh.common.cell import Cell, Part
+from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
+from cellmesh.common.rpc import Service
+from cellmesh.cortex.api.feed import FeedServicer
+from cellmesh.cortex.api.model import ModelServicer
+from cellmesh.cortex.api.permissions import FEED_SERVICE, MODEL_SERVICE, PERMISSIONS, STORM_SERVICE
+from cellmesh.cortex.api.storm import StormServicer
+from cellmesh.cortex.config import CortexConfig
+from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
+from cellmesh.cortex.model import Model
+from cellmesh.cortex.storm.commands import COMMANDS
+from cellmesh.cortex.storm.engine import Engine
+from cellmesh.cortex.storm.library import LIBRARIES
+from cellmesh.cortex.storm.primitives import TYPES
+from cellmesh.cortex.storm.runtime.options import QueryLimits
+from cellmesh.cortex.views.graph import Graph
+
+
+class CortexCell(Cell[CortexConfig]):
+    """The typed hypergraph as a process of its own."""
+
+    kind = "cortex"
+    databases = (*GRAPH_DATABASES, *CHANGELOG_DATABASES)
+
+    def parts(self) -> Sequence[Part]:
+        """Nothing runs by itself yet; the graph is opened and the engine put together."""
+        self.graph = Graph.open(self.slab, Model.load())
+        limits = QueryLimits(
+            depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
+        )
+        self.engine = Engine(self.graph, commands=COMMANDS, libraries=LIBRARIES, types=TYPES, limits=limits)
+        return ()
+
+    def services(self) -> Sequence[Service]:
+        """Storm, feeds and the model."""
+        return (
+            Service(
+                STORM_SERVICE, StormServicer(self.engine, self.workers), PERMISSIONS, raw_responses=("Storm",)
+            ),
+            Service(FEED_SERVICE, FeedServicer(self.graph, self.workers), PERMISSIONS),
+            Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
+        )
+
+    def change_offset(self) -> int:
+        """The offset that the next change record gets."""
+        with self.slab.view() as txn:
+            return self.graph.log.next_offset(txn)

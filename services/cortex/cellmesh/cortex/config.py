@@ -1,0 +1,25 @@
+"""Settings of a Cortex."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from cellmesh.common.config import CellConfig
+from pydantic import Field
+
+
+class CortexConfig(CellConfig):
+    """What a Cortex can be told, beside what every cell can."""
+
+    kind: ClassVar[str] = "cortex"
+    query_depth_max: int = Field(
+        default=100,
+        ge=10,
+        le=1000,
+        description="Deepest nesting of Storm functions and nested queries, in calls.",
+    )
+    query_time_max_s: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Longest time that a Storm query may run, in seconds; 0 for no limit.",
+    )
