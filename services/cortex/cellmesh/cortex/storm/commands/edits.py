@@ -85,7 +85,15 @@ def _iden(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> It
 
 
 def _movetag(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    yield from rows
+    # What comes before has its say first, then the tags move, then nodes pass on.
+    first = next(rows, None)
+    _move_tags(context, arguments)
+    if first is not None:
+        yield first
+        yield from rows
+
+
+def _move_tags(context: RunContext, arguments: Arguments) -> None:
     session = context.session
     form = session.tag_form
     old = tostr(arguments.oldtag)

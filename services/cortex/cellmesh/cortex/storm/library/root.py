@@ -134,11 +134,14 @@ def _min(context: RunContext, items: tuple[Any, ...]) -> int:
 
 
 def _range(context: RunContext, stop: Any, start: Any, step: Any) -> Iterator[int]:
-    first = 0 if start is None else toint(start)
-    width = 1 if step is None else toint(step)
-    if width == 0:
-        raise BadArg("the step of a range must not be zero", name="step")
-    for number in range(first, toint(stop), width):
+    if start is None:  # a step counts only together with a start
+        numbers = range(toint(stop))
+    else:
+        width = 1 if step is None else toint(step)
+        if width == 0:
+            raise BadArg("the step of a range must not be zero", name="step")
+        numbers = range(toint(start), toint(stop), width)
+    for number in numbers:
         context.tick()
         yield number
 
@@ -178,7 +181,17 @@ def _frozen(value: Any) -> Any:
         return tuple(_frozen(item) for item in value)
     if isinstance(value, dict):
         return {key: _frozen(item) for key, item in value.items()}
-    return value
+    return _Digits(value) if isinstance(value, Decimal) else value
+
+
+class _Digits:
+    """A number with a point, shown as its digits."""
+
+    def __init__(self, number: Decimal) -> None:
+        self.number = number
+
+    def __repr__(self) -> str:
+        return str(self.number)
 
 
 def _warn(context: RunContext, message: Any, values: dict[str, Any]) -> None:
@@ -304,7 +317,7 @@ FUNCTIONS: Final = (
         (
             ParameterSpec("stop", type="int", doc="Where to end."),
             ParameterSpec("start", None, "int", "Where to begin; 0 when left out."),
-            ParameterSpec("step", None, "int", "How far each is from the last; 1 when left out."),
+            ParameterSpec("step", None, "int", "How far each is from the last; only with a start."),
         ),
         "int",
         is_generator=True,

@@ -79,30 +79,48 @@ METHODS: Final = (
     FunctionSpec("bunzip", "Unpack bzip2.", _bunzip, (), "bytes"),
     FunctionSpec("bzip", "Pack by bzip2.", lambda c, s: bz2.compress(s), (), "bytes"),
     FunctionSpec(
-        "decode", "Read as text.", _decode, (ParameterSpec("encoding", "utf8", "str"), _ERRORS), "str"
+        "decode",
+        "Read as text.",
+        _decode,
+        (ParameterSpec("encoding", "utf8", "str", "The encoding."), _ERRORS),
+        "str",
     ),
     FunctionSpec("gunzip", "Unpack gzip.", _gunzip, (), "bytes"),
     FunctionSpec("gzip", "Pack by gzip.", lambda c, s: gzip.compress(s), (), "bytes"),
-    FunctionSpec("json", "Read as JSON.", _json, (ParameterSpec("encoding", None, "str"), _ERRORS), "any"),
+    FunctionSpec(
+        "json",
+        "Read as JSON.",
+        _json,
+        (ParameterSpec("encoding", None, "str", "The encoding; found out when left out."), _ERRORS),
+        "any",
+    ),
     FunctionSpec(
         "slice",
         "A part of them.",
         _slice,
-        (ParameterSpec("start", type="int"), ParameterSpec("end", None, "int")),
+        (
+            ParameterSpec("start", type="int", doc="Where it begins; below 0 counted from the end."),
+            ParameterSpec(
+                "end", None, "int", "Where it ends, this place left out; at the end when left out."
+            ),
+        ),
         "bytes",
     ),
     FunctionSpec(
         "unpack",
         "Read packed values, by a layout as Python's struct has it.",
         _unpack,
-        (ParameterSpec("fmt", type="str"), ParameterSpec("offset", 0, "int")),
+        (
+            ParameterSpec("fmt", type="str", doc="The layout."),
+            ParameterSpec("offset", 0, "int", "Where they begin."),
+        ),
         "list",
     ),
     FunctionSpec(
         "xor",
         "Exclusive-or with a key, repeated.",
         _xor,
-        (ParameterSpec("key", type="str or bytes"),),
+        (ParameterSpec("key", type="str or bytes", doc="The key."),),
         "bytes",
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import StormRuntimeError
@@ -82,18 +83,29 @@ def _iterate(context: RunContext, self: Any) -> Iterator[Any]:
     return iter(self)
 
 
-_ITEM: Final = ParameterSpec("valu", type="any")
+_ITEM: Final = ParameterSpec("valu", type="any", doc="The item.")
 
 READING: Final = (
     FunctionSpec("has", "Whether an item is in it.", _has, (_ITEM,), "bool"),
-    FunctionSpec("index", "The item at a place.", _index, (ParameterSpec("valu", type="int"),), "any"),
+    FunctionSpec(
+        "index",
+        "The item at a place.",
+        _index,
+        (ParameterSpec("valu", type="int", doc="The place, from 0; below 0 counted from the end."),),
+        "any",
+    ),
     FunctionSpec("length", "How many items it has.", lambda c, s: len(s), (), "int"),
     FunctionSpec("size", "How many items it has.", lambda c, s: len(s), (), "int"),
     FunctionSpec(
         "slice",
         "A part of it.",
         _slice,
-        (ParameterSpec("start", type="int"), ParameterSpec("end", None, "int")),
+        (
+            ParameterSpec("start", type="int", doc="Where it begins; below 0 counted from the end."),
+            ParameterSpec(
+                "end", None, "int", "Where it ends, this place left out; at the end when left out."
+            ),
+        ),
         "list",
     ),
     FunctionSpec("unique", "Its items, each once, in order.", _unique, (), "list"),
@@ -101,7 +113,12 @@ READING: Final = (
 
 WRITING: Final = (
     FunctionSpec("append", "Add an item at the end.", _append, (_ITEM,)),
-    FunctionSpec("extend", "Add items at the end.", _extend, (ParameterSpec("valu", type="list"),)),
+    FunctionSpec(
+        "extend",
+        "Add items at the end.",
+        _extend,
+        (ParameterSpec("valu", type="list", doc="What to take the items from."),),
+    ),
     FunctionSpec(
         "pop",
         "Take an item out and give it back.",
@@ -113,7 +130,10 @@ WRITING: Final = (
         "rem",
         "Take an item out; says whether it was there.",
         _remove,
-        (ParameterSpec("item", type="any"), ParameterSpec("all", False, "bool", "Every one of its kind.")),
+        (
+            ParameterSpec("item", type="any", doc="The item."),
+            ParameterSpec("all", False, "bool", "Every one of its kind."),
+        ),
         "bool",
     ),
     FunctionSpec("reverse", "Turn the order round.", _reverse),
@@ -121,6 +141,13 @@ WRITING: Final = (
         "sort", "Put it in order.", _sort, (ParameterSpec("reverse", False, "bool", "Largest first."),)
     ),
 )
+
+
+def _refuse(context: RunContext, self: tuple[Any, ...], *arguments: Any) -> None:
+    raise StormRuntimeError("this list cannot change; put its items into a list of your own")
+
+
+REFUSED: Final = tuple(replace(spec, function=_refuse) for spec in WRITING)
 
 
 def _set_add(context: RunContext, self: set[Any], items: tuple[Any, ...]) -> None:
@@ -148,7 +175,7 @@ SET_METHODS: Final = (
         "has",
         "Whether an item is in it.",
         lambda c, s, item: set_item(item) in s,
-        (ParameterSpec("item"),),
+        (ParameterSpec("item", doc="The item."),),
         "bool",
     ),
     FunctionSpec("list", "Its items.", lambda c, s: list(s), (), "list"),
@@ -159,7 +186,7 @@ SET_METHODS: Final = (
 
 TYPES: Final = (
     TypeSpec("list", list, "A list.", (*READING, *WRITING), iterate=_iterate),
-    TypeSpec("list", tuple, "A list that cannot change.", READING, iterate=_iterate),
+    TypeSpec("list", tuple, "A list that cannot change.", (*READING, *REFUSED), iterate=_iterate),
     TypeSpec(
         "dict",
         dict,

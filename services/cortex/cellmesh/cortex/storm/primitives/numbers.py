@@ -47,7 +47,7 @@ NUMBER_METHODS: Final = (
         "scaleb",
         "Times ten to the power of another.",
         _scale,
-        (ParameterSpec("other", type="int"),),
+        (ParameterSpec("other", type="int", doc="The power."),),
         "number",
     ),
     FunctionSpec("tofloat", "As a float, the nearest one.", lambda c, s: float(s), (), "float"),

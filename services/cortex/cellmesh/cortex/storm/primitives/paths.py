@@ -22,6 +22,14 @@ class PathVars:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def storm_plain(self) -> dict[str, Any]:
+        """Return the variables by name."""
+        return dict(self.path.vars)
+
+    def storm_text(self) -> str:
+        """Return what is printed."""
+        return f"node:path:vars: {sorted(self.path.vars)}"
+
 
 class PathMeta:
     """The values sent with a row, as `$path.meta` gives them."""
@@ -30,6 +38,14 @@ class PathMeta:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def storm_plain(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return dict(self.path.meta or {})
+
+    def storm_text(self) -> str:
+        """Return what is printed."""
+        return f"node:path:meta: {self.storm_plain()}"
 
 
 def _get_var(context: RunContext, self: PathVars, name: Any) -> Any:

@@ -70,7 +70,7 @@ def _iterate(context: RunContext, self: str) -> Iterator[str]:
 _CHARS: Final = ParameterSpec("chars", None, "str", "Characters to take off; white space when left out.")
 _SIZE: Final = ParameterSpec("size", type="int", doc="How many characters the result has at least.")
 _FILL: Final = ParameterSpec("fillchar", " ", "str", "What to fill with.")
-_TEXT: Final = ParameterSpec("text", type="str")
+_TEXT: Final = ParameterSpec("text", type="str", doc="The other text.")
 _MAXSPLIT: Final = ParameterSpec("maxsplit", -1, "int", "At most so many cuts; -1 for no limit.")
 
 METHODS: Final = (
@@ -85,7 +85,11 @@ METHODS: Final = (
         "endswith", "Whether it ends so.", lambda c, s, text: s.endswith(tostr(text)), (_TEXT,), "bool"
     ),
     FunctionSpec(
-        "find", "Where a text first occurs, or null.", _find, (ParameterSpec("valu", type="str"),), "int"
+        "find",
+        "Where a text first occurs, or null.",
+        _find,
+        (ParameterSpec("valu", type="str", doc="What to look for."),),
+        "int",
     ),
     FunctionSpec(
         "format",
@@ -99,7 +103,7 @@ METHODS: Final = (
         "join",
         "Join items with this text between them.",
         lambda c, s, items: joined(s, toiter(c, items)),
-        (ParameterSpec("items", type="list"),),
+        (ParameterSpec("items", type="list", doc="The items."),),
         "str",
     ),
     FunctionSpec("json", "Read the text as JSON.", lambda c, s: parsed_json(s), (), "any"),
@@ -119,8 +123,8 @@ METHODS: Final = (
         "Replace a text by another.",
         _replace,
         (
-            ParameterSpec("oldv", type="str"),
-            ParameterSpec("newv", type="str"),
+            ParameterSpec("oldv", type="str", doc="What to replace."),
+            ParameterSpec("newv", type="str", doc="What to put there."),
             ParameterSpec("maxv", None, "int", "At most so many times."),
         ),
         "str",
@@ -138,7 +142,12 @@ METHODS: Final = (
         "slice",
         "A part of it.",
         _slice,
-        (ParameterSpec("start", type="int"), ParameterSpec("end", None, "int")),
+        (
+            ParameterSpec("start", type="int", doc="Where it begins; below 0 counted from the end."),
+            ParameterSpec(
+                "end", None, "int", "Where it ends, this place left out; at the end when left out."
+            ),
+        ),
         "str",
     ),
     FunctionSpec("split", "Cut at a text.", _split, (_TEXT, _MAXSPLIT), "list of str"),

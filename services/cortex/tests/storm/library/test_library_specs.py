@@ -1,0 +1,235 @@
+"""Every function and attribute of `$lib` and of the types: explained, with known names, and a call that runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cellmesh.cortex.storm.engine import Engine
+from cellmesh.cortex.storm.library import LIBRARIES
+from cellmesh.cortex.storm.primitives import TYPES
+from cellmesh.cortex.storm.runtime.interface import FunctionSpec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from storm_kit import Run, open_engine
+
+FUNCTIONS = [
+    (".".join(("$lib", *library.path, function.name)), function)
+    for library in LIBRARIES
+    for function in library.functions
+]
+METHODS = [
+    (f"{kind.name}.{method.name}", method)
+    for kind in TYPES
+    if kind.python_type is not tuple
+    for method in kind.methods
+]
+
+# A call of each function: arguments as Storm writes them, and the error if one is wanted.
+ARGUMENTS = {
+    "$lib.cast": "int, 5",
+    "$lib.copy": "([1])",
+    "$lib.fire": "event, a=(1)",
+    "$lib.import": ("nosuch", "NoSuchName"),
+    "$lib.len": "abc",
+    "$lib.max": "(1), (2)",
+    "$lib.min": "(1), (2)",
+    "$lib.pprint": "([1])",
+    "$lib.print": "text",
+    "$lib.raise": ("Foo, text", "StormRaise"),
+    "$lib.range": "(3)",
+    "$lib.repr": "int, (5)",
+    "$lib.sorted": "(b, a)",
+    "$lib.trycast": "int, x",
+    "$lib.warn": "text",
+    "$lib.vars.del": "x",
+    "$lib.vars.get": "x",
+    "$lib.vars.set": "x, 5",
+    "$lib.vars.type": "x",
+    "$lib.str.format": '"{a}", a=5',
+    "$lib.str.join": '",", (a, b)',
+    "$lib.regex.escape": "a.b",
+    "$lib.regex.findall": "a, aba",
+    "$lib.regex.matches": "a, aba",
+    "$lib.regex.replace": "a, b, aba",
+    "$lib.regex.search": "a, aba",
+    "$lib.csv.emit": "a, (1), table=t",
+    "$lib.dict.fromlist": "((a, b),)",
+    "$lib.dict.has": "({}), a",
+    "$lib.dict.keys": "({})",
+    "$lib.dict.pop": "({}), a, default=(1)",
+    "$lib.dict.update": "({}), ({})",
+    "$lib.dict.values": "({})",
+    "$lib.iters.enum": "(a, b)",
+    "$lib.iters.zip": "(a, b), (c, d)",
+    "$lib.json.load": '"[1]"',
+    "$lib.json.save": "([1])",
+    "$lib.math.number": "1.5",
+    "$lib.hex.decode": '"6162"',
+    "$lib.hex.encode": '("a").encode()',
+    "$lib.hex.fromint": "(5), (2)",
+    "$lib.hex.signext": "ff, (4)",
+    "$lib.hex.toint": "ff",
+    "$lib.hex.trimext": "ffff",
+    "$lib.base64.decode": '"YWE="',
+    "$lib.base64.encode": '("a").encode()',
+    "$lib.basex.decode": 'ff, "0123456789abcdef"',
+    "$lib.basex.encode": '("a").encode(), "01"',
+    "$lib.bytes.fromints": "([97])",
+    "$lib.pack.en": '">H", ([1])',
+    "$lib.pack.un": '">H", ("ab").encode()',
+    "$lib.time.format": '"2020", "%Y"',
+    "$lib.time.fromunix": "(5)",
+    "$lib.time.parse": '"2020", "%Y"',
+    "$lib.time.sleep": "(0)",
+    "$lib.time.ticker": "(0), count=(2)",
+    "$lib.time.toUTC": '"2020", UTC',
+    "$lib.random.int": "(5)",
+    "$lib.lift.byNodeData": "name",
+    "$lib.lift.tagsByPref": "a",
+    "$lib.tags.prefix": "(a, b), x",
+    "$lib.user.allowed": "node.add",
+    "$lib.model.form": "inet:ipv4",
+    "$lib.model.prop": "inet:ipv4:asn",
+    "$lib.model.tagprop": "nosuch",
+    "$lib.model.type": "int",
+    "$lib.model.ext.addEdge": "inet:ipv4, _zaps, *, ({})",
+    "$lib.model.ext.addExtModel": "({})",
+    "$lib.model.ext.addForm": "_a:form, str, ({}), ({})",
+    "$lib.model.ext.addFormProp": "inet:ipv4, _score, (int, ({})), ({})",
+    "$lib.model.ext.addTagProp": "score, (int, ({})), ({})",
+    "$lib.model.ext.addType": "_a:type, str, ({}), ({})",
+    "$lib.model.ext.addUnivProp": "_any, (int, ({})), ({})",
+    "$lib.model.ext.delEdge": ("inet:ipv4, _none, *", "NoSuchEdge"),
+    "$lib.model.ext.delForm": ("_no:form", "NoSuchForm"),
+    "$lib.model.ext.delFormProp": ("inet:ipv4, _none", "NoSuchProp"),
+    "$lib.model.ext.delTagProp": ("none", "NoSuchTagProp"),
+    "$lib.model.ext.delType": ("_no:type", "NoSuchType"),
+    "$lib.model.ext.delUnivProp": ("_none", "NoSuchUniv"),
+    "$lib.storm.eval": '"(5 + 1)"',
+}
+ARGUMENTS.update(
+    {f"$lib.time.{name}": '"2020-05-06"' for name in ("day", "dayofmonth", "dayofweek", "dayofyear", "hour")}
+)
+ARGUMENTS.update(
+    {f"$lib.time.{name}": '"2020"' for name in ("minute", "month", "monthofyear", "second", "year")}
+)
+
+
+@pytest.fixture(name="engine")
+def _engine(tmp_path: Path) -> Iterator[Engine]:
+    with open_engine(tmp_path / "graph") as engine:
+        yield engine
+
+
+@pytest.mark.parametrize(
+    ("name", "spec"), [*FUNCTIONS, *METHODS], ids=[name for name, _ in [*FUNCTIONS, *METHODS]]
+)
+def test_it_is_explained(name: str, spec: FunctionSpec) -> None:
+    assert spec.doc.endswith("."), f"{name} has no sentence about it"
+    for parameter in spec.parameters:
+        assert parameter.doc.endswith("."), f"{name}({parameter.name}) is not explained"
+
+
+def test_libraries_types_and_attributes_are_explained() -> None:
+    assert [library.path for library in LIBRARIES if not library.doc] == []
+    assert [kind.name for kind in TYPES if not kind.doc] == []
+    attributes = [one for library in LIBRARIES for one in library.attributes]
+    attributes += [one for kind in TYPES for one in kind.attributes]
+    assert [one.name for one in attributes if not one.doc.endswith(".")] == []
+
+
+@pytest.mark.parametrize(("name", "spec"), FUNCTIONS, ids=[name for name, _ in FUNCTIONS])
+def test_it_runs(name: str, spec: FunctionSpec, engine: Engine) -> None:
+    given = ARGUMENTS.get(name, "")
+    arguments, wanted = given if isinstance(given, tuple) else (given, None)
+    query = (
+        f"for $item in {name}({arguments}) {{ $lib.vars.type($item) }}"
+        if spec.is_generator
+        else f"$x={name}({arguments})"
+    )
+    run = Run(engine, query)
+    assert run.error == wanted, run.message
+    if spec.keywords in (None, "valu", "table"):
+        further = f"{arguments}, zork=(1)" if arguments else "zork=(1)"
+        if spec.is_generator:
+            run = Run(engine, f"for $item in {name}({further}) {{ }}")
+        else:
+            run = Run(engine, f"$x={name}({further})")
+        assert run.error == "StormRuntimeError", run.message
+
+
+@pytest.mark.parametrize("name", [name for name, spec in FUNCTIONS if spec.changes_state])
+def test_a_read_only_query_may_not(name: str, engine: Engine) -> None:
+    given = ARGUMENTS[name]
+    arguments = given[0] if isinstance(given, tuple) else given
+    assert Run(engine, f"{name}({arguments})", readonly=True).error == "IsReadOnly"
+
+
+def test_every_member_is_named_once() -> None:
+    names = [name for name, _ in FUNCTIONS]
+    assert len(names) == len(set(names))
+
+
+def test_model_extensions_take_effect_at_once(engine: Engine) -> None:
+    run = Run(
+        engine,
+        "$lib.model.ext.addForm(_a:thing, str, ({'lower': true}), ({'doc': 'words'}))"
+        " $lib.model.ext.addFormProp(_a:thing, _size, (int, ({})), ({}))"
+        " [ _a:thing=ABC :_size=5 ] $lib.print(:_size)",
+    )
+    assert (run.error, run.nodes, run.prints) == (None, ["abc"], ["5"]), run.message
+    assert Run(engine, "$lib.model.ext.delFormProp(_a:thing, _size)").error == "CantDelProp"
+    assert Run(engine, "$lib.model.ext.delForm(_a:thing)").error == "CantDelForm"
+    dump = engine.call("return($lib.model.ext.getExtModel())")
+    assert [row[0] for row in dump["forms"]] == ["_a:thing"]
+    assert Run(engine, "_a:thing | delnode").error is None
+    assert Run(engine, "$lib.model.ext.delFormProp(_a:thing, _size)").error is None
+    assert Run(engine, "$lib.model.ext.delForm(_a:thing)").error is None
+    assert engine.call("return($lib.model.form(_a:thing))") is None
+    assert engine.call("return($lib.model.ext.addExtModel($m))".replace("$m", "({})")) is True
+
+
+def test_a_dumped_extension_model_loads_again(tmp_path: Path) -> None:
+    with open_engine(tmp_path / "one") as engine:
+        for query in (
+            "$lib.model.ext.addType(_t:low, str, ({'lower': true}), ({}))",
+            "$lib.model.ext.addForm(_a:thing, '_t:low', ({}), ({'doc': 'words'}))",
+            "$lib.model.ext.addFormProp(_a:thing, _size, (int, ({})), ({}))",
+            "$lib.model.ext.addUnivProp(_any, (int, ({})), ({}))",
+            "$lib.model.ext.addTagProp(score, (int, ({})), ({}))",
+            "$lib.model.ext.addEdge(_a:thing, _zaps, *, ({}))",
+        ):
+            run = Run(engine, query)
+            assert run.error is None, run.message
+        dump = engine.call("return($lib.model.ext.getExtModel())")
+    with open_engine(tmp_path / "two") as engine:
+        run = Run(
+            engine,
+            "$lib.model.ext.addExtModel($dump) [ _a:thing=ABC :_size=5 ._any=6 +#x:score=7 ]",
+            dump=dump,
+        )
+        assert (run.error, run.nodes) == (None, ["abc"]), run.message
+        assert engine.call("return($lib.model.ext.getExtModel())") == dump
+
+
+def test_counts_of_views_and_layers_show_the_query_s_own_edits(engine: Engine) -> None:
+    query = (
+        "[ ( inet:ipv4=1.1.1.1 :asn=5 +#a ) ( inet:ipv4=1.1.1.2 :asn=6 +#a ) ] | spin | $v=$lib.view.get()"
+        " $l=$lib.layer.get() $lib.print(($v.getFormCounts(), $v.getPropCount(inet:ipv4:asn),"
+        " $v.getPropCount(inet:ipv4:asn, valu=5), $l.getTagCount(a), $l.getTagCount(a, formname=inet:asn)))"
+    )
+    found = Run(engine, query)
+    assert found.error is None, found.message
+    assert found.prints == [
+        "[{'inet:asn': 2, 'inet:ipv4': 2, 'syn:tag': 1}, 2, 1, 2, 0]"
+    ] or found.prints == ["({'inet:asn': 2, 'inet:ipv4': 2, 'syn:tag': 1}, 2, 1, 2, 0)"]
+
+
+def test_sizes_are_bounded(engine: Engine) -> None:
+    assert Run(engine, "$lib.hex.fromint((1), (100000000))").error == "LimitExceeded"
+    assert Run(engine, "$lib.hex.signext(ff, (100000000))").error == "LimitExceeded"
+    assert Run(engine, '$lib.pack.en("999999999x", ([]))').error in ("LimitExceeded", "BadArg")
+    assert Run(engine, "$lib.basex.encode($lib.pack.en('20000x', ([])), '01')").error == "LimitExceeded"
