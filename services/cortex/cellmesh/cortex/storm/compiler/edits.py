@@ -414,17 +414,24 @@ def _change_edge(compiler: Compiler, edit: ast.AddEdge | ast.DeleteEdge) -> Appl
     def apply(context: RunContext, path: Path) -> None:
         session = context.session
         change = session.add_edge if is_addition else session.del_edge
-        text = verb(context, path)
-        if not isinstance(text, str):
-            raise BadCast("the verb of a light edge is text", name="str", type=type(text).__name__)
+        verbs = _verbs(verb(context, path))
         for other in ends(context, path):
             context.tick()
-            if is_out:
-                change(path.node, text, other)
-            else:
-                change(other, text, path.node)
+            for text in verbs:
+                if is_out:
+                    change(path.node, text, other)
+                else:
+                    change(other, text, path.node)
 
     return apply
+
+
+def _verbs(value: Any) -> list[str]:
+    verbs = value if isinstance(value, (list, tuple, set)) else [value]
+    for verb in verbs:
+        if not isinstance(verb, str):
+            raise BadCast("the verb of a light edge is text", name="str", type=type(verb).__name__)
+    return list(verbs)
 
 
 APPLIES: dict[type, Callable[[Compiler, Any], Apply]] = {

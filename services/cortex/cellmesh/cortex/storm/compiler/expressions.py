@@ -423,8 +423,10 @@ def compile_subquery_value(compiler: Compiler, node: ast.SubqueryValue) -> Expr:
 def compile_embedded_query(compiler: Compiler, node: ast.EmbeddedQuery) -> Expr:
     """`${ inet:ipv4 }`: with the variables as they are now."""
     query = node.query
-    text = node.text
     source = compiler.source
+    text = source.slice(node.span)
+    if text.endswith("}"):  # the text as written, blanks included
+        text = text[text.index("{") + 1 : -1]
     compiled: dict[frozenset[str], Any] = {}
 
     def make(context: RunContext, path: Path) -> Any:

@@ -98,6 +98,9 @@ def lift_prop_value(
 ) -> Iterator[Node]:
     """Yield the nodes whose property compares so; with `?=` none if the value does not fit."""
     session = context.session
+    if type(wanted) is dict and prop.form is not None and prop.is_form and "guid" in prop.type.chain:
+        found = session.find_by_props(prop.form, wanted)
+        return iter(() if found is None else (found,))
     try:
         form = runtime_form(prop)
         if form is not None:

@@ -11,7 +11,7 @@ import re
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any
 
-from cellmesh.common.errors import BadCast, StormRuntimeError
+from cellmesh.common.errors import BadCast, NoSuchType, StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import UNDEF
 from cellmesh.cortex.views.node import Node
 
@@ -162,7 +162,7 @@ def toprim(value: Any) -> Any:
     Numbers with a point stay Decimal.
 
     Raises:
-        BadCast: it has no plain form.
+        NoSuchType: it has no plain form.
     """
     kind = type(value)
     if kind in _PLAIN:
@@ -180,7 +180,7 @@ def toprim(value: Any) -> Any:
     to_plain = getattr(value, "storm_plain", None)
     if to_plain is not None:
         return to_plain()
-    raise _bad_cast(value, "plain data")
+    raise NoSuchType(f"a {kind.__name__} has no plain form", name=kind.__name__)
 
 
 _PLAIN = frozenset({str, int, bool, float, Decimal, bytes, type(None)})

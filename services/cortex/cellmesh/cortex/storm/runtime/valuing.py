@@ -15,7 +15,7 @@ def plain_value(value: Any) -> Any:
     """Return a value as the model takes it: a node stands for its value, library objects for what they hold.
 
     Raises:
-        BadCast: it has no plain form.
+        NoSuchType: it has no plain form.
     """
     kind = type(value)
     if kind in _AS_IT_IS:
