@@ -3,7 +3,7 @@
 rows.py     count, limit, max, min, once, sleep, spin, uniq
 nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
-reports.py  help, reindex, stats.countby
+reports.py  help, reindex, stats.countby, version
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
 """

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
 
 BATCH_SIZE_MAX: Final = 10_000
-TREE_DEPTH_MAX: Final = 1_000
 
 
 def new_path(context: RunContext, node: Node) -> Path:
@@ -58,17 +57,29 @@ def _tree(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> It
         try:
             while branch:
                 context.tick()
-                path = next(branch[-1], None)
+                path = _next_of_branch(branch)
                 if path is None:
                     branch.pop()
                     continue
                 yield path
-                if len(branch) >= TREE_DEPTH_MAX:
-                    raise RecursionLimitHit(f"the tree is deeper than {TREE_DEPTH_MAX} nodes")
                 branch.append(context.rows_of(arguments.query, [path.clone()]))
         finally:
             for left in reversed(branch):
                 left.close()  # type: ignore[attr-defined]
+
+
+def _next_of_branch(branch: list[Iterator[Path]]) -> Path | None:
+    """Return the next row of the deepest query; each of them counts as a query inside the one before it."""
+    try:
+        return next(branch[-1], None)
+    except RecursionLimitHit as error:
+        if len(branch) == 1:
+            raise
+        raise StormRuntimeError(
+            f"the tree goes deeper than {len(branch) - 1} nodes, or in a circle",
+            name="tree",
+            depth=len(branch) - 1,
+        ) from error
 
 
 def _intersect(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:

@@ -1,8 +1,10 @@
-"""Commands that tell: help, stats.countby, reindex."""
+"""Commands that tell: help, reindex, stats.countby, version."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.errors import BadArg
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME_WIDTH: Final = 26
 BAR_WIDTH: Final = 50
+DISTRIBUTION: Final = "cellmesh"
 NO_VALUE: Final = object()
 
 
@@ -130,6 +133,14 @@ def _reindex(context: RunContext, arguments: Arguments, rows: Iterator[Path]) ->
     yield from rows
 
 
+def _version(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
+    try:
+        context.print(f"Cellmesh {installed_version(DISTRIBUTION)}")
+    except PackageNotFoundError:
+        context.print("Cellmesh, not installed as a package")
+    yield from rows
+
+
 COMMANDS: Final = (
     CommandSpec(
         "help",
@@ -174,4 +185,5 @@ COMMANDS: Final = (
             ArgumentSpec(("--percent",), "Show shares.", action="store_true"),
         ),
     ),
+    CommandSpec("version", "Print the version of the Cortex.", _version),
 )
