@@ -101,7 +101,20 @@ class Scope:
             return False
         if kind in _OWN_SCOPE:
             return True
+        if kind is ast.SubqueryValue:
+            return self._is_safe_subquery(node)  # type: ignore[arg-type]
         return all(self.is_safe(child) for child in children(node))
+
+    def _is_safe_subquery(self, node: ast.SubqueryValue) -> bool:
+        """Whether a subquery used as a value needs no node: it begins without one, so that only variables count."""
+        inside = Scope(node.query, ())
+        return all(
+            use.name in NODE_NAMES
+            or inside.owns(use.name)
+            or not self.has(use.name)
+            or self.is_known(use.name)
+            for use in inside.uses
+        )
 
     def check(self, source: Source) -> None:
         """Check that every variable used is assigned somewhere.
