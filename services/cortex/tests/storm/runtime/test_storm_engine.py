@@ -192,3 +192,9 @@ def test_two_threads_share_an_engine(engine: Engine) -> None:
     for thread in threads:
         thread.join()
     assert counts == [200] * 4
+
+
+def test_arguments_and_defaults_see_what_stands_before_them(engine: Engine) -> None:
+    run(engine, "for $i in $lib.range(5) { [ it:dev:int=$i ] }")
+    assert values(run(engine, "$n=2 it:dev:int | limit $n")) == [0, 1]
+    assert prints(run(engine, "$d=7 function f(x=$d) { return($x) } it:dev:int=1 $lib.print($f())")) == ["7"]

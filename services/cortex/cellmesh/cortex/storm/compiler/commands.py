@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from cellmesh.common.errors import NoSuchName, StormRuntimeError
 from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
@@ -34,8 +35,10 @@ def compile_command(compiler: Compiler, node: ast.Command) -> Op:
             context.check_writable()
         arguments = Arguments()
         if is_safe:
+            # What stands before has run by the time its first row is here, and has set its variables.
+            first = next(rows, None) if parts else None
             if fill(context, spec, arguments, given(context, ROWLESS)):
-                yield from spec.run(context, arguments, rows)
+                yield from spec.run(context, arguments, rows if first is None else chain((first,), rows))
             return
         if spec.needs_constant:
             raise StormRuntimeError(f"the arguments of {name} may not depend on the node", name=name)

@@ -311,6 +311,9 @@ def function_maker(compiler: Compiler, node: ast.Function) -> Callable[[RunConte
         compiler.expression(parameter.default) if parameter.default is not None else None
         for parameter in node.parameters
     ]
+    is_safe = all(
+        compiler.is_safe(default) for parameter in node.parameters if (default := parameter.default)
+    )
     effects = node.body_effects
     compiled: list[Body] = []
 
@@ -324,6 +327,10 @@ def function_maker(compiler: Compiler, node: ast.Function) -> Callable[[RunConte
         return compiled[0]
 
     def make(context: RunContext) -> StormFunction:
+        if not is_safe:
+            raise StormRuntimeError(
+                f"defaults of the function {node.name} may not depend on a node", name=node.name
+            )
         return StormFunction(
             node.name,
             names,
@@ -347,13 +354,17 @@ def _default(value: Any) -> Any:
 
 
 def compile_function(compiler: Compiler, node: ast.Function) -> Op:
-    """`function f() { }`: defined when the step is reached, before the first row."""
+    """`function f() { }`: defined when the first row reaches the step, or there is none."""
     make = function_maker(compiler, node)
     name = node.name
 
     def run(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
+        # What stands before has run by the time its first row is here.
+        first = next(rows, None)
         context.own_vars()[name] = make(context)
-        yield from rows
+        if first is not None:
+            yield first
+            yield from rows
 
     return run
 

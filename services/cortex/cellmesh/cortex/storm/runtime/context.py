@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cellmesh.common.errors import FeatureNotSupported, IsReadOnly, NoSuchVar, StormRuntimeError
+from cellmesh.common.errors import (
+    FeatureNotSupported,
+    IsReadOnly,
+    NoSuchVar,
+    RecursionLimitHit,
+    StormRuntimeError,
+)
 from cellmesh.cortex.storm.runtime.budget import Budget
 from cellmesh.cortex.storm.runtime.messages import CsvRow, Fire, Message, Print, Warn
 from cellmesh.cortex.storm.runtime.options import QueryOptions
@@ -264,7 +270,13 @@ class RunContext:
         known = {**self.all_vars(), **own}
         compiled = self._compile(query, known)
         budget = self.run.budget
-        budget.enter()
+        try:
+            budget.enter()
+        except RecursionLimitHit as error:
+            # Only a command that follows nodes from one to the next gets here: to users it is no recursion.
+            raise StormRuntimeError(
+                "a command's query led on too deeply", name="depth", limit=budget.limits.depth_max
+            ) from error
         try:
             scope = RunContext(self.run, own, self)
             yield from compiled.rows(scope, iter(rows) if rows is not None else iter(()))
