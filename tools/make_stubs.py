@@ -56,10 +56,14 @@ def make() -> None:
             raise SystemExit(f"{name} is not installed: pip install mypy-protobuf")
         command += [f"--plugin={name}={plugin}", f"{flag}=readable_stubs,quiet:{work}"]
     subprocess.run([*command, *map(str, sources)], check=True)
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.parent.mkdir(parents=True, exist_ok=True)
+    (work / STAMP.name).write_text(listing(sources))
+    # Swapped by renaming, so that a program that starts meanwhile finds the old stubs or the new ones.
+    old = ROOT / "build" / "gen.old"
+    shutil.rmtree(old, ignore_errors=True)
+    if OUT.exists():
+        OUT.rename(old)
     work.rename(OUT)
-    STAMP.write_text(listing(sources))
+    shutil.rmtree(old, ignore_errors=True)
 
 
 if __name__ == "__main__":
