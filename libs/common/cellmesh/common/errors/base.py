@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import ItemsView, Mapping
 from decimal import Decimal
@@ -126,4 +127,7 @@ class CellError(Exception):
         """Whether the message and hint say this field already."""
         if key in (MESSAGE_KEY, HINT_KEY) or value is None:
             return True
-        return isinstance(value, str) and len(value) > 1 and value in self.message
+        if not isinstance(value, str) or len(value) < 2:
+            return False
+        # As a word of its own: the property asn is not told by the type inet:asn.
+        return re.search(rf"(?<![\w:]){re.escape(value)}(?!\w|:\w)", self.message) is not None
