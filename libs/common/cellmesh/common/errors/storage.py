@@ -35,7 +35,11 @@ class StorageFull(DbOutOfSpace):
     code = StatusCode.RESOURCE_EXHAUSTED
     reason = ErrorReason.ERROR_REASON_STORAGE_FULL
     field_docs = describe(
-        name="the database", size="its size in bytes", limit="the most it may have, in bytes"
+        name="the database",
+        size="its size in bytes",
+        limit="the most it may have, in bytes",
+        free="bytes free on its disk",
+        need="bytes that the cell keeps free",
     )
 
 

@@ -5,6 +5,7 @@ In order of use:
     subdb.py         declarations of databases, and their typed use
     codecs.py        encodings of keys that sort like their values
     slab.py          open, read transactions, growth, low space, backup, figures
+    copying.py       a consistent copy as a stream, while others go on
     session.py       one caller's unit of work: reads that see its own writes, sync
     writer.py        the one write transaction: who has it, whose ops share it, when it is committed
     readers.py       read transactions, pooled, and held back while the map grows

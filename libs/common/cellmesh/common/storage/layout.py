@@ -19,6 +19,8 @@ META = SubDb("meta", "name of a fact about the slab -> its value")
 
 NAME_KEY = b"layout.name"
 VERSION_KEY = b"layout.version"
+PROBE_KEY = b"probe"
+"""Written to find out whether there is room for writes; holds nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import mmap
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import lmdb
-from cellmesh.common.errors import LowSpace
+from cellmesh.common.errors import BackupAlreadyRunning, CellError, LowSpace, Retry, StorageFull
 from cellmesh.common.failpoints import load_environment
+from cellmesh.common.storage.copying import STALL_MAX_S, SlabCopy, begin_copy
 from cellmesh.common.storage.faults import is_map_full, translate
-from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, Layout, stamp, stored_version
+from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, PROBE_KEY, Layout, stamp, stored_version
 from cellmesh.common.storage.lockfile import FolderLock
 from cellmesh.common.storage.readers import ReaderPool, View
 from cellmesh.common.storage.session import Session
@@ -35,6 +37,8 @@ SPACE_MIN_BYTES = 64 << 20
 """Writes stop while the disk has less room than this, so that nothing fails half-way."""
 
 SPACE_CHECK_S = 1.0
+
+MAKE_ROOM = "make room on the disk: writes go on by themselves then"
 READER_COUNT_MAX = 2048
 
 
@@ -87,6 +91,9 @@ class Slab:
         self._handles = {db.name: _open_database(environment, db) for db in databases}
         self._readers = ReaderPool(environment.begin, self._handles)
         self._growth_count = 0
+        self._copy: SlabCopy | None = None
+        self._copy_lock = threading.Lock()
+        self._trouble: CellError | None = None
         last_txn_id = environment.info()["last_txnid"]
         self._writer = Writer(self, WriteTxn(self._handles), last_txn_id, burst_shared_s, burst_alone_s)
 
@@ -233,6 +240,24 @@ class Slab:
         return result
 
     @property
+    def trouble(self) -> CellError | None:
+        """Why the last write found no room, LowSpace or StorageFull; None once a write was committed again."""
+        return self._trouble
+
+    def probe(self) -> None:
+        """Commit a write that changes nothing, to find out whether there is room again.
+
+        Raises:
+            LowSpace, StorageFull: there is none.
+        """
+        self.write(lambda txn: txn.put(META, PROBE_KEY, b""))
+
+    @property
+    def space_min_bytes(self) -> int:
+        """Free space on the disk below which no write starts."""
+        return self._space_min_bytes
+
+    @property
     def commit_count(self) -> int:
         """Commits since the slab was opened."""
         return self._writer.commit_count
@@ -270,19 +295,49 @@ class Slab:
             growths=self._growth_count,
         )
 
-    def backup(self, path: Path) -> None:
-        """Write a compact, synced copy of the newest committed state, as path/data.mdb, while others go on.
+    def copy(
+        self, look: Callable[[ReadTxn], None] = lambda txn: None, *, stall_max_s: int = STALL_MAX_S
+    ) -> SlabCopy:
+        """Begin a compact copy of the newest committed state, to be read while others go on: `with slab.copy()`.
 
-        It reads in one transaction, so the file grows by what is written meanwhile.
+        Args:
+            look: Called with a transaction of the very state that is copied.
+            stall_max_s: The copy ends when nothing of it was taken for so long.
+
+        Raises:
+            BackupAlreadyRunning: another copy is being made.
         """
+        with self._copy_lock:
+            if self._copy is not None and self._copy.is_running:
+                raise BackupAlreadyRunning("another copy of the storage is being made: one at a time")
+            raw = begin_copy(self._environment, self._handles, look)
+            txn_id = raw.id()
+            try:
+                size_max_bytes = (self._environment.info()["last_pgno"] + 1) * self._page_size
+                self._copy = SlabCopy(self._environment, raw, size_max_bytes, stall_max_s)
+            except BaseException:
+                raw.abort()
+                raise
+            copy = self._copy
+        # Outside the lock, which a commit that grows the map takes.
+        self.wait_durable(txn_id)
+        return copy
+
+    def backup(self, path: Path) -> None:
+        """Write a compact, synced copy of the newest committed state, as path/data.mdb, while others go on."""
         path.mkdir(parents=True, exist_ok=True)
-        self._environment.copy(str(path), compact=True)
+        with (path / "data.mdb").open("wb") as file, self.copy() as copy:
+            for chunk in copy.chunks():
+                file.write(chunk)
         for written in (path / "data.mdb", path, path.parent):
             _sync_path(written)
 
     def close(self) -> None:
         """Close the file. No session may be open."""
         self._writer.close()
+        with self._copy_lock:
+            if self._copy is not None:
+                self._copy.stop(Retry("the storage is being closed"))
         self._environment.close()
         self._lock.release()
 
@@ -300,49 +355,74 @@ class Slab:
         """Open the write transaction, if the disk has room."""
         now_s = monotonic()
         if now_s - self._space_checked_s >= SPACE_CHECK_S:
-            status = os.statvfs(self.path)
-            free_bytes = status.f_bavail * status.f_frsize
+            free_bytes = free_space_bytes(self.path)
             if free_bytes < self._space_min_bytes:
-                raise LowSpace(
+                self._trouble = LowSpace(
                     f"the disk of {self.path} has {free_bytes} bytes left, writes need {self._space_min_bytes}",
                     name=str(self.path),
                     free=free_bytes,
                     need=self._space_min_bytes,
-                    hint="make room on the disk: writes go on by themselves then",
+                    hint=MAKE_ROOM,
                 )
+                raise self._trouble
             self._space_checked_s = now_s
         return self._environment.begin(write=True)
 
     def after_commit(self) -> int:
         """Grow the map if more than half of it is used; no write transaction is open. Returns the last id."""
+        self._trouble = None
         info = self._environment.info()
         if 2 * (info["last_pgno"] + 1) * self._page_size > info["map_size"]:
-            self._grow()
+            self._grow(urgent=False)
         return info["last_txnid"]
 
     def after_abort(self, cause: BaseException) -> None:
-        """Grow the map if it was too small."""
+        """Grow the map if it was too small; note it if the disk is full."""
         self._space_checked_s = float("-inf")
         origin: BaseException | None = cause
         while origin is not None:
             if is_map_full(origin):
-                self._grow()
+                self._grow(urgent=True)
                 return
             origin = origin.__cause__
+        if isinstance(cause, StorageFull):
+            cause.set("free", free_space_bytes(self.path))
+            cause.set("need", self._space_min_bytes)
+            self._trouble = cause
 
-    def _grow(self) -> None:
-        """Double the map, while no transaction is open; readers that come meanwhile wait."""
+    def _grow(self, *, urgent: bool) -> None:
+        """Double the map, while no transaction is open; readers that come meanwhile wait.
+
+        Args:
+            urgent: Whether there is no room left at all. A copy is stopped then; else it is waited for, as
+                half of the map is left.
+        """
         map_size_bytes = _whole_pages(2 * self._environment.info()["map_size"])
-        with self._readers.paused() as is_quiet:
-            if not is_quiet:
-                logger.warning("the map of %s cannot grow yet: a reader keeps its transaction", self.path)
-            elif not _has_address_space(map_size_bytes):
-                logger.error(
-                    "the map of %s cannot grow to %d bytes of address space", self.path, map_size_bytes
+        with self._copy_lock:
+            if self._copy is not None and self._copy.is_running:
+                if not urgent:
+                    return
+                self._copy.stop(
+                    Retry(
+                        "the database had to grow during the copy, and writes go first", hint="run it again"
+                    )
                 )
-            else:
-                self._environment.set_mapsize(map_size_bytes)
-                self._growth_count += 1
+            with self._readers.paused() as is_quiet:
+                if not is_quiet:
+                    logger.warning("the map of %s cannot grow yet: a reader keeps its transaction", self.path)
+                elif not _has_address_space(map_size_bytes):
+                    logger.error(
+                        "the map of %s cannot grow to %d bytes of address space", self.path, map_size_bytes
+                    )
+                else:
+                    self._environment.set_mapsize(map_size_bytes)
+                    self._growth_count += 1
+
+
+def free_space_bytes(path: Path) -> int:
+    """The room left for this user on the disk of a path."""
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
 
 
 def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:

@@ -86,8 +86,14 @@ class Batch:
         """Raise StorageAborted if the batch was rolled back, StorageFull if its commit found no room."""
         if self.state is BatchState.ABORTED:
             if self.commit_failed and isinstance(self.cause, StorageFull):
+                free, need = self.cause.get("free"), self.cause.get("need")
                 raise StorageFull(
-                    "there was no room to commit, and nothing of the write was kept",
+                    f"there was no room to commit, and nothing of the write was kept: the disk has {free} bytes "
+                    f"left, the cell keeps {need} free"
+                    if free is not None
+                    else "there was no room to commit, and nothing of the write was kept",
+                    free=free,
+                    need=need,
                     hint="make room on the disk: writes go on by themselves then",
                 ) from self.cause
             raise StorageAborted(
