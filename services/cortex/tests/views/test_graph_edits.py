@@ -299,7 +299,7 @@ def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
 
 
 def test_inverse_edits_restore_the_layer(graph: Graph, session: GraphSession) -> None:
-    from cellmesh.cortex.values.changes import decode_layer_edits
+    from cellmesh.cortex.values.changes import decode_record
 
     node = add(session, "inet:ipv4", 1, asn=3)
     session.add_tag(node, "a.b")
@@ -327,7 +327,7 @@ def test_inverse_edits_restore_the_layer(graph: Graph, session: GraphSession) ->
     session.delete_node(node, force=True)
     session.sync()
     for record in reversed(graph.log.read(offset).records):
-        inverse = decode_layer_edits(record.payload).inverse()
+        inverse = decode_record(record.type_name, record.payload).inverse()
         graph.slab.write(lambda txn, inverse=inverse: graph.apply_edits(txn, inverse))
     assert {name: items for name, items in databases(graph).items() if name in nodes} == before
 

@@ -26,6 +26,8 @@ EXIT_INTERRUPTED: Final = 130
 # wait for whenever a worker thread computes.
 SWITCH_INTERVAL_S: Final = 0.0005
 START_TIMEOUT_S: Final = 60.0
+# Cells make few cycles, and by the million objects that live a moment: each look of the collector is in vain.
+GC_THRESHOLDS: Final = (50_000, 20, 50)
 
 CellT = TypeVar("CellT", bound=Cell[Any])
 
@@ -42,6 +44,7 @@ def run_cell(cell: Cell[Any]) -> int:
     config = cell.config
     configure_logs(config.log_level, config.log_format, cell=_label(cell))
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.set_threshold(*GC_THRESHOLDS)
     try:
         return asyncio.run(_run(cell))
     except CellError as error:

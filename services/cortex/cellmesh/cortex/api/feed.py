@@ -12,7 +12,7 @@ from cellmesh.common.errors import BadArg, to_detail
 from cellmesh.common.rpc import CancelToken, Workers
 from cellmesh.common.values import from_value
 from cellmesh.cortex.api.storm import user_name
-from cellmesh.cortex.views.feed import FeedEdge, FeedNode
+from cellmesh.cortex.views.feed_values import FeedEdge, FeedNode
 from cellmesh.cortex.views.graph import Graph
 
 NODES_PER_BATCH_MAX: Final = 10_000

@@ -8,13 +8,14 @@ node to node (a property's value, a tag) are made once and kept as fragments.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from cellmesh.common.storage import SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.catalog import Form, IndexCatalog, PropIndex
-from cellmesh.cortex.layers.names import NameTables
+from cellmesh.cortex.layers.names import Names, NameTables
 from cellmesh.cortex.layers.records import tag_entry
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
@@ -31,8 +32,11 @@ from cellmesh.cortex.values.changes import encode_edit
 from cellmesh.cortex.values.edits import EdgeAdd, Interval, TagSet
 from cellmesh.cortex.values.wire import encode_interval, encode_value, field
 
+NumberOf: TypeAlias = Callable[[Names, str], int]
+"""Gives the number of a name: one that there is already, or, in a write transaction, a new one."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PropFragment:
     """What one property's value puts into a record, the log and the indexes.
 
@@ -57,7 +61,7 @@ class PropFragment:
     count_key: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TagFragment:
     """What one tag puts into a record, the log and the index of nodes of one form."""
 
@@ -65,6 +69,32 @@ class TagFragment:
     entry: bytes
     edit: bytes
     key: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FormParts:
+    """What the nodes of a form have in common.
+
+    Attributes:
+        name: The form.
+        number: Its number.
+        prefix: What its keys in `by_prop` and `by_array` start with.
+        count_key: The key in `counts`.
+        encode: Makes key bytes of a value.
+        encode_element: The same for an element, if values are arrays.
+    """
+
+    name: str
+    number: int
+    prefix: bytes
+    count_key: bytes
+    encode: Callable[[Any], bytes]
+    encode_element: Callable[[Any], bytes] | None
+
+    def element_keys(self, value: Any) -> tuple[bytes, ...]:
+        """Return the keys in `by_array` of a node's own value."""
+        encode = self.encode_element
+        return () if encode is None else tuple({self.prefix + encode(item): None for item in value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,72 +108,75 @@ class _PropParts:
 
 
 class Fragments:
-    """Makes fragments for one layer. Numbers in keys are those of names that the op has ensured."""
+    """Makes fragments for one layer, and keeps what they have in common."""
 
     def __init__(self, layer: bytes, catalog: IndexCatalog, names: NameTables) -> None:
         self.layer = layer
         self.catalog = catalog
         self.names = names
         self._parts: dict[tuple[str, str], _PropParts] = {}
-        self._version = catalog.model.version
+        self._forms: dict[str, FormParts] = {}
 
-    def prop(self, txn: WriteTxn, form: str, form_number: int, name: str, value: Any) -> PropFragment:
-        """Make the fragment of a property's value; an empty name is the form's own value."""
-        parts = self._parts.get((form, name))
-        if parts is None or self._version != self.catalog.model.version:
-            parts = self._make_parts(txn, form, form_number, name)
-        entry = edit = b""
-        if name:
-            # The same bytes are an entry of Node.props and a PropSet.
-            both = parts.name_field + field(0x12, encode_value(value))
-            entry = field(0x22, both)
-            edit = field(0x22, field(0x1A, both))
+    def clear(self) -> None:
+        """Forget everything: the model has changed."""
+        self._parts.clear()
+        self._forms.clear()
+
+    def form(self, number_of: NumberOf, form: Form) -> FormParts:
+        """Return what the nodes of a form have in common."""
+        found = self._forms.get(form.name)
+        if found is None:
+            index = self.catalog.prop(form.name, "")
+            assert index is not None, "a form has its own value"
+            number = number_of(self.names.forms, form.name)
+            prop_number = number_of(self.names.props, form.name)
+            found = self._forms[form.name] = FormParts(
+                form.name,
+                number,
+                keys.prop_prefix(self.layer, prop_number),
+                keys.count_key(self.layer, prop_number, number),
+                index.encode,
+                index.encode_element,
+            )
+        return found
+
+    def prop(self, number_of: NumberOf, form: FormParts, name: str, value: Any) -> PropFragment:
+        """Make the fragment of a property's value."""
+        parts = self._parts.get((form.name, name))
+        if parts is None:
+            parts = self._make_parts(number_of, form, name)
+        # The same bytes are an entry of Node.props and a PropSet.
+        both = parts.name_field + field(0x12, encode_value(value))
+        entry = field(0x22, both)
+        edit = field(0x22, field(0x1A, both))
         index = parts.index
         if index is None:
             return PropFragment(name, value, entry, edit, "", b"", (), b"")
-        self.names.props.ensure(txn, index.name)
         prefix = parts.prefix
         elements: tuple[bytes, ...] = ()
         encode = index.encode_element
         if encode is not None:
             elements = tuple({prefix + encode(item): None for item in value})
-        return PropFragment(
-            name, value, entry, edit, index.name, prefix + index.encode(value), elements, parts.count_key
-        )
+        key = prefix + index.encode(value)
+        return PropFragment(name, value, entry, edit, index.name, key, elements, parts.count_key)
 
-    def own(
-        self, txn: WriteTxn, form: Form, form_number: int, value: Any
-    ) -> tuple[bytes, tuple[bytes, ...], bytes]:
-        """Return the keys of a node's own value, in `by_prop`, `by_array` and `counts`."""
-        parts = self._parts.get((form.name, ""))
-        if parts is None or self._version != self.catalog.model.version:
-            parts = self._make_parts(txn, form.name, form_number, "")
-        assert parts.index is not None, "a form has its own value"
-        self.names.props.ensure(txn, form.name)
-        encode = parts.index.encode_element
-        elements = () if encode is None else tuple({parts.prefix + encode(item): None for item in value})
-        return parts.prefix + form.type.encode(value), elements, parts.count_key
-
-    def _make_parts(self, txn: WriteTxn, form: str, form_number: int, name: str) -> _PropParts:
-        if self._version != self.catalog.model.version:
-            self._parts.clear()
-            self._version = self.catalog.model.version
-        index = self.catalog.prop(form, name)
+    def _make_parts(self, number_of: NumberOf, form: FormParts, name: str) -> _PropParts:
+        index = self.catalog.prop(form.name, name)
         prefix = count_key = b""
         if index is not None:
-            number = self.names.props.ensure(txn, index.name)
+            number = number_of(self.names.props, index.name)
             prefix = keys.prop_prefix(self.layer, number)
-            count_key = keys.count_key(self.layer, number, form_number)
+            count_key = keys.count_key(self.layer, number, form.number)
         made = _PropParts(field(0x0A, name.encode()), index, prefix, count_key)
-        self._parts[form, name] = made
+        self._parts[form.name, name] = made
         return made
 
-    def tag(self, txn: WriteTxn, form_number: int, name: str, interval: Interval) -> TagFragment:
+    def tag(self, number_of: NumberOf, form: FormParts, name: str, interval: Interval) -> TagFragment:
         """Make the fragment of a tag on nodes of a form."""
-        number = self.names.tags.ensure(txn, name)
+        number = number_of(self.names.tags, name)
         body = b"" if interval is None else field(0x0A, encode_interval(interval))
         edit = field(0x22, encode_edit(TagSet(name, interval)))
-        return TagFragment(name, tag_entry(name, body), edit, keys.tag_key(self.layer, number, form_number))
+        return TagFragment(name, tag_entry(name, body), edit, keys.tag_key(self.layer, number, form.number))
 
 
 def put_at_end(txn: WriteTxn, db: SubDb, items: list[tuple[bytes, bytes]]) -> None:
@@ -159,33 +192,19 @@ def put_at_end(txn: WriteTxn, db: SubDb, items: list[tuple[bytes, bytes]]) -> No
 class BulkWriter:
     """Gathers the entries of fresh nodes and writes them in order of their keys."""
 
-    def __init__(self, layer: bytes) -> None:
+    def __init__(self, layer: bytes, names: NameTables) -> None:
         self.layer = layer
+        self.names = names
         self.nids: list[tuple[bytes, bytes]] = []
         self.nodes: list[tuple[bytes, bytes]] = []
-        self.props: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        self.arrays: defaultdict[bytes, list[bytes]] = defaultdict(list)
-        self.tags: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        self.own: list[tuple[bytes, bytes]] = []
+        self.own_elements: list[tuple[bytes, bytes]] = []
+        self.forms: defaultdict[FormParts, int] = defaultdict(int)
+        self.props: defaultdict[PropFragment, list[bytes]] = defaultdict(list)
+        self.tags: defaultdict[TagFragment, list[bytes]] = defaultdict(list)
         self.edges: list[tuple[bytes, bytes, bytes]] = []
-        self.counts = CountChanges()
-        self._counted: defaultdict[bytes, int] = defaultdict(int)
         # Whether all nids are above any the layer's indexes hold: then they go to the end of each key's.
         self.is_ascending = True
-
-    def add_prop(self, nid: bytes, fragment: PropFragment) -> None:
-        """Index a property of a node."""
-        if fragment.key:
-            self.props[fragment.key].append(nid)
-            self._counted[fragment.count_key] += 1
-            for key in fragment.element_keys:
-                self.arrays[key].append(nid)
-
-    def add_own(self, nid: bytes, key: bytes, element_keys: tuple[bytes, ...], count_key: bytes) -> None:
-        """Index a node's own value."""
-        self.props[key].append(nid)
-        for element_key in element_keys:
-            self.arrays[element_key].append(nid)
-        self._counted[count_key] += 1
 
     def add_edge(self, verb_number: int, verb: str, n1: bytes, n2: bytes) -> bytes:
         """Add a light edge; returns its field in the log."""
@@ -194,22 +213,50 @@ class BulkWriter:
 
     def write(self, txn: WriteTxn) -> None:
         """Write everything gathered."""
+        self._ensure_names(txn)
         self.nids.sort()
         self.nodes.sort()
         if self.nids:
             txn.put_many(NIDS, self.nids)
         put_at_end(txn, NODES, self.nodes)
-        self._put_sorted(txn, BY_PROP, self.props)
-        self._put_sorted(txn, BY_ARRAY, self.arrays)
-        self._put_sorted(txn, BY_TAG, self.tags)
+        values: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        elements: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        counts = CountChanges()
+        for key, nid in self.own:
+            values[key].append(nid)
+        for key, nid in self.own_elements:
+            elements[key].append(nid)
+        for form, count in self.forms.items():
+            counts.add(form.count_key, count)
+        for fragment, nids in self.props.items():
+            if fragment.key:
+                values[fragment.key] += nids
+                counts.add(fragment.count_key, len(nids))
+                for key in fragment.element_keys:
+                    elements[key] += nids
+        tags: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        for tag, nids in self.tags.items():
+            tags[tag.key] += nids
+        self._put_sorted(txn, BY_PROP, values)
+        self._put_sorted(txn, BY_ARRAY, elements)
+        self._put_sorted(txn, BY_TAG, tags)
         if self.edges:
             layer = self.layer
             txn.put_many(EDGES_OUT, sorted((layer + n1, verb + n2) for verb, n1, n2 in self.edges))
             txn.put_many(EDGES_IN, sorted((layer + n2, verb + n1) for verb, n1, n2 in self.edges))
             txn.put_many(BY_VERB, sorted((layer + verb, n1 + n2) for verb, n1, n2 in self.edges))
-        for key, count in self._counted.items():
-            self.counts.add(key, count)
-        self.counts.write(txn)
+        counts.write(txn)
+
+    def _ensure_names(self, txn: WriteTxn) -> None:
+        """Make certain that names are stored whose numbers the keys hold."""
+        names = self.names
+        for form in self.forms:
+            names.forms.ensure(txn, form.name)
+            names.props.ensure(txn, form.name)
+        for name in {fragment.index_name for fragment in self.props if fragment.index_name}:
+            names.props.ensure(txn, name)
+        for tag in self.tags:
+            names.tags.ensure(txn, tag.name)
 
     def _put_sorted(self, txn: WriteTxn, db: SubDb, entries: dict[bytes, list[bytes]]) -> None:
         if entries:

@@ -16,6 +16,7 @@ props by name, tags by name, tag_props by tag. `find_prop` relies on it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final
 
 from cellmesh.common.errors import StorageCorrupt
@@ -35,7 +36,12 @@ _BODY: Final = 0x12
 
 def node_head(form: str, value: object, buid: bytes) -> bytes:
     """Return the first fields of a record: form, value, buid."""
-    return field(0x0A, form.encode()) + field(0x12, encode_value(value)) + b"\x1a\x20" + buid
+    return _form_field(form) + field(0x12, encode_value(value)) + b"\x1a\x20" + buid
+
+
+@cache
+def _form_field(form: str) -> bytes:
+    return field(0x0A, form.encode())
 
 
 def prop_entry(name: str, encoded_value: bytes) -> bytes:

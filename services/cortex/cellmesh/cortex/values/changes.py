@@ -6,6 +6,7 @@ through the generated classes.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -35,6 +36,12 @@ from cellmesh.cortex.values.wire import decode_value, encode_interval, encode_va
 from google.protobuf.message import DecodeError
 
 TYPE_NAME: Final = "cellmesh.api.cortex.v1.LayerEdits"
+COMPRESSED_TYPE_NAME: Final = TYPE_NAME + "+zlib"
+"""What a change record with a compressed payload is called: feeds repeat themselves, and shrink to an eighth."""
+
+COMPRESS_SIZE_MIN: Final = 1024
+COMPRESS_LEVEL: Final = 1
+PAYLOAD_SIZE_MAX: Final = 1 << 30
 
 NODE_ADD: Final = b"\x22\x02\x0a\x00"
 """NodeEdits.edits holding a NodeAdd."""
@@ -152,8 +159,49 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
 }
 
 
+def pack(payload: bytes) -> tuple[str, bytes]:
+    """Return the type name and payload that a change record gets for serialized LayerEdits."""
+    if len(payload) < COMPRESS_SIZE_MIN:
+        return TYPE_NAME, payload
+    return COMPRESSED_TYPE_NAME, zlib.compress(payload, COMPRESS_LEVEL)
+
+
+def is_layer_edits(type_name: str) -> bool:
+    """Whether a change record of a type holds LayerEdits."""
+    return type_name in (TYPE_NAME, COMPRESSED_TYPE_NAME)
+
+
+def unpack(type_name: str, payload: bytes) -> bytes:
+    """Undo `pack`: return the serialized LayerEdits of a change record.
+
+    Raises:
+        StorageCorrupt: the payload is not what the type name says.
+    """
+    if type_name == TYPE_NAME:
+        return payload
+    if type_name != COMPRESSED_TYPE_NAME:
+        raise StorageCorrupt("a change record holds something other than layer edits", type=type_name)
+    inflater = zlib.decompressobj()
+    try:
+        plain = inflater.decompress(payload, PAYLOAD_SIZE_MAX)
+    except zlib.error as error:
+        raise StorageCorrupt("a change record's payload does not decompress") from error
+    if not inflater.eof:
+        raise StorageCorrupt("a change record's payload ends early or is too large")
+    return plain
+
+
+def decode_record(type_name: str, payload: bytes) -> LayerEdits:
+    """Read the edits of a change record, compressed or not.
+
+    Raises:
+        StorageCorrupt: it holds no LayerEdits.
+    """
+    return decode_layer_edits(unpack(type_name, payload))
+
+
 def decode_layer_edits(payload: bytes) -> LayerEdits:
-    """Read the edits of a change record.
+    """Read serialized LayerEdits.
 
     Raises:
         StorageCorrupt: the bytes are no LayerEdits.

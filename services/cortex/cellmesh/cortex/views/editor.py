@@ -26,7 +26,7 @@ from cellmesh.cortex.layers.schema import (
 )
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Prop
-from cellmesh.cortex.values.changes import TYPE_NAME, encode_layer_edits
+from cellmesh.cortex.values.changes import encode_layer_edits
 from cellmesh.cortex.values.edits import (
     MISSING,
     EdgeAdd,
@@ -625,13 +625,7 @@ class Editor:
         writer = LayerWriter(self.txn, layer.key, self.graph.catalog, self.names, self.nids)
         writer.apply(nodes, {draft.nid: draft.top for draft in self.drafts.values() if draft.edits})
         self.written = writer.written
-        self.graph.log.append(
-            self.txn,
-            time_us=self.now_ms * 1000,
-            actor=self.session.user,
-            type_name=TYPE_NAME,
-            payload=payload,
-        )
+        self.graph.log_edits(self.txn, payload, user=self.session.user, now_ms=self.now_ms)
 
 
 def read_only(form: str, plan: PropPlan) -> ReadOnlyProp:

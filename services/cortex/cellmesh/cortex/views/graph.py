@@ -14,9 +14,10 @@ from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Model
-from cellmesh.cortex.values.changes import TYPE_NAME, decode_layer_edits
+from cellmesh.cortex.values.changes import decode_record, pack
 from cellmesh.cortex.values.edits import LayerEdits
 from cellmesh.cortex.values.ids import LayerId, ViewId, new_layer_id, new_view_id
+from cellmesh.cortex.views.kept import KeptPool
 from cellmesh.cortex.views.session import GraphSession
 from cellmesh.cortex.views.view import View, load_default, load_views, store_default, store_view
 
@@ -44,6 +45,7 @@ class Graph:
         self.names = NameTables()
         self.nids = Nids()
         self.catalog = IndexCatalog(model)
+        self.kept = KeptPool()
         self.layers: dict[LayerId, Layer] = {}
         self.views: dict[ViewId, View] = {}
         self._forms: dict[bytes, Form] = {}
@@ -183,6 +185,11 @@ class Graph:
             found = self._forms[key] = self.model.require_form(name)
         return found
 
+    def log_edits(self, txn: WriteTxn, payload: bytes, *, user: str, now_ms: int) -> None:
+        """Log serialized LayerEdits in the transaction that applies them."""
+        type_name, packed = pack(payload)
+        self.log.append(txn, time_us=now_ms * 1000, actor=user, type_name=type_name, payload=packed)
+
     # Replay.
 
     def apply_record(self, txn: WriteTxn, record: ChangeRecord) -> None:
@@ -190,9 +197,9 @@ class Graph:
 
         Raises:
             NoSuchLayer: it is about a layer that is not here.
+            StorageCorrupt: it holds no layer edits.
         """
-        assert record.type_name == TYPE_NAME, "not a record of layer edits"
-        self.apply_edits(txn, decode_layer_edits(record.payload))
+        self.apply_edits(txn, decode_record(record.type_name, record.payload))
 
     def apply_edits(self, txn: WriteTxn, edits: LayerEdits) -> None:
         """Apply edits to their layer as they are, without rules and without logging them."""

@@ -26,7 +26,7 @@ CACHED_ROOTS: Final = frozenset(
 """Roots of types whose values normalise the same at any time and in any state, so that results can be kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class NodePlan:
     """A node that shall exist.
 
@@ -47,7 +47,7 @@ class NodePlan:
     implied: tuple[NodePlan, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PropPlan:
     """Properties that shall be set.
 
@@ -56,12 +56,14 @@ class PropPlan:
         value: Its stored value.
         subs: Properties that its sub-values fill.
         implied: Nodes that shall exist.
+        is_kept: Whether the plan is kept for later, so that what is made of it can be kept too.
     """
 
     prop: Prop
     value: Any
     subs: tuple[tuple[Prop, Any], ...]
     implied: tuple[NodePlan, ...]
+    is_kept: bool = False
 
 
 class Planner:
@@ -71,16 +73,17 @@ class Planner:
         self.model = model
         self._version = model.version
         self._nodes: dict[tuple[str, Any], NodePlan] = {}
-        self._normed: dict[tuple[BaseType, str], Normed] = {}
+        self._normed: dict[tuple[BaseType, type, object], Normed] = {}
         self._subs: dict[tuple[Prop, type, object], PropPlan] = {}
+        self._sub_props: dict[Prop, dict[str, Prop | None]] = {}
 
     def normalize(self, type_: BaseType, value: object) -> Normed:
         """Normalise a value, and encode what comes of it: that too shall not fail later on."""
-        if type(value) is not str or type_.chain[-1] not in CACHED_ROOTS:
+        if type(value) not in (str, int) or type_.chain[-1] not in CACHED_ROOTS:
             normed = type_.normalize(value)
             type_.encode(normed.value)
             return normed
-        key = (type_, value)
+        key = (type_, type(value), value)
         found = self._normed.get(key)
         if found is None:
             if len(self._normed) >= KEPT_COUNT_MAX:
@@ -136,7 +139,7 @@ class Planner:
             raise no_such_prop(self.model, form, name)
         return self.set_known_prop(prop, value)
 
-    def set_known_prop(self, prop: Prop, value: object) -> PropPlan:
+    def set_known_prop(self, prop: Prop, value: object, *, is_kept: bool = False) -> PropPlan:
         """As `set_prop`, for a property already looked up."""
         try:
             subs: list[tuple[Prop, Any]] = []
@@ -146,7 +149,7 @@ class Planner:
             error.setdefault("form", prop.form.name if prop.form is not None else "")
             error.setdefault("prop", prop.name)
             raise
-        return PropPlan(prop, stored, tuple(subs), tuple(implied))
+        return PropPlan(prop, stored, tuple(subs), tuple(implied), is_kept)
 
     def _sub_plan(self, prop: Prop, value: object, depth: int) -> PropPlan:
         """Plan the property that a sub-value fills, keeping plans that will be the same next time."""
@@ -176,15 +179,25 @@ class Planner:
         for form, part in normed.adds:
             self._imply(form, part, implied, depth)
         for name, part in normed.subs:
-            sub = prop.sub_prop(name)
+            sub = self._sub_prop(prop, name)
             if sub is not None:
                 stored = self._set(sub, part, subs, implied, depth)
                 subs.append((sub, stored))
         return normed.value
 
+    def _sub_prop(self, prop: Prop, sub: str) -> Prop | None:
+        names = self._sub_props.get(prop)
+        if names is None:
+            names = self._sub_props[prop] = {}
+        try:
+            return names[sub]
+        except KeyError:
+            found = names[sub] = prop.sub_prop(sub)
+            return found
+
     def _imply(self, form: str, value: Any, implied: list[NodePlan], depth: int) -> None:
         plan = self._implied(form, value, depth + 1)
-        if not any(plan is known for known in implied):
+        if plan not in implied:
             implied.append(plan)
 
     def _implied(self, form_name: str, value: Any, depth: int) -> NodePlan:
@@ -192,6 +205,7 @@ class Planner:
             self._nodes.clear()
             self._normed.clear()
             self._subs.clear()
+            self._sub_props.clear()
             self._version = self.model.version
         key = (form_name, value)
         try:
@@ -214,7 +228,7 @@ class Planner:
         props: dict[str, Any] = {}
         implied: list[NodePlan] = []
         for name, part in normed.subs:
-            prop = form.value_prop.sub_prop(name)
+            prop = self._sub_prop(form.value_prop, name)
             if prop is not None:
                 if self.model.is_form(prop.type_name) and prop.type_name == form.name and part == value:
                     props[prop.name] = value
@@ -224,7 +238,7 @@ class Planner:
                 for sub, stored in plan.subs:
                     props.setdefault(sub.name, stored)
                 for node in plan.implied:
-                    if not any(node is known for known in implied):
+                    if node not in implied:
                         implied.append(node)
         for name, part in normed.adds:
             if not (name == form.name and part == value):

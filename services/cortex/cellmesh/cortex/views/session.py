@@ -22,10 +22,11 @@ from cellmesh.cortex.values.wire import decode_plain, encode_value
 from cellmesh.cortex.views.constructors import add_by_props, find_by_props
 from cellmesh.cortex.views.editor import Draft, Editor
 from cellmesh.cortex.views.feed import Feeder, FeedNode, FeedResult
+from cellmesh.cortex.views.kept import Kept
 from cellmesh.cortex.views.lifts import Lift, lift_nodes, live_nodes
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.overlay import FORM, Held, Stack
-from cellmesh.cortex.views.plans import Planner, PropPlan, no_such_prop
+from cellmesh.cortex.views.plans import NodePlan, PropPlan, no_such_prop
 from cellmesh.cortex.views.runtime import lift_runtime
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ class GraphSession:
         self.edit_count = 0
         self.generation = 0
         self.stack = Stack(view.layers)
-        self.planner = Planner(graph.model)
+        self._kept = graph.kept.take(graph.model)
+        self.planner = self._kept.planner
         self.storage = graph.slab.session()
         self._unconfirmed: set[tuple[Names, str]] = set()
         self._tag_form: Form | None = None
         self._feeder: Feeder | None = None
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +159,7 @@ class GraphSession:
     def feed(self, batch: Sequence[FeedNode]) -> FeedResult:
         """Make or enrich many nodes; a record that cannot be used is rejected by itself. See `feed`."""
         if self._feeder is None:
-            self._feeder = Feeder(self)
+            self._feeder = Feeder(self, self._kept.feed_cache(self.graph, self.stack.top))
         return self._feeder.feed(batch)
 
     # Lifts.
@@ -781,6 +784,10 @@ class GraphSession:
         self.graph.names.tags.check(name)
         return name
 
+    def tag_plan(self, tag: str) -> NodePlan:
+        """Return the plan of a normalised tag's node."""
+        return self.planner.stored_node(self.tag_form, tag)
+
     def interval(self, interval: object) -> tuple[int, int]:
         """Return a normalised interval."""
         low, high = self.model.type("ival").norm(interval)
@@ -932,6 +939,12 @@ class GraphSession:
 
     def close(self) -> None:
         """End the work. Edits not synced will be durable soon, unless that fails for all."""
+        if not self._is_closed:
+            self._is_closed = True
+            # Another session uses them from now on.
+            kept, self._kept = self._kept, Kept(self.model)
+            self.planner, self._feeder = self._kept.planner, None
+            self.graph.kept.give(kept)
         self.storage.close()
 
 
