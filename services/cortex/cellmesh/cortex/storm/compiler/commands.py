@@ -11,6 +11,7 @@ from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.arguments import Given, fill
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.interface import Arguments
+from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.path import Path
 
 
@@ -30,7 +31,9 @@ def compile_command(compiler: Compiler, node: ast.Command) -> Op:
     def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
         spec = context.engine.commands.get(name)
         if spec is None:
-            raise NoSuchName(f"no command named {name}", name=name)
+            raise NoSuchName(
+                f"no command named {name}", name=name, **near_match(name, context.engine.commands)
+            )
         if spec.changes_state:
             context.check_writable()
         arguments = Arguments()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from cellmesh.common.errors import NoSuchName
@@ -11,6 +12,12 @@ from cellmesh.cortex.storm.runtime.interface import AttributeSpec, LibrarySpec, 
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
+
+
+def near_match(name: Any, known: Iterable[str]) -> dict[str, str]:
+    """Return the hint that names what was probably meant, as the field of an error; empty when nothing is near."""
+    near = get_close_matches(name, list(known), n=1) if isinstance(name, str) else []
+    return {"hint": f"did you mean {near[0]}?"} if near else {}
 
 
 class Library:
@@ -46,7 +53,8 @@ class Library:
             pass
         spec = self.attributes.get(name) if isinstance(name, str) else None
         if spec is None:
-            raise NoSuchName(f"{self.name} has no member {name}", name=name)
+            known = (*self.members, *self.attributes)
+            raise NoSuchName(f"{self.name} has no member {name}", name=name, **near_match(name, known))
         return spec.get(context, None)
 
     def set(self, context: RunContext, name: Any, value: Any) -> None:
