@@ -48,7 +48,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 PACKAGE = "cellmesh.trial.calls.v1"
-METHODS = {"One": (False, False), "Down": (False, True), "Up": (True, False), "Both": (True, True)}
+METHODS = {
+    "One": (False, False),
+    "Down": (False, True),
+    "Last": (False, True),
+    "Up": (True, False),
+    "Both": (True, True),
+}
 PATH = f"/{PACKAGE}.TrialService/"
 PERMISSIONS = {PATH + name: Permission(Level.MEMBER, f"trial.{name.lower()}") for name in METHODS}
 
@@ -132,6 +138,26 @@ class TrialServicer:
         if then == "crash":
             raise ZeroDivisionError("the secret is hunter2")
 
+    async def Last(self, request: BytesValue, context: Any) -> bytes:
+        """Messages "0", "1", ... of which the last is returned, or fails, or sleeps."""
+        count, _, then = request.value.decode().partition(" ")
+
+        def items(token: CancelToken) -> Any:
+            try:
+                for index in range(int(count)):
+                    yield str(index).encode()
+                if then == "bad-arg":
+                    raise BadArg("half way", name="what")
+                if then == "sleep":
+                    token.wait(30)
+            finally:
+                self.ended.append("last")
+
+        def pack(batch: list[bytes]) -> bytes:
+            return BytesValue(value=batch[0]).SerializeToString()
+
+        return await self.workers.stream(items, pack=pack, count_max=1).write_to(context.write) or b""
+
     async def Up(self, requests: AsyncIterator[BytesValue], context: Any) -> BytesValue:
         size = 0
         async for request in requests:
@@ -189,7 +215,9 @@ def serve(
     async def main() -> None:
         workers = Workers()
         servicer = TrialServicer(workers)
-        service = Service(trial_descriptor(), servicer, PERMISSIONS, raw_responses=("Down",))
+        service = Service(
+            trial_descriptor(), servicer, PERMISSIONS, raw_responses=("Down", "Last"), last_returned=("Last",)
+        )
         server = RpcServer(
             "trial",
             (service,),
@@ -236,6 +264,38 @@ def test_all_four_kinds_of_methods_answer(tmp_path: Path) -> None:
 def test_stored_bytes_pass_as_messages(tmp_path: Path) -> None:
     async def body(trial: Trial) -> None:
         assert await collect(trial.call("Down")(BytesValue(value=b"raw"))) == [b"stored"]
+
+    serve(tmp_path, body)
+
+
+@pytest.mark.parametrize("count", [1, 2, 50])
+def test_a_stream_may_return_its_last_message(tmp_path: Path, count: int) -> None:
+    async def body(trial: Trial) -> None:
+        got = await collect(trial.call("Last")(BytesValue(value=str(count).encode())))
+        # Where the end became known late, an empty message brings it.
+        assert [value for value in got if value] == [str(index).encode() for index in range(count)]
+
+    serve(tmp_path, body)
+
+
+def test_a_stream_that_returns_its_last_message_fails_after_what_it_wrote(tmp_path: Path) -> None:
+    async def body(trial: Trial) -> None:
+        call = trial.call("Last")(BytesValue(value=b"3 bad-arg"))
+        got = [(await call.read()).value for _ in range(3)]
+        assert got == [b"0", b"1", b"2"]
+        error = await fails(call.read())
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert isinstance(from_rpc_error(error), BadArg)
+
+    serve(tmp_path, body)
+
+
+def test_a_client_that_leaves_ends_a_stream_that_would_return_its_last_message(tmp_path: Path) -> None:
+    async def body(trial: Trial) -> None:
+        call = trial.call("Last")(BytesValue(value=b"1 sleep"))
+        assert (await call.read()).value == b"0"
+        call.cancel()
+        await ended(trial, "last")
 
     serve(tmp_path, body)
 
@@ -435,6 +495,16 @@ def test_raw_methods_must_exist() -> None:
 
     async def main() -> None:
         with pytest.raises(BadState, match="no method Donw"):
+            RpcServer("trial", (service,), ())
+
+    asyncio.run(main())
+
+
+def test_methods_that_return_their_last_message_must_be_raw() -> None:
+    service = Service(trial_descriptor(), TrialServicer(Workers()), PERMISSIONS, last_returned=("Last",))
+
+    async def main() -> None:
+        with pytest.raises(BadState, match="Last must be in raw_responses"):
             RpcServer("trial", (service,), ())
 
     asyncio.run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -147,6 +148,60 @@ def test_the_first_item_leaves_alone_and_batches_grow_to_the_bound() -> None:
         assert set(sizes[4:-1]) == {BATCH_COUNT_MAX}
 
     drive(body)
+
+
+def test_a_small_answer_is_one_message_known_to_be_the_last() -> None:
+    async def body(workers: Workers) -> None:
+        written: list[list[int]] = []
+
+        async def write(batch: list[int]) -> None:
+            written.append(batch)
+
+        small = workers.stream(lambda token: iter(range(5)), pack=list, count_first=32, flush_s=5.0)
+        assert await small.write_to(write) == [0, 1, 2, 3, 4]
+        assert written == []
+        large = workers.stream(lambda token: iter(range(100)), pack=list, count_first=32, flush_s=5.0)
+        assert await large.write_to(write) == list(range(32, 100))
+        assert written == [list(range(32))]
+        assert await workers.stream(lambda token: iter(()), pack=list).write_to(write) is None
+
+    drive(body)
+
+
+def test_what_came_before_an_error_is_written_before_it_is_raised() -> None:
+    def items(token: CancelToken) -> Iterator[int]:
+        yield from range(3)
+        raise BadArg("no", name="x")
+
+    async def body(workers: Workers) -> None:
+        written: list[list[int]] = []
+
+        async def write(batch: list[int]) -> None:
+            written.append(batch)
+
+        with pytest.raises(BadArg):
+            await workers.stream(items, pack=list, count_first=32).write_to(write)
+        assert written == [[0, 1, 2]]
+
+    drive(body)
+
+
+def test_a_thread_that_is_quicker_than_the_loop_is_no_trouble() -> None:
+    """The thread may settle what the loop is about to wait for before the loop waits."""
+    interval_s = sys.getswitchinterval()
+
+    async def body(workers: Workers) -> None:
+        async def reader() -> None:
+            for _ in range(150):
+                assert await collect(workers, lambda token: iter((1, 2, 3)), count_first=8) == [[1, 2, 3]]
+
+        await asyncio.gather(*(reader() for _ in range(16)))
+
+    sys.setswitchinterval(1e-6)
+    try:
+        drive(body)
+    finally:
+        sys.setswitchinterval(interval_s)
 
 
 def test_batches_end_at_the_size_bound() -> None:

@@ -41,7 +41,11 @@ class CortexCell(Cell[CortexConfig]):
         """Storm, feeds and the model."""
         return (
             Service(
-                STORM_SERVICE, StormServicer(self.engine, self.workers), PERMISSIONS, raw_responses=("Storm",)
+                STORM_SERVICE,
+                StormServicer(self.engine, self.workers),
+                PERMISSIONS,
+                raw_responses=("Storm",),
+                last_returned=("Storm",),
             ),
             Service(FEED_SERVICE, FeedServicer(self.graph, self.workers), PERMISSIONS),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),

@@ -202,7 +202,7 @@ def _generic_handler(service: Service, chain: Sequence[Interceptor]) -> grpc.Gen
         reader, writer = request_reader(service, descriptor), response_writer(service, descriptor)
         handler = getattr(service.servicer, method.name)
         made: Any
-        if method.response_streaming:
+        if method.response_streaming and method.name not in service.last_returned:
             streaming = _writing(wrap_stream(chain, method, handler))
             made = (
                 grpc.stream_stream_rpc_method_handler
@@ -210,6 +210,8 @@ def _generic_handler(service: Service, chain: Sequence[Interceptor]) -> grpc.Gen
                 else grpc.unary_stream_rpc_method_handler
             )(streaming, reader, writer)
         else:
+            # On the wire one answer is a stream of one: gRPC sends what such a handler returns and the call's end
+            # in one go, after whatever the handler has written itself.
             single = wrap_single(chain, method, handler)
             made = (
                 grpc.stream_unary_rpc_method_handler

@@ -35,6 +35,10 @@ class Service:
         permissions: Rows of at least all its methods, by full name.
         raw_responses: Names of methods whose handlers may answer with serialised messages.
         raw_requests: Names of methods whose handlers want requests as bytes.
+        last_returned: Names of methods that answer with a stream and whose handlers are coroutines: they write
+            serialised messages with `context.write` and return the last one, which then leaves together with the
+            end of the call. Cheaper for small answers; such a stream has at least one message. They must be in
+            `raw_responses` too.
     """
 
     descriptor: ServiceDescriptor
@@ -42,6 +46,7 @@ class Service:
     permissions: PermissionTable
     raw_responses: Sequence[str] = field(default=())
     raw_requests: Sequence[str] = field(default=())
+    last_returned: Sequence[str] = field(default=())
 
     @property
     def name(self) -> str:
@@ -66,7 +71,8 @@ def methods_of(service: Service) -> list[tuple[Method, MethodDescriptor]]:
 
     Raises:
         PermissionRowMissing: a method has none.
-        BadState: `raw_responses` or `raw_requests` names no method, or the servicer lacks one.
+        BadState: `raw_responses`, `raw_requests` or `last_returned` names no method or an unfit one, or the
+            servicer lacks one.
     """
     found = []
     names = set()
@@ -85,7 +91,10 @@ def methods_of(service: Service) -> list[tuple[Method, MethodDescriptor]]:
             response_streaming=descriptor.server_streaming,
         )
         found.append((method, descriptor))
-    unknown = (set(service.raw_responses) | set(service.raw_requests)) - names
+    unknown = {*service.raw_responses, *service.raw_requests, *service.last_returned} - names
+    for missing in set(service.last_returned) - set(service.raw_responses):
+        # gRPC gives the context of such a handler no serialiser.
+        raise BadState(f"{service.name}: {missing} must be in raw_responses as well", name=service.name)
     if unknown:
         raise BadState(f"{service.name} has no method {', '.join(sorted(unknown))}", name=service.name)
     return found

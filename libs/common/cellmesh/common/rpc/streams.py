@@ -2,8 +2,9 @@
 
     generator ─ item ─> pending ─ pack ─> ready (bounded) ─> event loop ─> client
 
-- The first item leaves at once; then batches grow, up to a count and a size. Items never wait longer than
-  some milliseconds for others: the event loop takes a batch that is not full when it has nothing to send.
+- The first item leaves at once, unless told otherwise; then batches grow, up to a count and a size. Items never wait
+  longer than some milliseconds for others: the event loop takes a batch that is not full when it has nothing to send.
+- The last batch and the end are handed over together, so that a small answer costs one turn of the event loop.
 - `ready` is bounded: when the client is slow the thread waits, after `on_block` has let go of storage.
 - When the client is gone the CancelToken is set; the generator is closed at its next item, on its own thread.
 """
@@ -14,7 +15,7 @@ import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
 from cellmesh.common.errors import Cancelled
@@ -41,7 +42,7 @@ class CancelToken:
 
     def __init__(self) -> None:
         self.cancelled = False
-        self._event = threading.Event()
+        self._event: threading.Event | None = None  # made by the first `wait`: most work never sleeps
         self._lock = threading.Lock()
         self._listener: Callable[[], None] | None = None
 
@@ -50,7 +51,8 @@ class CancelToken:
         with self._lock:
             self.cancelled = True
             listener, self._listener = self._listener, None
-        self._event.set()
+            if self._event is not None:
+                self._event.set()
         if listener is not None:
             listener()
 
@@ -72,7 +74,13 @@ class CancelToken:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep, but no longer than until cancelled. Returns whether it is cancelled."""
-        return self._event.wait(timeout_s)
+        with self._lock:
+            if self.cancelled:
+                return True
+            event = self._event
+            if event is None:
+                event = self._event = threading.Event()
+        return event.wait(timeout_s)
 
 
 Producer = Callable[[CancelToken], Iterator[ItemT]]
@@ -93,6 +101,7 @@ class BatchStream(AsyncIterator[MessageT_co], Generic[ItemT, MessageT_co]):
         pack: Packer[ItemT, MessageT_co],
         size_of: Callable[[ItemT], int] | None,
         on_block: Callable[[], None] | None,
+        count_first: int,
         count_max: int,
         size_max_bytes: int,
         flush_s: float,
@@ -101,32 +110,58 @@ class BatchStream(AsyncIterator[MessageT_co], Generic[ItemT, MessageT_co]):
         self._produce = produce
         self._pack = pack
         self._flush_s = flush_s
-        self._pipe: _Pipe[ItemT, MessageT_co] = _Pipe(pack, size_of, on_block, count_max, size_max_bytes)
+        self._pipe: _Pipe[ItemT, MessageT_co] = _Pipe(
+            pack, size_of, on_block, count_first, count_max, size_max_bytes
+        )
         self._started = False
 
     def __aiter__(self) -> BatchStream[ItemT, MessageT_co]:
         return self
 
     async def __anext__(self) -> MessageT_co:
+        found = await self._next()
+        if found is None:
+            raise StopAsyncIteration
+        return found[0]
+
+    async def write_to(self, write: Callable[[MessageT_co], Awaitable[object]]) -> MessageT_co | None:
+        """Write all messages but the last, and return that one for the caller to send together with the end.
+
+        Returns:
+            The last message. None if there was none, or if it was written before it was known to be the last.
+        """
+        try:
+            while (found := await self._next()) is not None:
+                message, is_last = found
+                if is_last:
+                    return message
+                await write(message)
+        except BaseException:
+            self.close()
+            raise
+        return None
+
+    async def _next(self) -> tuple[MessageT_co, bool] | None:
+        """Return the next message and whether it is the last, or None at the end."""
         pipe = self._pipe
         if not self._started:
             self._start()
         while True:
-            state, message, items = pipe.take()
+            state, message, items, waiter = pipe.take()
             if state is _READY:
                 assert message is not None
-                return message[0]
+                return message
             if state is _PENDING:
-                return self._pack(items)
+                return self._pack(items), False
             if state is _ENDED:
                 if pipe.error is not None:
                     error, pipe.error = pipe.error, None
                     raise error
-                raise StopAsyncIteration
-            assert pipe.waiter is not None
+                return None
+            assert waiter is not None
             timer = pipe.loop.call_later(self._flush_s, pipe.on_timer)
             try:
-                await pipe.waiter
+                await waiter
             finally:
                 timer.cancel()
 
@@ -185,6 +220,7 @@ class _Pipe(Generic[ItemT, MessageT]):
         pack: Packer[ItemT, MessageT],
         size_of: Callable[[ItemT], int] | None,
         on_block: Callable[[], None] | None,
+        count_first: int,
         count_max: int,
         size_max: int,
     ) -> None:
@@ -204,28 +240,34 @@ class _Pipe(Generic[ItemT, MessageT]):
         self._on_block = on_block
         self._count_max = count_max
         self._size_max = size_max
-        self._count_limit = 1
+        self._count_limit = min(count_first, count_max)
         self._size_limit = min(BATCH_SIZE_MIN, size_max)
 
     # In the event loop.
 
-    def take(self) -> tuple[int, tuple[MessageT] | None, list[ItemT]]:
-        """Take what may be sent now, or set `waiter`."""
+    def take(
+        self,
+    ) -> tuple[int, tuple[MessageT, bool] | None, list[ItemT], asyncio.Future[None] | None]:
+        """Take what may be sent now, a packed message with whether it is the last or items, or get a waiter.
+
+        The waiter is handed out rather than read from here: the thread may have settled and dropped it by then.
+        """
         with self._lock:
             if self._ready:
                 message = self._ready.popleft()
                 if len(self._ready) == READY_COUNT_MAX - 1:
                     self._room.notify()
-                return _READY, (message,), []
-            if self._pending and (self._hungry or self.ended):
+                is_last = self.ended and not self._ready and self.error is None
+                return _READY, (message, is_last), [], None
+            if self._pending and self._hungry:
                 items, self._pending, self._size = self._pending, [], 0
                 self._hungry = False
-                return _PENDING, None, items
+                return _PENDING, None, items, None
             if self.ended:
-                return _ENDED, None, []
+                return _ENDED, None, [], None
             self._hungry = False
-            self.waiter = self.loop.create_future()
-            return _NOTHING, None, []
+            waiter = self.waiter = self.loop.create_future()
+            return _NOTHING, None, [], waiter
 
     def on_timer(self) -> None:
         """Items have waited long enough: take them, or be woken by the next one."""
@@ -260,7 +302,20 @@ class _Pipe(Generic[ItemT, MessageT]):
                     close()
                 except BaseException as error:  # noqa: BLE001  likewise
                     failure = failure or error
+        self._end(failure)
+
+    def _end(self, failure: BaseException | None) -> None:
+        """Hand over what is left together with the end: the loop wakes once, and knows that nothing follows."""
         with self._lock:
+            batch, self._pending, self._size = self._pending, [], 0
+        messages: list[MessageT] = []
+        if batch:
+            try:
+                messages.append(self._pack(batch))
+            except BaseException as error:  # noqa: BLE001  likewise
+                failure = failure or error
+        with self._lock:
+            self._ready.extend(messages)
             self.error = failure
             self.ended = True
             self._wake_threadsafe_locked()
@@ -285,8 +340,6 @@ class _Pipe(Generic[ItemT, MessageT]):
                 self._count_limit = min(self._count_limit * BATCH_GROWTH, self._count_max)
                 if self._size_limit < self._size_max:
                     self._size_limit = min(self._size_limit * 2, self._size_max)
-        if not token.cancelled:
-            self._emit()
 
     def _emit(self) -> None:
         """Pack what is pending and queue it, waiting for room."""

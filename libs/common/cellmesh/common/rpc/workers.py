@@ -128,6 +128,7 @@ class Workers:
         pack: Packer[ItemT, MessageT],
         size_of: Callable[[ItemT], int] | None = None,
         on_block: Callable[[], None] | None = None,
+        count_first: int = 1,
         count_max: int = BATCH_COUNT_MAX,
         size_max_bytes: int = BATCH_SIZE_MAX,
         flush_s: float = FLUSH_S,
@@ -139,6 +140,8 @@ class Workers:
             pack: Makes a message of one or more items. Called in the thread or the event loop, so it is pure.
             size_of: Bytes of an item. Left out, only items are counted.
             on_block: Called in the thread before it waits for a slow client: let go of storage here.
+            count_first: Items in the first message, if the iterator is quick. More than one lets a small answer
+                leave as one message; the first item of a long one then waits for the others.
             count_max: Most items in a message, once batches have grown.
             size_max_bytes: A message is sent when its items reach this size, once batches have grown.
             flush_s: Items wait at most about this long for others to join them.
@@ -152,6 +155,7 @@ class Workers:
             pack=pack,
             size_of=size_of,
             on_block=on_block,
+            count_first=count_first,
             count_max=count_max,
             size_max_bytes=size_max_bytes,
             flush_s=flush_s,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_caller
@@ -13,6 +13,9 @@ from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
 from cellmesh.cortex.api.convert import message_bytes, options_from_proto, pack_messages
 from cellmesh.cortex.storm.engine import Engine, Running
+
+FIRST_MESSAGE_COUNT: Final = 32
+"""Messages of a query that leave together at first: a small answer whole, the head of a large one soon."""
 
 T = TypeVar("T")
 
@@ -24,8 +27,11 @@ class StormServicer:
         self._engine = engine
         self._workers = workers
 
-    async def Storm(self, request: storm_pb2.StormRequest, context: Any) -> AsyncIterator[bytes]:
-        """Stream a query's messages; a client that goes away ends it, a slow one slows it."""
+    async def Storm(self, request: storm_pb2.StormRequest, context: Any) -> bytes:
+        """Stream a query's messages; a client that goes away ends it, a slow one slows it.
+
+        A query with few rows is answered by one message, returned here; see `Service.last_returned`.
+        """
         options = options_from_proto(request.options, query_user(request.options))
         running = self._engine.start(request.text, options)
 
@@ -33,9 +39,11 @@ class StormServicer:
             token.on_cancel(running.cancel)
             return (message_bytes(message, options.repr) for message in running.messages())
 
-        stream = self._workers.stream(produce, pack=pack_messages, size_of=len, on_block=running.pause)
-        async for message in stream:
-            yield message
+        stream = self._workers.stream(
+            produce, pack=pack_messages, size_of=len, on_block=running.pause, count_first=FIRST_MESSAGE_COUNT
+        )
+        # The end may become known only after the last message has left; then an empty one carries it.
+        return await stream.write_to(context.write) or b""
 
     async def CallStorm(
         self, request: storm_pb2.CallStormRequest, context: Any
