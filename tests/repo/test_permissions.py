@@ -41,6 +41,12 @@ def test_every_service_of_a_cell_is_declared_by_its_protos(cell: str) -> None:
 
 
 def test_the_rpcs_that_all_cells_share_have_rows() -> None:
-    importlib.import_module("cellmesh.api.common.v1.cell_service_pb2")
-    shared = methods_of(("cellmesh.api.common.v1.CellService",))
+    shared = set()
+    for module, service in (
+        ("cell_service", "CellService"),
+        ("backup_service", "BackupService"),
+        ("change_log_service", "ChangeLogService"),
+    ):
+        importlib.import_module(f"cellmesh.api.common.v1.{module}_pb2")
+        shared |= methods_of((f"cellmesh.api.common.v1.{service}",))
     assert shared <= set(COMMON_PERMISSIONS)

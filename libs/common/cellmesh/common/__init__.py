@@ -12,6 +12,7 @@ failpoints  named points where tests make things fail
 time/       clocks; times and intervals as the data model needs them
 config/     settings: defaults, file, environment, flags, and where each value came from
 storage/    LMDB: slab, typed sub-databases, the single writer, chunked scans
+backup/     backups as files: what is in one, archives, restoring
 changelog/  the log of a cell's changes: append, read, follow, trim
 auth/       who calls, carried with the request
 tls/        identities, certificates, contexts

@@ -4,6 +4,9 @@ part          Part: what a cell is made of; each can be started, stopped and ask
 base          Cell: its states, the order of its parts, its services
 folder        CellFolder: the lock, the cell's id, run.json, certificates
 service       CellService, which every cell serves
+data_services BackupService and ChangeLogService, which every cell with storage serves
+backup        backups in the cell's folder, and as a stream
+disk          the room under the storage: read-only without, and well again by itself
 health        gathers the health of the parts
 registration  tells AHA where the cell is, and renews its certificate
 runner        run_cell: process entry, signals, exit codes; running: a cell in a thread, for tests

@@ -18,17 +18,22 @@ from types import TracebackType
 from typing import ClassVar, Final, Generic, Self, TypeVar
 
 from cellmesh.common.addresses import join_host_port, split_host_port
-from cellmesh.common.cell.folder import CellFolder
-from cellmesh.common.cell.health import DiskSpace, HealthWatch
+from cellmesh.common.cell.backup import BackedUp, Backups
+from cellmesh.common.cell.data_services import backup_service, change_log_service
+from cellmesh.common.cell.disk import DiskSpace
+from cellmesh.common.cell.folder import CELL_FILE, CERTS_FOLDER, CellFolder
+from cellmesh.common.cell.health import HealthWatch
 from cellmesh.common.cell.part import Part, PartState
 from cellmesh.common.cell.registration import Registration
 from cellmesh.common.cell.service import cell_service
-from cellmesh.common.config.spec import CellConfig
+from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
+from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState, NeedConfValu
 from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
 from cellmesh.common.rpc.service import Service
 from cellmesh.common.rpc.workers import Workers
-from cellmesh.common.storage import Layout, Slab, SubDb
+from cellmesh.common.storage import Layout, Slab, SubDb, compact_slab
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.telemetry.tracing import configure_telemetry, stop_telemetry
 from cellmesh.common.tls.identity import CellIdentity
@@ -58,6 +63,7 @@ class Cell(Generic[ConfigT]):
         kind: The kind of cell, such as "axon". Set by the subclass.
         databases: The databases of its slab; a cell without any has no slab. Set by the subclass.
         layout: Version and migrations of its storage. Set by the subclass.
+        backup_paths: What a backup takes of the folder beside the storage. Set by the subclass.
         config: Its settings.
         folder: Its folder.
         workers: Its threads for blocking work.
@@ -69,6 +75,7 @@ class Cell(Generic[ConfigT]):
     kind: ClassVar[str] = "cell"
     databases: ClassVar[Sequence[SubDb]] = ()
     layout: ClassVar[Layout | None] = None
+    backup_paths: ClassVar[Sequence[str]] = (CELL_FILE, CONFIG_FILE_NAME, CERTS_FOLDER)
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
@@ -92,8 +99,11 @@ class Cell(Generic[ConfigT]):
         return ()
 
     def change_offset(self) -> int:
-        """The offset that the next change record will get."""
-        return 0
+        """The offset that the next change record will get; 0 for a cell that keeps no change log."""
+        if not self.keeps_log:
+            return 0
+        with self.slab.view() as txn:
+            return self.changes.next_offset(txn)
 
     def registers(self) -> bool:
         """Whether the cell registers with AHA when it has an identity."""
@@ -107,6 +117,16 @@ class Cell(Generic[ConfigT]):
         if self._slab is None:
             raise BadState(f"the {self.kind} has no storage open", name=self.kind, state=self.state.value)
         return self._slab
+
+    @property
+    def keeps_log(self) -> bool:
+        """Whether the databases of the change log are among its own."""
+        return set(CHANGELOG_DATABASES) <= set(self.databases)
+
+    @property
+    def changes(self) -> ChangeLog:
+        """The cell's change log. Raises BadState while its storage is not open."""
+        return ChangeLog(self.slab)
 
     @property
     def server(self) -> RpcServer:
@@ -229,12 +249,35 @@ class Cell(Generic[ConfigT]):
         self._started.append(part)
 
     def _open_slab(self) -> Slab:
+        if self.config.compact_on_start:
+            compact_slab(self.folder.slab_path, space_min_bytes=self.config.space_min_bytes)
         return Slab.open(
             self.folder.slab_path,
             self.databases,
             map_size_bytes=self.config.map_size_bytes,
             layout=self.layout,
+            space_min_bytes=self.config.space_min_bytes,
         )
+
+    def _data_services(self, slab: Slab) -> Sequence[Service]:
+        """What every cell with storage serves about its data as a whole."""
+        about = BackedUp(
+            cell_id=self.cell_id,
+            kind=self.kind,
+            cell_name=self.name,
+            version=self.version,
+            storage_version=self.storage_version,
+            keeps_log=self.keeps_log,
+            paths=self.backup_paths,
+        )
+        backups = Backups(self.folder.path, slab, about)
+        unfinished = backups.sweep()
+        if unfinished:
+            _log.info("unfinished_backups_removed", count=unfinished)
+        services = [backup_service(backups, self.workers)]
+        if self.keeps_log:
+            services.append(change_log_service(slab, self.workers, lambda: self.state is CellState.STOPPING))
+        return services
 
     async def _enroll_if_asked(self) -> None:
         if not self.config.enroll or self.folder.identity.exists():
@@ -246,11 +289,20 @@ class Cell(Generic[ConfigT]):
 
     async def _serve(self) -> None:
         parts = tuple(self._started)
+        data_services: Sequence[Service] = ()
         if self._slab is not None:
-            parts = (*parts, DiskSpace(self.folder.slab_path))
+            disk = DiskSpace(
+                self.folder.slab_path,
+                space_min_bytes=self.config.space_min_bytes,
+                slab=self._slab,
+                workers=self.workers,
+            )
+            await self._start_part(disk)
+            parts = (*parts, disk)
+            data_services = self._data_services(self._slab)
         server = RpcServer(
             self.name or self.kind,
-            (*self.services(), cell_service(self)),
+            (*self.services(), *data_services, cell_service(self)),
             self._listeners(),
             stop_grace_s=self.config.stop_grace_s,
         )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 
 from cellmesh.common.cell.part import WELL, Part, PartHealth, PartState
 from cellmesh.common.rpc.health import HealthBoard
-from cellmesh.common.storage.slab import SPACE_MIN_BYTES
 from cellmesh.common.telemetry.logs import get_logger
 
 CHECK_INTERVAL_S: Final = 1.0
@@ -28,36 +25,6 @@ def worst_of(parts: Sequence[Part]) -> tuple[str, PartHealth]:
         if _SEVERITY[health.state] > _SEVERITY[worst.state]:
             name, worst = part.name, health
     return name, worst
-
-
-class DiskSpace:
-    """A Part: the disk under a cell's storage. With too little room the cell is read-only, and recovers by itself.
-
-    Args:
-        path: A folder on the disk.
-        space_min_bytes: Free space below which storage starts no write.
-    """
-
-    name = "disk"
-
-    def __init__(self, path: Path, *, space_min_bytes: int = SPACE_MIN_BYTES) -> None:
-        self._path = path
-        self._space_min_bytes = space_min_bytes
-
-    async def start(self) -> None:
-        """Nothing runs: the disk is looked at when asked."""
-
-    async def stop(self) -> None:
-        """Nothing ran."""
-
-    def health(self) -> PartHealth:
-        """How much room there is now."""
-        status = os.statvfs(self._path)
-        free_bytes = status.f_bavail * status.f_frsize
-        if free_bytes >= self._space_min_bytes:
-            return WELL
-        need = self._space_min_bytes
-        return PartHealth(PartState.READ_ONLY, f"the disk has {free_bytes} bytes left, writes need {need}")
 
 
 class HealthWatch:

@@ -2,13 +2,24 @@
 
     record.py   ChangeRecord, and its form on disk
     log.py      ChangeLog: append inside the caller's transaction, read, wait, trim; its databases
+    writer.py   ChangeWriter: what a store appends with, under the present time and caller
 
 A cell adds `DATABASES` to those of its schema.
 """
 
 from __future__ import annotations
 
-from cellmesh.common.changelog.log import DATABASES, ChangeChunk, ChangeLog
+from cellmesh.common.changelog.log import DATABASES, ChangeChunk, ChangeLog, next_offset
 from cellmesh.common.changelog.record import ChangeRecord
+from cellmesh.common.changelog.writer import AppendChange, ChangeWriter, actor_name
 
-__all__ = ["DATABASES", "ChangeChunk", "ChangeLog", "ChangeRecord"]
+__all__ = [
+    "DATABASES",
+    "AppendChange",
+    "ChangeChunk",
+    "ChangeLog",
+    "ChangeRecord",
+    "ChangeWriter",
+    "actor_name",
+    "next_offset",
+]

@@ -63,13 +63,12 @@ class ChangeLog:
 
     def next_offset(self, txn: ReadTxn) -> int:
         """The offset the next record gets."""
-        last = txn.last(RECORDS)
-        return self._start(txn) if last is None else UINT64.decode(last[0]) + 1
+        return next_offset(txn)
 
     def first_offset(self, txn: ReadTxn) -> int:
         """The offset of the oldest record still there; `next_offset` if there is none."""
         first = txn.first(RECORDS)
-        return self._start(txn) if first is None else UINT64.decode(first[0])
+        return _start(txn) if first is None else UINT64.decode(first[0])
 
     def read(
         self, offset: int, *, count_max: int = READ_COUNT_MAX, size_max_bytes: int = READ_SIZE_BYTES
@@ -136,10 +135,6 @@ class ChangeLog:
         written = txn.raw.put(key, value, append=True, db=txn.handle(RECORDS))
         assert written, "a record of the change log would replace another one"
 
-    def _start(self, txn: ReadTxn) -> int:
-        found = txn.get(FACTS, START_KEY)
-        return 0 if found is None else UINT64.decode(found)
-
     def _read(self, txn: ReadTxn, offset: int, count_max: int, size_max_bytes: int) -> ChangeChunk:
         first, end = self.first_offset(txn), self.next_offset(txn)
         if offset < first:
@@ -161,3 +156,14 @@ class ChangeLog:
                 if size_bytes >= size_max_bytes:
                     break
         return ChangeChunk(records, offset + len(records))
+
+
+def next_offset(txn: ReadTxn) -> int:
+    """The offset the next record of the log gets, in any transaction that has `DATABASES`."""
+    last = txn.last(RECORDS)
+    return _start(txn) if last is None else UINT64.decode(last[0]) + 1
+
+
+def _start(txn: ReadTxn) -> int:
+    found = txn.get(FACTS, START_KEY)
+    return 0 if found is None else UINT64.decode(found)

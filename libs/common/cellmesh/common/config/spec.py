@@ -18,6 +18,7 @@ SECRET_SHOWN: Final = "********"
 CONFIG_FILE_NAME: Final = "cell.toml"
 ENVIRONMENT_PREFIX: Final = "CELLMESH"
 
+MIB: Final = 1024**2
 GIB: Final = 1024**3
 
 
@@ -83,6 +84,17 @@ class CellConfig(BaseSettings):
         ge=1024**2,
         description="Address space reserved for the database at first, in bytes. It grows by itself; no disk is "
         "taken before it is used.",
+    )
+    space_min_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        description="Free space on the disk below which the cell takes no writes, in "
+        "bytes. Reads go on, and writes again by themselves when there is room.",
+    )
+    compact_on_start: bool = Field(
+        False,
+        description="Rewrite the database without its free pages before serving. Takes about a second a gigabyte, "
+        "and room on the disk for a second copy; skipped with a warning when there is none.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."

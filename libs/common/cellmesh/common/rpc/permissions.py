@@ -53,6 +53,11 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/grpc.health.v1.Health/Watch": Permission(Level.ANYONE),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Permission(Level.ANYONE),
     "/cellmesh.api.common.v1.CellService/GetCellInfo": Permission(Level.MEMBER, "cell.info"),
+    "/cellmesh.api.common.v1.BackupService/CreateBackup": Permission(Level.ADMIN, "cell.backup.create"),
+    "/cellmesh.api.common.v1.BackupService/ListBackups": Permission(Level.ADMIN, "cell.backup.list"),
+    "/cellmesh.api.common.v1.BackupService/DeleteBackup": Permission(Level.ADMIN, "cell.backup.delete"),
+    "/cellmesh.api.common.v1.BackupService/StreamBackup": Permission(Level.ADMIN, "cell.backup.create"),
+    "/cellmesh.api.common.v1.ChangeLogService/ReadChanges": Permission(Level.ADMIN, "cell.changes.read"),
 }
 
 

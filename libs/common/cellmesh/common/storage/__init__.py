@@ -11,6 +11,8 @@ In order of use:
     readers.py       read transactions, pooled, and held back while the map grows
     transactions.py  get, scan in chunks, put, delete
     layout.py        the version of what is stored, and migrations
+    compaction.py    a closed slab's file without its free pages
+    peek.py          a look into a file that no process has open
     lockfile.py      one process a folder
     faults.py        LMDB's errors as Cellmesh's
 
@@ -19,7 +21,9 @@ docs/storage.md says what is promised and how.
 
 from __future__ import annotations
 
+from cellmesh.common.storage.compaction import Compacted, compact, compact_slab
 from cellmesh.common.storage.layout import Layout, Migration
+from cellmesh.common.storage.peek import layout_version, peek
 from cellmesh.common.storage.session import Session
 from cellmesh.common.storage.slab import MAP_SIZE_BYTES, Slab, SlabStats
 from cellmesh.common.storage.subdb import SubDb, TypedDb
@@ -28,6 +32,7 @@ from cellmesh.common.storage.transactions import Chunk, Position, ReadTxn, Write
 __all__ = [
     "MAP_SIZE_BYTES",
     "Chunk",
+    "Compacted",
     "Layout",
     "Migration",
     "Position",
@@ -38,4 +43,8 @@ __all__ = [
     "SubDb",
     "TypedDb",
     "WriteTxn",
+    "compact",
+    "compact_slab",
+    "layout_version",
+    "peek",
 ]

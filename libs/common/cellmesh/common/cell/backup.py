@@ -1,0 +1,328 @@
+"""Backups of a running cell: one consistent copy of its storage and the files that make it this cell.
+
+    DIR/backups/NAME/backup.json      what it is; written last
+    DIR/backups/NAME/slab/data.mdb    the storage at one moment
+    DIR/backups/NAME/...              cell.json, cell.toml, certs/ and what else the kind of cell names
+
+A backup is made under another name and renamed when all of it is on disk, so what is listed is whole. What a
+killed process left is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cellmesh.api.common.v1 import backup_service_pb2
+from cellmesh.common.backup.manifest import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    SLAB_FILE,
+    check_name,
+    manifest_text,
+    read_manifest,
+)
+from cellmesh.common.changelog import next_offset
+from cellmesh.common.errors import BackupAlreadyRunning, BadDataValu, DupName, LowSpace, NoSuchName
+from cellmesh.common.failpoints import failpoint
+from cellmesh.common.files import sync_folder, write_atomically
+from cellmesh.common.rpc.streams import CancelToken
+from cellmesh.common.storage import ReadTxn, Slab
+from cellmesh.common.storage.copying import CHUNK_SIZE, SlabCopy
+from cellmesh.common.storage.slab import free_space_bytes
+from cellmesh.common.telemetry.logs import get_logger
+
+BACKUPS_FOLDER: Final = "backups"
+UNFINISHED_PREFIX: Final = ".unfinished-"
+DROPPED_PREFIX: Final = ".dropped-"
+
+SYNC_SIZE: Final = 8 << 20
+"""Written to disk at least this often, so that a commit never waits for a long queue of the backup's pages."""
+
+PROGRESS_S: Final = 0.25
+STABLE_ATTEMPTS_MAX: Final = 10
+
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Moment:
+    """What is told of the state that is copied.
+
+    Attributes:
+        time_ns: When it was the newest one.
+        change_offset: Where its change log ends.
+    """
+
+    keeps_log: bool
+    time_ns: int = 0
+    change_offset: int = 0
+
+    def look(self, txn: ReadTxn) -> None:
+        """Note it, in a transaction of the state."""
+        self.time_ns = time.time_ns()
+        self.change_offset = next_offset(txn) if self.keeps_log else 0
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """What a backup says of its cell, and what it takes besides the storage.
+
+    Attributes:
+        cell_id: The cell's identifier.
+        kind: The kind of cell.
+        cell_name: Its name in the mesh, or empty.
+        version: The version of Cellmesh.
+        storage_version: That of the layout.
+        keeps_log: Whether its storage has a change log.
+        paths: Files and folders of the cell's folder that go along, where they are there.
+    """
+
+    cell_id: str
+    kind: str
+    cell_name: str
+    version: str
+    storage_version: int
+    keeps_log: bool
+    paths: Sequence[str]
+
+
+Piece = backup_service_pb2.BackupFile | bytes | backup_service_pb2.Backup
+"""The start of a file; some of its data; the end of all."""
+
+
+class Backups:
+    """The backups of one cell. All methods block.
+
+    Args:
+        folder: The cell's folder.
+        slab: Its storage.
+        about: What is told of it.
+    """
+
+    def __init__(self, folder: Path, slab: Slab, about: BackedUp) -> None:
+        self._folder = folder
+        self._backups = folder / BACKUPS_FOLDER
+        self._slab = slab
+        self._about = about
+        self._making: set[str] = set()
+
+    def sweep(self) -> int:
+        """Remove what a killed process left; returns how many folders. For the start, before any is made."""
+        found = [
+            path for path in self._entries() if path.name.startswith((UNFINISHED_PREFIX, DROPPED_PREFIX))
+        ]
+        for path in found:
+            shutil.rmtree(path, ignore_errors=True)
+        return len(found)
+
+    def list_all(self) -> list[backup_service_pb2.Backup]:
+        """The finished backups, oldest first. A damaged description is logged and left out."""
+        found = []
+        for path in self._entries():
+            if path.name.startswith("."):
+                continue
+            try:
+                found.append(read_manifest(path))
+            except BadDataValu as error:
+                _log.warning("backup_unreadable", name=path.name, reason=error.message)
+        return sorted(found, key=lambda backup: (backup.create_time.ToNanoseconds(), backup.name))
+
+    def delete(self, name: str) -> None:
+        """Remove a backup.
+
+        Raises:
+            BadName: no backup can have this name.
+            NoSuchName: none has it.
+        """
+        dropped = self._backups / f"{DROPPED_PREFIX}{check_name(name)}"
+        try:
+            # One step, so that a kill never leaves half a backup in the list.
+            (self._backups / name).rename(dropped)
+        except FileNotFoundError as error:
+            raise NoSuchName(f"there is no backup {name}", name=name) from error
+        shutil.rmtree(dropped)
+
+    def create(
+        self, name: str, token: CancelToken
+    ) -> Iterator[backup_service_pb2.BackupProgress | backup_service_pb2.Backup]:
+        """Make a backup in the cell's folder, telling how far it is.
+
+        Raises:
+            BadName: it cannot be called so.
+            DupName: there is one of this name.
+            BackupAlreadyRunning: another copy is being made.
+            LowSpace: the disk has no room for it.
+            Retry: the database had to grow.
+        """
+        name = check_name(name or _time_name())
+        if (self._backups / name).exists():
+            raise DupName(f"there is a backup {name} already", name=name)
+        if name in self._making:
+            raise BackupAlreadyRunning(f"the backup {name} is being made already", name=name)
+        self._making.add(name)
+        part = self._backups / f"{UNFINISHED_PREFIX}{name}"
+        try:
+            self._backups.mkdir(mode=0o700, exist_ok=True)
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(mode=0o700)
+            moment = _Moment(self._about.keeps_log)
+            with self._slab.copy(moment.look) as copy:
+                yield from self._write(part, copy, self._pieces(name, moment, copy, token))
+            failpoint("backup_before_finish")
+            part.rename(self._backups / name)
+            sync_folder(self._backups)
+            yield read_manifest(self._backups / name)
+        finally:
+            self._making.discard(name)
+            shutil.rmtree(part, ignore_errors=True)
+
+    def stream(self, name: str, token: CancelToken) -> Iterator[Piece]:
+        """Make a backup and hand it over piece by piece, 256 KiB of data at most.
+
+        Raises:
+            BadName: it cannot be called so.
+            BackupAlreadyRunning: another copy is being made.
+            TimeOut: nothing was taken for too long.
+            Retry: the database had to grow.
+        """
+        name = check_name(name or _time_name())
+        moment = _Moment(self._about.keeps_log)
+        with self._slab.copy(moment.look) as copy:
+            yield from self._pieces(name, moment, copy, token)
+
+    def _write(
+        self, part: Path, copy: SlabCopy, pieces: Iterator[Piece]
+    ) -> Iterator[backup_service_pb2.BackupProgress]:
+        self._check_room(part, copy.size_max_bytes)
+        progress = backup_service_pb2.BackupProgress(size_max_bytes=copy.size_max_bytes)
+        told_s = float("-inf")
+        out: int | None = None
+        unsynced = 0
+        try:
+            for piece in pieces:
+                if isinstance(piece, bytes):
+                    assert out is not None
+                    _write_all(out, piece)
+                    progress.written_bytes += len(piece)
+                    unsynced += len(piece)
+                    if unsynced >= SYNC_SIZE:
+                        failpoint("backup_part_written")
+                        os.fdatasync(out)
+                        unsynced = 0
+                        self._check_room(part, 0)
+                    if time.monotonic() - told_s >= PROGRESS_S:
+                        told_s = time.monotonic()
+                        yield progress
+                        progress = _copied(progress)
+                    continue
+                if out is not None:
+                    os.fsync(out)
+                    os.close(out)
+                    out = None
+                if isinstance(piece, backup_service_pb2.BackupFile):
+                    path = part / piece.path
+                    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    out = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, piece.mode)
+                else:
+                    write_atomically(part / MANIFEST_FILE, manifest_text(piece), mode=0o600)
+            for folder, _, _ in os.walk(part, topdown=False):
+                sync_folder(Path(folder))
+        finally:
+            if out is not None:
+                os.close(out)
+
+    def _check_room(self, path: Path, needed: int) -> None:
+        free, keep = free_space_bytes(path), self._slab.space_min_bytes
+        if free - needed < keep:
+            raise LowSpace(
+                f"the disk has {free} bytes left; the backup may need {needed} more, and {keep} stay free",
+                name=str(self._backups),
+                free=free,
+                need=needed + keep,
+                hint="make room, or fetch a backup to another machine with `cellmesh backup fetch`",
+            )
+
+    def _pieces(self, name: str, moment: _Moment, copy: SlabCopy, token: CancelToken) -> Iterator[Piece]:
+        about = self._about
+        backup = backup_service_pb2.Backup(
+            name=name,
+            format_version=FORMAT_VERSION,
+            cell_id=about.cell_id,
+            kind=about.kind,
+            cell_name=about.cell_name,
+            version=about.version,
+            storage_version=about.storage_version,
+            change_offset=moment.change_offset,
+        )
+        backup.create_time.FromNanoseconds(moment.time_ns)
+        for path, mode, data in self._small_files():
+            yield backup_service_pb2.BackupFile(path=path, mode=mode)
+            for start in range(0, len(data), CHUNK_SIZE):
+                yield data[start : start + CHUNK_SIZE]
+            _add_file(backup, path, mode, len(data), hashlib.sha256(data).digest())
+        yield backup_service_pb2.BackupFile(path=SLAB_FILE, mode=0o600)
+        digest = hashlib.sha256()
+        size = 0
+        for chunk in copy.chunks():
+            token.check()
+            failpoint("backup_chunk")
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+        _add_file(backup, SLAB_FILE, 0o600, size, digest.digest())
+        yield backup
+
+    def _small_files(self) -> list[tuple[str, int, bytes]]:
+        """Path, mode and content of what goes along, as it was at one time.
+
+        A certificate that is being renewed consists of several files, so they are read again if one changed.
+        """
+        for _ in range(STABLE_ATTEMPTS_MAX):
+            before = self._signature()
+            found = [(path, mode & 0o777, (self._folder / path).read_bytes()) for path, mode, _, _ in before]
+            if self._signature() == before:
+                return found
+            time.sleep(0.01)
+        return found
+
+    def _signature(self) -> list[tuple[str, int, int, int]]:
+        found = []
+        for name in self._about.paths:
+            top = self._folder / name
+            for path in [top] if top.is_file() else sorted(top.rglob("*")):
+                if path.is_file() and not path.name.startswith("."):
+                    status = path.stat()
+                    relative = str(path.relative_to(self._folder))
+                    found.append((relative, status.st_mode, status.st_mtime_ns, status.st_ino))
+        return found
+
+    def _entries(self) -> list[Path]:
+        return sorted(self._backups.iterdir()) if self._backups.is_dir() else []
+
+
+def _time_name() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def _add_file(backup: backup_service_pb2.Backup, path: str, mode: int, size: int, sha256: bytes) -> None:
+    backup.files.append(backup_service_pb2.BackupFile(path=path, mode=mode, size_bytes=size, sha256=sha256))
+    backup.size_bytes += size
+
+
+def _copied(progress: backup_service_pb2.BackupProgress) -> backup_service_pb2.BackupProgress:
+    made = backup_service_pb2.BackupProgress()
+    made.CopyFrom(progress)
+    return made
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
