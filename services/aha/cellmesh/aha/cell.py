@@ -19,7 +19,7 @@ from cellmesh.aha.api.permissions import (
 from cellmesh.aha.api.registry import RegistryServicer
 from cellmesh.aha.ca import Authority, Journal
 from cellmesh.aha.ca.identities import ensure_identity, tell_registry
-from cellmesh.aha.changes import ChangeWriter
+from cellmesh.aha.changes import change_writer
 from cellmesh.aha.config import AhaConfig
 from cellmesh.aha.directory import Instance, Registry
 from cellmesh.aha.directory.names import Names
@@ -27,7 +27,6 @@ from cellmesh.aha.provisioning import Enrollments
 from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE as REGISTRY_NAME
 from cellmesh.common.addresses import join_host_port, split_host_port
 from cellmesh.common.cell import Cell, Part, PartHealth
-from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.errors import CellError
 from cellmesh.common.rpc import RpcServer, ServerTls, Service, TcpListener
 from cellmesh.common.telemetry.logs import get_logger
@@ -49,6 +48,9 @@ class AhaCell(Cell[AhaConfig]):
 
     kind = "aha"
     databases = schema.DATABASES
+    # It has vouched for them itself, and they ask it where the other cells are.
+    admits_unknown_users = True
+    backup_paths = (*Cell.backup_paths, AUTHORITY_FOLDER, USERS_FOLDER)
 
     def __init__(self, config: AhaConfig, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__(config)
@@ -58,8 +60,7 @@ class AhaCell(Cell[AhaConfig]):
     def parts(self) -> Sequence[Part]:
         """The authority with AHA's own certificate, then the registry."""
         config = self.config
-        self._changes = ChangeLog(self.slab)
-        writer = ChangeWriter(self._changes, self.clock)
+        writer = change_writer(self.changes, self.clock)
         self.authority = Authority.open(
             config.dir / AUTHORITY_FOLDER,
             config.network,
@@ -87,11 +88,6 @@ class AhaCell(Cell[AhaConfig]):
             Service(REGISTRY_SERVICE, RegistryServicer(self.registry), PERMISSIONS),
             Service(CERTIFICATE_SERVICE, certificates, PERMISSIONS),
         )
-
-    def change_offset(self) -> int:
-        """The offset that the next change record gets."""
-        with self.slab.view() as txn:
-            return self._changes.next_offset(txn)
 
     def registers(self) -> bool:
         """It is the registry."""

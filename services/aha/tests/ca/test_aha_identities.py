@@ -10,7 +10,7 @@ import pytest
 from cellmesh.aha import schema
 from cellmesh.aha.ca import Authority, Journal
 from cellmesh.aha.ca.identities import ensure_identity, tell_registry
-from cellmesh.aha.changes import ChangeWriter
+from cellmesh.aha.changes import change_writer
 from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.errors import BadCertBytes
 from cellmesh.common.storage import Slab
@@ -31,7 +31,7 @@ def make_authority(folder: Path) -> Authority:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[Journal]:
     with Slab.open(tmp_path / "slab", schema.DATABASES, sync=False) as slab:
-        yield Journal(slab, ChangeWriter(ChangeLog(slab), SYSTEM_CLOCK))
+        yield Journal(slab, change_writer(ChangeLog(slab), SYSTEM_CLOCK))
 
 
 def serial(folder: IdentityFolder) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cellmesh.aha import schema
-from cellmesh.aha.changes import ChangeWriter
+from cellmesh.aha.changes import change_writer
 from cellmesh.aha.directory import Instance, Registry
 from cellmesh.aha.directory.instances import check_address, parse_wanted
 from cellmesh.aha.directory.names import Names
@@ -43,7 +43,7 @@ class World:
         self.slab = Slab.open(path, schema.DATABASES, sync=False)
         self.log = ChangeLog(self.slab)
         self.workers = Workers()
-        names = Names(self.slab, ChangeWriter(self.log, self.clock))
+        names = Names(self.slab, change_writer(self.log, self.clock))
         self.registry = Registry("demo", names, self.workers, self.clock, restart_grace_s=30.0)
 
     def changes(self) -> list[str]:

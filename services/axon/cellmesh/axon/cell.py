@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from cellmesh.axon import schema
 from cellmesh.axon.api.blobs import BlobServicer
 from cellmesh.axon.api.permissions import BLOB_SERVICE, PERMISSIONS
 from cellmesh.axon.blobs import BlobStore
-from cellmesh.axon.blobs.changes import ChangeWriter
+from cellmesh.axon.blobs.changes import TYPE_NAME
 from cellmesh.axon.config import AxonConfig
 from cellmesh.common.cell import Cell, Part
-from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.rpc import Service
 from cellmesh.common.telemetry.logs import get_logger
 
@@ -27,8 +26,7 @@ class AxonCell(Cell[AxonConfig]):
 
     def parts(self) -> Sequence[Part]:
         """Nothing runs by itself; the store is opened and tidied."""
-        self._changes = ChangeLog(self.slab)
-        writer = ChangeWriter(self._changes, lambda: time.time_ns() // 1000)
+        writer = ChangeWriter(self.changes, TYPE_NAME)
         self.store = BlobStore(self.slab, writer, chunk_size=self.config.chunk_size_bytes)
         removed = self.store.remove_broken_uploads()
         if removed:
@@ -39,8 +37,3 @@ class AxonCell(Cell[AxonConfig]):
         """BlobService."""
         servicer = BlobServicer(self.store, self.workers)
         return (Service(BLOB_SERVICE, servicer, PERMISSIONS, raw_responses=("GetBlob",)),)
-
-    def change_offset(self) -> int:
-        """The offset that the next change record gets."""
-        with self.slab.view() as txn:
-            return self._changes.next_offset(txn)

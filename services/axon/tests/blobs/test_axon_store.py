@@ -12,8 +12,8 @@ import pytest
 from cellmesh.api.axon.v1 import change_pb2
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import BlobInfo, BlobStore
-from cellmesh.axon.blobs.changes import ChangeWriter
-from cellmesh.common.changelog import ChangeLog, ChangeRecord
+from cellmesh.axon.blobs.changes import TYPE_NAME
+from cellmesh.common.changelog import ChangeLog, ChangeRecord, ChangeWriter
 from cellmesh.common.errors import BadArg, HashMismatch, IsFini, NoSuchFile, StorageCorrupt
 from cellmesh.common.failpoints import FailpointHit, failing
 from cellmesh.common.storage import Slab
@@ -28,7 +28,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.slab = Slab.open(path, schema.DATABASES, sync=False)
         self.log = ChangeLog(self.slab)
-        self.blobs = BlobStore(self.slab, ChangeWriter(self.log, lambda: 1), chunk_size=CHUNK_SIZE)
+        self.blobs = BlobStore(self.slab, ChangeWriter(self.log, TYPE_NAME, lambda: 1), chunk_size=CHUNK_SIZE)
 
     @property
     def changes(self) -> list[ChangeRecord]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from cellmesh.common.cell import Cell, Part
-from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.changelog import ChangeWriter
+from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.rpc import Service
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cryotank import schema
@@ -14,13 +14,9 @@ from cellmesh.cryotank.api.permissions import PERMISSIONS, TANK_SERVICE
 from cellmesh.cryotank.api.tanks import TankServicer
 from cellmesh.cryotank.config import CryotankConfig
 from cellmesh.cryotank.tanks import TankStore
-from cellmesh.cryotank.tanks.changes import ChangeWriter
+from cellmesh.cryotank.tanks.changes import TYPE_NAME
 
 _log = get_logger(__name__)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000
 
 
 class CryotankCell(Cell[CryotankConfig]):
@@ -31,8 +27,7 @@ class CryotankCell(Cell[CryotankConfig]):
 
     def parts(self) -> Sequence[Part]:
         """Nothing runs by itself; the store is opened and tidied."""
-        self._changes = ChangeLog(self.slab)
-        self.store = TankStore(self.slab, ChangeWriter(self._changes, _now_us), _now_us)
+        self.store = TankStore(self.slab, ChangeWriter(self.changes, TYPE_NAME), system_now_us)
         removed = self.store.remove_dropped()
         if removed:
             _log.info("deleted_tanks_removed", count=removed)
@@ -42,8 +37,3 @@ class CryotankCell(Cell[CryotankConfig]):
         """TankService."""
         servicer = TankServicer(self.store, self.workers)
         return (Service(TANK_SERVICE, servicer, PERMISSIONS, raw_responses=("ReadRecords",)),)
-
-    def change_offset(self) -> int:
-        """The offset that the next change record gets."""
-        with self.slab.view() as txn:
-            return self._changes.next_offset(txn)

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 from cellmesh.api.cryotank.v1 import change_pb2, tank_pb2
-from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.changelog import ChangeLog, ChangeWriter
 from cellmesh.common.errors import BadArg, BadName, NoSuchTank
 from cellmesh.common.failpoints import FailpointHit, failing
 from cellmesh.common.storage import Slab
 from cellmesh.common.values import from_value, to_value
 from cellmesh.cryotank import schema
 from cellmesh.cryotank.tanks import Appended, StoredRecord, TankMetrics, TankStore, wire
-from cellmesh.cryotank.tanks.changes import ChangeWriter
+from cellmesh.cryotank.tanks.changes import TYPE_NAME
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.slab = Slab.open(path, schema.DATABASES, sync=False)
         self.log = ChangeLog(self.slab)
-        self.tanks = TankStore(self.slab, ChangeWriter(self.log, now_us), now_us)
+        self.tanks = TankStore(self.slab, ChangeWriter(self.log, TYPE_NAME, now_us), now_us)
 
     @property
     def changes(self) -> list[change_pb2.CryotankChange]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 
 from cellmesh.aha import schema
-from cellmesh.aha.changes import AppendChange, ChangeWriter
 from cellmesh.api.aha.v1 import change_pb2
+from cellmesh.common.changelog import AppendChange, ChangeWriter
 from cellmesh.common.storage import Slab, WriteTxn
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.identity import Identity

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cellmesh.aha import schema
-from cellmesh.aha.changes import ChangeWriter
 from cellmesh.aha.directory.instances import Instance, from_proto, to_proto
 from cellmesh.api.aha.v1 import change_pb2, registry_pb2
+from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.storage import Slab, WriteTxn
 
 LOAD_COUNT = 1024

@@ -11,8 +11,8 @@ from typing import Final
 from cellmesh.aha import schema
 from cellmesh.aha.ca.authority import Authority
 from cellmesh.aha.ca.journal import Journal, note_issued
-from cellmesh.aha.changes import ChangeWriter, actor_name
 from cellmesh.api.aha.v1 import change_pb2
+from cellmesh.common.changelog import ChangeWriter, actor_name
 from cellmesh.common.errors import AuthDeny, BadArg
 from cellmesh.common.storage import Slab, WriteTxn
 from cellmesh.common.telemetry.logs import get_logger

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from cellmesh.axon.blobs import steps
-from cellmesh.axon.blobs.changes import ChangeWriter
 from cellmesh.axon.blobs.values import BlobHashes
+from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.errors import BadArg, HashMismatch, IsFini
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.hashing import HashSet

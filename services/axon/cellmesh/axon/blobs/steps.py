@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cellmesh.axon import schema
-from cellmesh.axon.blobs.changes import AppendChange, blob_added
+from cellmesh.axon.blobs.changes import blob_added
 from cellmesh.axon.blobs.values import BlobHashes
+from cellmesh.common.changelog import AppendChange
 from cellmesh.common.storage import WriteTxn
 
 

@@ -7,9 +7,9 @@ from typing import Final
 
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
-from cellmesh.axon.blobs.changes import ChangeWriter
 from cellmesh.axon.blobs.hashing_writer import Upload, check_sha256, remove_upload
 from cellmesh.axon.blobs.values import Arrival, BlobHashes, BlobInfo, Metrics
+from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.errors import BadArg, NoSuchFile, StorageCorrupt
 from cellmesh.common.hashing import HashSet
 from cellmesh.common.storage import Slab, WriteTxn

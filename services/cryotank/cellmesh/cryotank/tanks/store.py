@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.errors import BadArg, BadName, NoSuchTank, StorageCorrupt
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.cryotank import schema
 from cellmesh.cryotank.tanks import changes
-from cellmesh.cryotank.tanks.changes import ChangeWriter
 from cellmesh.cryotank.tanks.values import Appended, StoredRecord, Tank, TankMetrics
 
 APPEND_SIZE_MAX: Final = 3 * 1024 * 1024
