@@ -60,6 +60,31 @@ def open_by_options(kind: str, url: str | None, folder: Path | None, identity: P
     return open_cell(url or f"aha://{kind}", identity=identity)
 
 
+def any_cell_options(command: CommandT) -> CommandT:
+    """The same for commands that work with every kind of cell: `--cell` names the kind where needed."""
+    decorate = click.option(
+        "--cell", "kind", default=None, help="Which cell of a mesh: aha, axon, cryotank, cortex."
+    )
+    return decorate(cell_options(command))
+
+
+def open_any(kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> CellClient:
+    """Open the cell that the options name, whatever its kind.
+
+    Raises:
+        BadArg: they name no cell.
+        NoSuchDir: the folder is neither a mesh's nor a cell's.
+        BadUrl, NoSuchCert: as `open_cell`.
+    """
+    from cellmesh.common.errors import BadArg
+
+    if kind is None and url is None and (folder is None or not (folder.expanduser() / "cell.json").exists()):
+        raise BadArg(
+            "which cell?", name="cell", hint="give its folder with --dir, its --url, or --cell KIND of a mesh"
+        )
+    return open_by_options(kind or "cell", url, folder, identity)
+
+
 def find_in_folder(kind: str, folder: Path) -> tuple[str, Path | None]:
     """The URL of a cell of some kind in a folder, and the identity to call it with if it needs one.
 

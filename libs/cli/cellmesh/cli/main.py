@@ -30,6 +30,12 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.cryotank:cryotank", "The record tanks: serve, list, append, read."
     ),
     "cortex": Lazy("cellmesh.cli.commands.cortex:cortex", "The hypergraph: serve."),
+    "backup": Lazy(
+        "cellmesh.cli.commands.backup:backup", "Copies of a cell's data: create, list, delete, fetch."
+    ),
+    "restore": Lazy("cellmesh.cli.commands.backup:restore", "Make a cell's folder out of a backup."),
+    "compact": Lazy("cellmesh.cli.commands.backup:compact", "Give back the disk of deleted data."),
+    "changes": Lazy("cellmesh.cli.commands.changes:changes", "Print a cell's change log, or follow it."),
     "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
 }

@@ -1,0 +1,172 @@
+"""`cellmesh backup`, `cellmesh restore` and `cellmesh compact`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from cellmesh.cli.connect import any_cell_options, open_any
+
+if TYPE_CHECKING:
+    from cellmesh.api.common.v1 import backup_service_pb2
+    from cellmesh.client import CellClient
+
+PROGRESS_S = 0.5
+
+
+@click.group()
+def backup() -> None:
+    """Copies of a cell's data, made while it serves: create, list, delete, fetch."""
+
+
+def _stub(client: CellClient) -> Any:
+    from cellmesh.api.common.v1 import backup_service_pb2_grpc
+
+    return client.stub(backup_service_pb2_grpc.BackupServiceStub)
+
+
+@backup.command()
+@click.argument("name", default="")
+@any_cell_options
+def create(name: str, kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
+    """Make a backup in the cell's own folder, DIR/backups/NAME; without a name it is called by the time."""
+    from cellmesh.api.common.v1 import backup_service_pb2
+
+    with open_any(kind, url, folder, identity) as client:
+        for message in _stub(client).CreateBackup(backup_service_pb2.CreateBackupRequest(name=name)):
+            if message.WhichOneof("step") == "progress":
+                _show(message.progress.written_bytes, message.progress.size_max_bytes)
+            else:
+                _clear()
+                click.echo(_told(message.backup, "made"))
+
+
+@backup.command("list")
+@any_cell_options
+def list_backups(kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
+    """List the backups in the cell's folder, oldest first."""
+    from cellmesh.api.common.v1 import backup_service_pb2
+    from cellmesh.cli.output import size_text, table
+
+    with open_any(kind, url, folder, identity) as client:
+        response = _stub(client).ListBackups(backup_service_pb2.ListBackupsRequest())
+    rows = [
+        (
+            made.name,
+            made.create_time.ToDatetime().isoformat(" ", "seconds"),
+            size_text(made.size_bytes),
+            str(made.change_offset),
+            made.version,
+        )
+        for made in response.backups
+    ]
+    click.echo(table(("BACKUP", "CREATED (UTC)", "SIZE", "CHANGES", "VERSION"), rows))
+
+
+@backup.command()
+@click.argument("name")
+@any_cell_options
+def delete(name: str, kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
+    """Remove a backup from the cell's folder."""
+    from cellmesh.api.common.v1 import backup_service_pb2
+
+    with open_any(kind, url, folder, identity) as client:
+        _stub(client).DeleteBackup(backup_service_pb2.DeleteBackupRequest(name=name))
+    click.echo(f"backup {name} removed")
+
+
+@backup.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@any_cell_options
+def fetch(file: Path, kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
+    """Make a backup and write it to FILE here, a .tar archive; needs no room on the cell's disk.
+
+    The archive holds the cell's private key: keep it where only you can read it.
+    """
+    from cellmesh.api.common.v1 import backup_service_pb2
+    from cellmesh.common.backup import ArchiveWriter
+
+    made: backup_service_pb2.Backup | None = None
+    told_s = 0.0
+    with open_any(kind, url, folder, identity) as client, ArchiveWriter(file) as archive:
+        for message in _stub(client).StreamBackup(backup_service_pb2.StreamBackupRequest()):
+            made = archive.take(message) or made
+            if time.monotonic() - told_s >= PROGRESS_S:
+                told_s = time.monotonic()
+                _show(archive.size_bytes, None)
+    _clear()
+    if made is None:
+        raise click.ClickException("the cell ended the backup before it was whole; nothing was kept")
+    click.echo(_told(made, f"written to {file}, every hash checked"))
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The folder to make the cell in: an empty one, or none yet.",
+)
+def restore(source: Path, folder: Path) -> None:
+    """Make a cell's folder out of a backup: a fetched archive, or a folder under DIR/backups.
+
+    Every file is checked before the folder is there. The cell that is started on it is the one that was
+    backed up, with its id, name and certificate: do not run both.
+    """
+    from cellmesh.common.backup import restore_backup
+
+    made = restore_backup(source, folder)
+    click.echo(_told(made, f"restored to {folder}, every hash checked"))
+    click.echo(f"start it with `cellmesh {made.kind} serve --dir {folder}`")
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="The folder of a cell that does not run.",
+)
+def compact(folder: Path) -> None:
+    """Give back the disk that a stopped cell's deleted data took.
+
+    A running cell is compacted at its next start with `compact_on_start`.
+    """
+    from cellmesh.cli.output import size_text
+    from cellmesh.common.errors import NoSuchPath
+    from cellmesh.common.storage import compact as compact_storage
+
+    done = compact_storage(folder / "slab")
+    if done is None:
+        raise NoSuchPath(f"{folder} holds no cell's storage", path=str(folder / "slab"))
+    click.echo(f"compacted from {size_text(done.before_bytes)} to {size_text(done.after_bytes)}")
+
+
+def _told(made: backup_service_pb2.Backup, done: str) -> str:
+    from cellmesh.cli.output import size_text
+
+    who = f"{made.kind} {made.cell_name}" if made.cell_name else made.kind
+    when = made.create_time.ToDatetime().isoformat(" ", "seconds")
+    return (
+        f"backup {made.name} {done}: {who}, id {made.cell_id}, as of {when} UTC, with the changes before offset "
+        f"{made.change_offset}; {len(made.files)} files, {size_text(made.size_bytes)}"
+    )
+
+
+def _show(written: int, size_max: int | None) -> None:
+    from cellmesh.cli.output import size_text
+
+    if sys.stderr.isatty():
+        of = f" of at most {size_text(size_max)}" if size_max else ""
+        click.echo(f"\r{size_text(written)}{of}\x1b[K", nl=False, err=True)
+
+
+def _clear() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)
