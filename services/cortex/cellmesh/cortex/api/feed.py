@@ -12,7 +12,7 @@ from cellmesh.common.errors import BadArg, to_detail
 from cellmesh.common.rpc import CancelToken, Workers
 from cellmesh.common.values import from_value
 from cellmesh.cortex.api.storm import user_name
-from cellmesh.cortex.views.feed_values import FeedEdge, FeedNode
+from cellmesh.cortex.views.feed_values import NOTHING, FeedEdge, FeedNode
 from cellmesh.cortex.views.graph import Graph
 
 NODES_PER_BATCH_MAX: Final = 10_000
@@ -62,17 +62,20 @@ class FeedServicer:
 
 
 def _node(node: feed_pb2.FeedNode) -> FeedNode:
+    read = from_value
     return FeedNode(
         node.form,
-        from_value(node.value),
-        {name: from_value(value) for name, value in node.props.items()},
-        {name: from_value(value) for name, value in node.tags.items()},
+        read(node.value),
+        {name: read(value) for name, value in node.props.items()} if node.props else NOTHING,
+        {name: read(value) for name, value in node.tags.items()} if node.tags else NOTHING,
         {
-            tag: {name: from_value(value) for name, value in props.props.items()}
+            tag: {name: read(value) for name, value in props.props.items()}
             for tag, props in node.tag_props.items()
-        },
-        tuple(
-            FeedEdge(edge.verb, edge.to.form, from_value(edge.to.value), edge.reverse) for edge in node.edges
-        ),
-        {name: from_value(value) for name, value in node.node_data.items()},
+        }
+        if node.tag_props
+        else NOTHING,
+        tuple(FeedEdge(edge.verb, edge.to.form, read(edge.to.value), edge.reverse) for edge in node.edges)
+        if node.edges
+        else (),
+        {name: read(value) for name, value in node.node_data.items()} if node.node_data else NOTHING,
     )

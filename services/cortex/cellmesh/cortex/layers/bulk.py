@@ -36,7 +36,8 @@ NumberOf: TypeAlias = Callable[[Names, str], int]
 """Gives the number of a name: one that there is already, or, in a write transaction, a new one."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, as that doubles what making one costs; never changed all the same.
+@dataclass(slots=True, eq=False)
 class PropFragment:
     """What one property's value puts into a record, the log and the indexes.
 
@@ -80,15 +81,13 @@ class FormParts:
         number: Its number.
         prefix: What its keys in `by_prop` and `by_array` start with.
         count_key: The key in `counts`.
-        encode: Makes key bytes of a value.
-        encode_element: The same for an element, if values are arrays.
+        encode_element: Makes key bytes of an element, if values are arrays.
     """
 
     name: str
     number: int
     prefix: bytes
     count_key: bytes
-    encode: Callable[[Any], bytes]
     encode_element: Callable[[Any], bytes] | None
 
     def element_keys(self, value: Any) -> tuple[bytes, ...]:
@@ -135,7 +134,6 @@ class Fragments:
                 number,
                 keys.prop_prefix(self.layer, prop_number),
                 keys.count_key(self.layer, prop_number, number),
-                index.encode,
                 index.encode_element,
             )
         return found

@@ -66,15 +66,19 @@ class Fresh:
 class _Stored:
     """A node as the view has it."""
 
-    __slots__ = ("data",)
+    __slots__ = ("data", "seen")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.seen: dict[str, Any] = {}
 
     def get(self, name: str) -> Any:
         """Return a property, for hooks."""
-        found = find_prop(self.data, prop_marker(name))
-        return None if found is None else decode_value(found)
+        if name in self.seen:
+            return self.seen[name]
+        encoded = find_prop(self.data, prop_marker(name))
+        found = self.seen[name] = None if encoded is None else decode_value(encoded)
+        return found
 
 
 class _Readable(Protocol):
@@ -196,7 +200,7 @@ class Batch:
         fix = NEW_NODE_PROPS.get(plan.form.name)
         if fix is not None:
             props = fix(self, plan.props, plan.value)
-            if props != plan.props:
+            if props is not plan.props:
                 fresh.prepared = self._prepare(plan, props, row)
         self.result.new_node_count += 1
         return fresh

@@ -91,7 +91,7 @@ class Prepared:
         self.record = b"".join(parts)
         self.edits = b"".join(edits)
         self.edit_count = len(edits) - 4
-        self.own_key = form.prefix + form.encode(plan.value)
+        self.own_key = form.prefix + plan.encoded
 
 
 class FeedCache:

@@ -11,7 +11,7 @@ from cellmesh.common.errors import CellError
 
 BATCH_COUNT_MAX: Final = 10_000
 
-_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class FeedEdge(NamedTuple):
@@ -37,11 +37,11 @@ class FeedNode(NamedTuple):
 
     form: str
     value: object
-    props: Mapping[str, object] = _NOTHING
-    tags: Mapping[str, object] = _NOTHING
-    tag_props: Mapping[str, Mapping[str, object]] = _NOTHING
+    props: Mapping[str, object] = NOTHING
+    tags: Mapping[str, object] = NOTHING
+    tag_props: Mapping[str, Mapping[str, object]] = NOTHING
     edges: Sequence[FeedEdge] = ()
-    node_data: Mapping[str, object] = _NOTHING
+    node_data: Mapping[str, object] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,12 @@ def fqdn_props(editor: Nodes, props: Mapping[str, Any], value: Any) -> Mapping[s
     parent = editor.existing("inet:fqdn", domain)
     if parent is None:
         return props
+    is_zone = 1 if parent.get("issuffix") else 0
+    zone = value if is_zone else parent.get("zone")
+    if zone is not None and props.get("zone") == zone and props.get("iszone") == is_zone:
+        return props
     fixed = dict(props)
-    zone = value if parent.get("issuffix") else parent.get("zone")
-    fixed["iszone"] = 1 if parent.get("issuffix") else 0
+    fixed["iszone"] = is_zone
     fixed.pop("zone", None)
     if zone is not None:
         fixed["zone"] = zone

@@ -26,7 +26,8 @@ CACHED_ROOTS: Final = frozenset(
 """Roots of types whose values normalise the same at any time and in any state, so that results can be kept."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, as that doubles what making one costs; never changed all the same.
+@dataclass(slots=True, eq=False)
 class NodePlan:
     """A node that shall exist.
 
@@ -34,6 +35,7 @@ class NodePlan:
         form: Its form.
         value: Its stored value.
         buid: Its buid.
+        encoded: Its value as index keys hold it.
         head: The first fields of its record.
         props: Properties a new node starts with, by name: sub-values of its value.
         implied: Nodes that shall exist when it is made, those they imply before them.
@@ -42,12 +44,14 @@ class NodePlan:
     form: Form
     value: Any
     buid: bytes
+    encoded: bytes
     head: bytes
     props: Mapping[str, Any]
     implied: tuple[NodePlan, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Not frozen, as that doubles what making one costs; never changed all the same.
+@dataclass(slots=True, eq=False)
 class PropPlan:
     """Properties that shall be set.
 
@@ -66,6 +70,28 @@ class PropPlan:
     is_kept: bool = False
 
 
+class _PropFacts:
+    """What plans need to know of a property again and again.
+
+    Attributes:
+        prop, type: The property and its type.
+        is_kept: Whether its values normalise the same at any time.
+        is_form: Whether its values are nodes.
+        subs: The properties its sub-values fill, by sub-value; those seen so far.
+        plans: Plans of values seen so far, if they are kept.
+    """
+
+    __slots__ = ("is_form", "is_kept", "plans", "prop", "subs", "type")
+
+    def __init__(self, prop: Prop, model: Model) -> None:
+        self.prop = prop
+        self.type = prop.type
+        self.is_kept = self.type.chain[-1] in CACHED_ROOTS
+        self.is_form = model.is_form(prop.type_name)
+        self.subs: dict[str, _PropFacts | None] = {}
+        self.plans: dict[str | int, PropPlan] = {}
+
+
 class Planner:
     """Makes plans. Used by one session, so by one thread."""
 
@@ -74,21 +100,37 @@ class Planner:
         self._version = model.version
         self._nodes: dict[tuple[str, Any], NodePlan] = {}
         self._normed: dict[tuple[BaseType, type, object], Normed] = {}
-        self._subs: dict[tuple[Prop, type, object], PropPlan] = {}
-        self._sub_props: dict[Prop, dict[str, Prop | None]] = {}
+        self._facts: dict[Prop, _PropFacts] = {}
+        self._kept_count = 0
+
+    def _renew(self) -> None:
+        """Forget what the model may no longer say, or what has become too much."""
+        if self._version != self.model.version:
+            self._version = self.model.version
+            self._facts.clear()
+            self._nodes.clear()
+            self._normed.clear()
+        elif self._kept_count < KEPT_COUNT_MAX:
+            return
+        else:
+            self._nodes.clear()
+            self._normed.clear()
+            for facts in self._facts.values():
+                facts.plans.clear()
+        self._kept_count = 0
 
     def normalize(self, type_: BaseType, value: object) -> Normed:
         """Normalise a value, and encode what comes of it: that too shall not fail later on."""
-        if type(value) not in (str, int) or type_.chain[-1] not in CACHED_ROOTS:
+        kind = type(value)
+        if (kind is not str and kind is not int) or type_.chain[-1] not in CACHED_ROOTS:
             normed = type_.normalize(value)
             type_.encode(normed.value)
             return normed
-        key = (type_, type(value), value)
+        key = (type_, kind, value)
         found = self._normed.get(key)
         if found is None:
-            if len(self._normed) >= KEPT_COUNT_MAX:
-                self._normed.clear()
             found = self._normed[key] = type_.normalize(value)
+            self._kept_count += 1
             type_.encode(found.value)
         return found
 
@@ -114,17 +156,19 @@ class Planner:
             BadTypeValu: the value, or one that it implies, does not normalise.
         """
         self.editable(form)
+        self._renew()
         try:
             # Not kept: values of a feed seldom come twice.
             normed = form.type.normalize(value)
-            form.type.encode(normed.value)
+            encoded = form.type.encode(normed.value)
         except BadTypeValu as error:
             error.setdefault("form", form.name)
             raise
-        return self._plan(form, normed, 0)
+        return self._plan(form, normed, encoded, 0)
 
     def stored_node(self, form: Form, value: Any) -> NodePlan:
         """Plan a node whose value is a stored one."""
+        self._renew()
         return self._implied(form.name, value, 0)
 
     def set_prop(self, form: Form, name: str, value: object) -> PropPlan:
@@ -141,59 +185,68 @@ class Planner:
 
     def set_known_prop(self, prop: Prop, value: object, *, is_kept: bool = False) -> PropPlan:
         """As `set_prop`, for a property already looked up."""
+        self._renew()
         try:
             subs: list[tuple[Prop, Any]] = []
             implied: list[NodePlan] = []
-            stored = self._set(prop, value, subs, implied, 0)
+            stored = self._set(self._facts_of(prop), value, subs, implied, 0)
         except (BadTypeValu, NoSuchForm) as error:
             error.setdefault("form", prop.form.name if prop.form is not None else "")
             error.setdefault("prop", prop.name)
             raise
         return PropPlan(prop, stored, tuple(subs), tuple(implied), is_kept)
 
-    def _sub_plan(self, prop: Prop, value: object, depth: int) -> PropPlan:
+    def _facts_of(self, prop: Prop) -> _PropFacts:
+        facts = self._facts.get(prop)
+        if facts is None:
+            facts = self._facts[prop] = _PropFacts(prop, self.model)
+        return facts
+
+    def _sub_facts(self, facts: _PropFacts, sub: str) -> _PropFacts | None:
+        """Return the property that a sub-value fills, if there is one."""
+        try:
+            return facts.subs[sub]
+        except KeyError:
+            prop = facts.prop.sub_prop(sub)
+            found = facts.subs[sub] = None if prop is None else self._facts_of(prop)
+            return found
+
+    def _sub_plan(self, facts: _PropFacts, value: Any, depth: int) -> PropPlan:
         """Plan the property that a sub-value fills, keeping plans that will be the same next time."""
         kind = type(value)
-        is_kept = kind in (str, int) and prop.type.chain[-1] in CACHED_ROOTS
-        key = (prop, kind, value)
+        is_kept = facts.is_kept and (kind is str or kind is int)
         if is_kept:
-            found = self._subs.get(key)
+            found = facts.plans.get(value)
             if found is not None:
                 return found
         subs: list[tuple[Prop, Any]] = []
         implied: list[NodePlan] = []
-        stored = self._set(prop, value, subs, implied, depth)
-        plan = PropPlan(prop, stored, tuple(subs), tuple(implied))
+        stored = self._set(facts, value, subs, implied, depth)
+        plan = PropPlan(facts.prop, stored, tuple(subs), tuple(implied))
         if is_kept:
-            if len(self._subs) >= KEPT_COUNT_MAX:
-                self._subs.clear()
-            self._subs[key] = plan
+            self._kept_count += 1
+            facts.plans[value] = plan
         return plan
 
     def _set(
-        self, prop: Prop, value: object, subs: list[tuple[Prop, Any]], implied: list[NodePlan], depth: int
+        self,
+        facts: _PropFacts,
+        value: object,
+        subs: list[tuple[Prop, Any]],
+        implied: list[NodePlan],
+        depth: int,
     ) -> Any:
-        normed = self.normalize(prop.type, value)
-        if self.model.is_form(prop.type_name):
-            self._imply(prop.type_name, normed.value, implied, depth)
+        normed = self.normalize(facts.type, value)
+        if facts.is_form:
+            self._imply(facts.prop.type_name, normed.value, implied, depth)
         for form, part in normed.adds:
             self._imply(form, part, implied, depth)
         for name, part in normed.subs:
-            sub = self._sub_prop(prop, name)
+            sub = self._sub_facts(facts, name)
             if sub is not None:
                 stored = self._set(sub, part, subs, implied, depth)
-                subs.append((sub, stored))
+                subs.append((sub.prop, stored))
         return normed.value
-
-    def _sub_prop(self, prop: Prop, sub: str) -> Prop | None:
-        names = self._sub_props.get(prop)
-        if names is None:
-            names = self._sub_props[prop] = {}
-        try:
-            return names[sub]
-        except KeyError:
-            found = names[sub] = prop.sub_prop(sub)
-            return found
 
     def _imply(self, form: str, value: Any, implied: list[NodePlan], depth: int) -> None:
         plan = self._implied(form, value, depth + 1)
@@ -201,24 +254,22 @@ class Planner:
             implied.append(plan)
 
     def _implied(self, form_name: str, value: Any, depth: int) -> NodePlan:
-        if self._version != self.model.version or len(self._nodes) >= KEPT_COUNT_MAX:
-            self._nodes.clear()
-            self._normed.clear()
-            self._subs.clear()
-            self._sub_props.clear()
-            self._version = self.model.version
         key = (form_name, value)
         try:
             found = self._nodes.get(key)
         except TypeError:
             form = self.form(form_name)
-            return self._plan(form, self.normalize(form.type, value), depth)
+            return self._planned(form, value, depth)
         if found is None:
-            form = self.form(form_name)
-            found = self._nodes[key] = self._plan(form, self.normalize(form.type, value), depth)
+            self._kept_count += 1
+            found = self._nodes[key] = self._planned(self.form(form_name), value, depth)
         return found
 
-    def _plan(self, form: Form, normed: Normed, depth: int) -> NodePlan:
+    def _planned(self, form: Form, value: Any, depth: int) -> NodePlan:
+        normed = self.normalize(form.type, value)
+        return self._plan(form, normed, form.type.encode(normed.value), depth)
+
+    def _plan(self, form: Form, normed: Normed, encoded: bytes, depth: int) -> NodePlan:
         if depth > DEPTH_MAX:
             raise LimitExceeded("a node implies others too deep", name="implied", limit=DEPTH_MAX)
         if len(form.name) > FORM_NAME_SIZE_MAX:
@@ -227,23 +278,26 @@ class Planner:
         buid = buid_of(form.name, value)
         props: dict[str, Any] = {}
         implied: list[NodePlan] = []
+        facts = self._facts_of(form.value_prop)
         for name, part in normed.subs:
-            prop = self._sub_prop(form.value_prop, name)
-            if prop is not None:
-                if self.model.is_form(prop.type_name) and prop.type_name == form.name and part == value:
-                    props[prop.name] = value
-                    continue
-                plan = self._sub_plan(prop, part, depth)
-                props[prop.name] = plan.value
-                for sub, stored in plan.subs:
-                    props.setdefault(sub.name, stored)
-                for node in plan.implied:
-                    if node not in implied:
-                        implied.append(node)
+            sub = self._sub_facts(facts, name)
+            if sub is None:
+                continue
+            prop = sub.prop
+            if prop.type_name == form.name and part == value:
+                props[prop.name] = value
+                continue
+            plan = self._sub_plan(sub, part, depth)
+            props[prop.name] = plan.value
+            for sub_prop, stored in plan.subs:
+                props.setdefault(sub_prop.name, stored)
+            for node in plan.implied:
+                if node not in implied:
+                    implied.append(node)
         for name, part in normed.adds:
             if not (name == form.name and part == value):
                 self._imply(name, part, implied, depth)
-        return NodePlan(form, value, buid, node_head(form.name, value, buid), props, tuple(implied))
+        return NodePlan(form, value, buid, encoded, node_head(form.name, value, buid), props, tuple(implied))
 
 
 def no_such_prop(model: Model, form: Form, name: str) -> NoSuchProp:
