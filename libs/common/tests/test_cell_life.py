@@ -265,6 +265,7 @@ def test_members_of_the_network_call_over_tls_and_are_known_by_name(tmp_path: Pa
     authority.give(tmp_path / "axon" / "certs", CellIdentity("00", "axon", "demo"))
     with running(WhoCell(make_config(tmp_path / "axon"))) as cell:
         assert cell.name == "00.axon.demo"
+        cell.auth.add_user("alice")
         for identity in (
             CellIdentity("01", "cortex", "demo"),
             UserIdentity("alice", "demo"),

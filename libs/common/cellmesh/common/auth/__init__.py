@@ -1,4 +1,19 @@
 """Who may do what.
 
-context  who calls, carried with the request into handlers and worker threads
+context      who calls, carried with the request into handlers and worker threads
+rules        Rule: allow or deny a path; the first of a list that matches decides
+principals   User, Role; root and all, which exist in every cell
+gates        Gate: an object on which users and roles have rules of their own
+records      what is stored: messages to values and back; Credentials, ApiKey
+policy       Policy: everything at one moment, and whether somebody may do something
+schema       the databases in every cell's slab
+store        AuthStore, which is `cell.auth`: changes, durable and audited; AuthUser for checks
+audit        the audit log, a chain of hashes, and its checker
+denials      refused calls on their way there
+credentials  Argon2id, password policy, one-time passwords, API keys
+passwords    Passwords: set them, prove them, wear out attempts
+logins       Logins: the user that a caller is
+service      AuthService
+
+This package imports none of them, so that clients can have `context` without storage.
 """

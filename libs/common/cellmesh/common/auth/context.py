@@ -15,6 +15,8 @@ from cellmesh.common.errors import Unauthenticated
 from cellmesh.common.tls.identity import CellIdentity, Identity, UserIdentity
 
 ROOT_USER: Final = "root"
+ROOT_ID: Final = "0" * 31 + "1"
+"""Identifier of the user root in every cell."""
 
 
 class CallerKind(enum.Enum):
@@ -25,9 +27,9 @@ class CallerKind(enum.Enum):
     CELL = "cell"
     """A cell of the mesh, by its certificate."""
     USER = "user"
-    """A user of the mesh, by certificate."""
+    """A user, by certificate, password or API key, or the one that strangers count as."""
     ANONYMOUS = "anonymous"
-    """Nobody we know: no certificate, or one without a name of ours."""
+    """Nobody we know: no certificate, or one without a name of ours, and no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,23 @@ class Caller:
     """Who calls.
 
     Attributes:
-        name: "root", "00.cortex.demo", "alice@demo", or "" when anonymous.
+        name: "root", "00.cortex.demo", "alice@demo" by certificate, "alice" by password or key, or "" when
+            anonymous.
         kind: How the caller is known.
         identity: The name in its certificate, if it has one.
         admin: Whether it may do everything.
+        user_id: Identifier of the user of this cell that it is; empty for cells and for who is no user here.
+        refusal: Why it may call nothing but what is open to anyone, although it is known; empty else.
+        one_time: Whether it came with a one-time password.
     """
 
     name: str
     kind: CallerKind
     identity: Identity | None = None
     admin: bool = False
+    user_id: str = ""
+    refusal: str = ""
+    one_time: bool = False
 
     @property
     def network(self) -> str:
@@ -57,7 +66,7 @@ class Caller:
         return self.kind is not CallerKind.ANONYMOUS
 
 
-LOCAL_ROOT: Final = Caller(ROOT_USER, CallerKind.LOCAL, admin=True)
+LOCAL_ROOT: Final = Caller(ROOT_USER, CallerKind.LOCAL, admin=True, user_id=ROOT_ID)
 ANONYMOUS: Final = Caller("", CallerKind.ANONYMOUS)
 
 
@@ -81,12 +90,14 @@ class Call:
         method: Full method name, "/package.Service/Method".
         caller: Who calls; anonymous until the auth interceptor has run.
         deadline: When the caller stops waiting, on time.monotonic's clock, or None.
+        peer: Where the call comes from, "ipv4:127.0.0.1:4711" or "unix:"; set where credentials are checked.
     """
 
     request_id: str
     method: str
     caller: Caller = ANONYMOUS
     deadline: float | None = None
+    peer: str = ""
 
 
 _call: ContextVar[Call | None] = ContextVar("cellmesh_call", default=None)

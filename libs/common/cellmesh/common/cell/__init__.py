@@ -3,6 +3,7 @@
 part          Part: what a cell is made of; each can be started, stopped and asked for its health
 base          Cell: its states, the order of its parts, its services
 folder        CellFolder: the lock, the cell's id, run.json, certificates
+accounts      the users of a cell, put together
 service       CellService, which every cell serves
 data_services BackupService and ChangeLogService, which every cell with storage serves
 backup        backups in the cell's folder, and as a stream

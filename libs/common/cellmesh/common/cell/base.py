@@ -18,6 +18,11 @@ from types import TracebackType
 from typing import ClassVar, Final, Generic, Self, TypeVar
 
 from cellmesh.common.addresses import join_host_port, split_host_port
+from cellmesh.common.auth.denials import Denials
+from cellmesh.common.auth.passwords import Passwords
+from cellmesh.common.auth.schema import DATABASES as AUTH_DATABASES
+from cellmesh.common.auth.store import AuthStore
+from cellmesh.common.cell.accounts import CellAccounts
 from cellmesh.common.cell.backup import BackedUp, Backups
 from cellmesh.common.cell.data_services import backup_service, change_log_service
 from cellmesh.common.cell.disk import DiskSpace
@@ -30,6 +35,8 @@ from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState, NeedConfValu
+from cellmesh.common.rpc.interceptors.auth import Accounts, caller_of_peer
+from cellmesh.common.rpc.interceptors.chain import default_chain
 from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
 from cellmesh.common.rpc.service import Service
 from cellmesh.common.rpc.workers import Workers
@@ -63,6 +70,8 @@ class Cell(Generic[ConfigT]):
         kind: The kind of cell, such as "axon". Set by the subclass.
         databases: The databases of its slab; a cell without any has no slab. Set by the subclass.
         layout: Version and migrations of its storage. Set by the subclass.
+        admits_unknown_users: Whether a user with a certificate of the network who is no user of this cell is a
+            member all the same. Set by the subclass.
         backup_paths: What a backup takes of the folder beside the storage. Set by the subclass.
         config: Its settings.
         folder: Its folder.
@@ -75,6 +84,7 @@ class Cell(Generic[ConfigT]):
     kind: ClassVar[str] = "cell"
     databases: ClassVar[Sequence[SubDb]] = ()
     layout: ClassVar[Layout | None] = None
+    admits_unknown_users: ClassVar[bool] = False
     backup_paths: ClassVar[Sequence[str]] = (CELL_FILE, CONFIG_FILE_NAME, CERTS_FOLDER)
 
     def __init__(self, config: ConfigT) -> None:
@@ -85,6 +95,7 @@ class Cell(Generic[ConfigT]):
         self.state = CellState.UNSPECIFIED
         self.start_time_ns = 0
         self._slab: Slab | None = None
+        self._accounts: CellAccounts | None = None
         self._server: RpcServer | None = None
         self._started: list[Part] = []
 
@@ -129,6 +140,16 @@ class Cell(Generic[ConfigT]):
         return ChangeLog(self.slab)
 
     @property
+    def auth(self) -> AuthStore:
+        """The cell's users, roles, rules and gates. Raises BadState while its storage is not open."""
+        return self._require_accounts().store
+
+    @property
+    def passwords(self) -> Passwords:
+        """The credentials of its users. Raises BadState while its storage is not open."""
+        return self._require_accounts().passwords
+
+    @property
     def server(self) -> RpcServer:
         """The cell's server. Raises BadState while there is none."""
         if self._server is None:
@@ -163,7 +184,17 @@ class Cell(Generic[ConfigT]):
     @property
     def tcp_address(self) -> str:
         """Where it serves TCP, as host:port; empty when it does not."""
+        if not self._listens_to_peers:
+            return ""
         return next((address for address in self.addresses if not address.startswith("unix:")), "")
+
+    @property
+    def login_address(self) -> str:
+        """Where callers without certificates log in, as host:port; empty when there is no such port."""
+        if not self.config.login_listen:
+            return ""
+        place = 1 if self._listens_to_peers else 0
+        return self.addresses[place] if len(self.addresses) > place else ""
 
     @property
     def advertised_address(self) -> str:
@@ -195,7 +226,7 @@ class Cell(Generic[ConfigT]):
             self.folder.open()
             await self._enroll_if_asked()
             if self.databases:
-                self._slab = await self.workers.run(self._open_slab)
+                self._slab, self._accounts = await self.workers.run(self._open_storage)
             for part in self.parts():
                 await self._start_part(part)
             self.identity = self.folder.identity.cell_identity()
@@ -226,7 +257,7 @@ class Cell(Generic[ConfigT]):
                 _log.error("part_stop_failed", exc_info=error, part=part.name)
         if not await self.workers.close():
             _log.warning("workers_still_busy")
-        slab, self._slab = self._slab, None
+        slab, self._slab, self._accounts = self._slab, None, None
         if slab is not None:
             slab.close()
         stop_telemetry()
@@ -248,16 +279,34 @@ class Cell(Generic[ConfigT]):
         await part.start()
         self._started.append(part)
 
+    def _open_storage(self) -> tuple[Slab, CellAccounts]:
+        slab = self._open_slab()
+        try:
+            return slab, CellAccounts.open(slab, self.config)
+        except BaseException:
+            slab.close()
+            raise
+
+    def _require_accounts(self) -> CellAccounts:
+        if self._accounts is None:
+            raise BadState(f"the {self.kind} has no storage open", name=self.kind, state=self.state.value)
+        return self._accounts
+
     def _open_slab(self) -> Slab:
         if self.config.compact_on_start:
             compact_slab(self.folder.slab_path, space_min_bytes=self.config.space_min_bytes)
         return Slab.open(
             self.folder.slab_path,
-            self.databases,
+            self._all_databases(),
             map_size_bytes=self.config.map_size_bytes,
             layout=self.layout,
             space_min_bytes=self.config.space_min_bytes,
         )
+
+    def _all_databases(self) -> tuple[SubDb, ...]:
+        """Its own databases, and those of its users, whose changes are logged whether or not its own are."""
+        log = () if self.keeps_log else CHANGELOG_DATABASES
+        return (*self.databases, *log, *AUTH_DATABASES)
 
     def _data_services(self, slab: Slab) -> Sequence[Service]:
         """What every cell with storage serves about its data as a whole."""
@@ -300,10 +349,20 @@ class Cell(Generic[ConfigT]):
             await self._start_part(disk)
             parts = (*parts, disk)
             data_services = self._data_services(self._slab)
+        accounts: Accounts | None = None
+        if self._accounts is not None:
+            # Started before the server and stopped after it, so that the last denial is written too.
+            denials = Denials(self._accounts.store, self.workers)
+            await self._start_part(denials)
+            accounts = self._accounts.logins(
+                denials, self.workers, self.config, admit_unknown=self.admits_unknown_users
+            )
+            data_services = (*data_services, self._accounts.service(self.workers))
         server = RpcServer(
             self.name or self.kind,
             (*self.services(), *data_services, cell_service(self)),
             self._listeners(),
+            chain=default_chain(caller_of_peer(insecure=self._is_insecure), accounts),
             stop_grace_s=self.config.stop_grace_s,
         )
         self._server = server
@@ -327,8 +386,27 @@ class Cell(Generic[ConfigT]):
                 name="enroll",
                 hint="enroll it with --enroll URL (from `cellmesh aha provision`), or try it with --insecure",
             )
+        if config.login_listen:
+            if config.insecure or not self.folder.identity.exists():
+                raise NeedConfValu(
+                    f"the {self.kind} has no identity, so nobody can log in with TLS at {config.login_listen}",
+                    name="login_listen",
+                    hint="enroll it with --enroll URL (from `cellmesh aha provision`); it cannot be insecure",
+                )
+            found.append(
+                TcpListener(config.login_listen, ServerTls(self.folder.identity, require_client=False))
+            )
         found.append(UnixListener(self.folder.socket_path))
         return tuple(found)
+
+    @property
+    def _is_insecure(self) -> bool:
+        return bool(self.config.listen) and self.config.insecure
+
+    @property
+    def _listens_to_peers(self) -> bool:
+        """Whether it serves cells and users with certificates, or whoever comes if insecure, on TCP."""
+        return bool(self.config.listen) and (self.config.insecure or self.folder.identity.exists())
 
     def _write_run(self) -> None:
         self.folder.write_run(

@@ -53,6 +53,41 @@ class CellConfig(BaseSettings):
     insecure: bool = Field(
         False, description="Serve TCP without TLS, every caller being root. For trials on one machine only."
     )
+    login_listen: HostPort = Field(
+        "",
+        description="TCP address for callers without a certificate, who log in with a password or an API key, as "
+        "host:port, with the cell's TLS. Empty serves none.",
+    )
+    auth_anonymous: str = Field(
+        "",
+        description="Name of the user that callers without certificate and credentials count as. It may not be an "
+        "administrator. Empty refuses them.",
+    )
+    user_count_max: int = Field(
+        0, ge=0, description="Most users the cell has beside root, as a count. 0 sets no limit."
+    )
+    password_length_min: int = Field(
+        12, ge=1, le=256, description="Least length of a new password, in characters."
+    )
+    password_classes_min: int = Field(
+        1,
+        ge=1,
+        le=4,
+        description="Least number of kinds of characters in a new password, out of lower case, upper case, digits "
+        "and others.",
+    )
+    password_history_count: int = Field(
+        3,
+        ge=0,
+        le=32,
+        description="How many passwords, the present one included, may not come again, as a count.",
+    )
+    password_attempts_max: int = Field(
+        10,
+        ge=0,
+        le=1000,
+        description="Wrong passwords in a row after which a user is locked, as a count. 0 locks nobody.",
+    )
     enroll: str = Field(
         "",
         description="One-time enrolment URL from AHA, used when the cell has no identity yet.",

@@ -43,6 +43,11 @@ class Permission:
     level: Level
     name: str = ""
 
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The name as a path, which rules are matched with; empty when it has none."""
+        return tuple(self.name.split(".")) if self.name else ()
+
 
 PermissionTable = Mapping[str, Permission]
 
@@ -53,6 +58,37 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/grpc.health.v1.Health/Watch": Permission(Level.ANYONE),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Permission(Level.ANYONE),
     "/cellmesh.api.common.v1.CellService/GetCellInfo": Permission(Level.MEMBER, "cell.info"),
+    # On MEMBER rows, who is no administrator reaches itself only; the handlers check that.
+    "/cellmesh.api.common.v1.AuthService/GetCurrentUser": Permission(Level.MEMBER, "auth.self.get"),
+    "/cellmesh.api.common.v1.AuthService/CreateUser": Permission(Level.ADMIN, "auth.user.create"),
+    "/cellmesh.api.common.v1.AuthService/GetUser": Permission(Level.MEMBER, "auth.user.get"),
+    "/cellmesh.api.common.v1.AuthService/ListUsers": Permission(Level.ADMIN, "auth.user.list"),
+    "/cellmesh.api.common.v1.AuthService/UpdateUser": Permission(Level.ADMIN, "auth.user.update"),
+    "/cellmesh.api.common.v1.AuthService/DeleteUser": Permission(Level.ADMIN, "auth.user.delete"),
+    "/cellmesh.api.common.v1.AuthService/SetUserRoles": Permission(Level.ADMIN, "auth.user.roles"),
+    "/cellmesh.api.common.v1.AuthService/GrantRole": Permission(Level.ADMIN, "auth.user.roles"),
+    "/cellmesh.api.common.v1.AuthService/RevokeRole": Permission(Level.ADMIN, "auth.user.roles"),
+    "/cellmesh.api.common.v1.AuthService/CreateRole": Permission(Level.ADMIN, "auth.role.create"),
+    "/cellmesh.api.common.v1.AuthService/GetRole": Permission(Level.ADMIN, "auth.role.get"),
+    "/cellmesh.api.common.v1.AuthService/ListRoles": Permission(Level.ADMIN, "auth.role.list"),
+    "/cellmesh.api.common.v1.AuthService/UpdateRole": Permission(Level.ADMIN, "auth.role.update"),
+    "/cellmesh.api.common.v1.AuthService/DeleteRole": Permission(Level.ADMIN, "auth.role.delete"),
+    "/cellmesh.api.common.v1.AuthService/AddRule": Permission(Level.ADMIN, "auth.rule.add"),
+    "/cellmesh.api.common.v1.AuthService/RemoveRule": Permission(Level.ADMIN, "auth.rule.remove"),
+    "/cellmesh.api.common.v1.AuthService/SetRules": Permission(Level.ADMIN, "auth.rule.set"),
+    "/cellmesh.api.common.v1.AuthService/SetGateAdmin": Permission(Level.ADMIN, "auth.gate.admin"),
+    "/cellmesh.api.common.v1.AuthService/GetGate": Permission(Level.ADMIN, "auth.gate.get"),
+    "/cellmesh.api.common.v1.AuthService/ListGates": Permission(Level.ADMIN, "auth.gate.list"),
+    "/cellmesh.api.common.v1.AuthService/SetPassword": Permission(Level.MEMBER, "auth.password.set"),
+    "/cellmesh.api.common.v1.AuthService/CreateOneTimePassword": Permission(
+        Level.ADMIN, "auth.password.one_time"
+    ),
+    "/cellmesh.api.common.v1.AuthService/CreateApiKey": Permission(Level.MEMBER, "auth.key.create"),
+    "/cellmesh.api.common.v1.AuthService/ListApiKeys": Permission(Level.MEMBER, "auth.key.list"),
+    "/cellmesh.api.common.v1.AuthService/RevokeApiKey": Permission(Level.MEMBER, "auth.key.revoke"),
+    "/cellmesh.api.common.v1.AuthService/CheckAccess": Permission(Level.MEMBER, "auth.access.check"),
+    "/cellmesh.api.common.v1.AuthService/ListAuditRecords": Permission(Level.ADMIN, "auth.audit.list"),
+    "/cellmesh.api.common.v1.AuthService/CheckAuditLog": Permission(Level.ADMIN, "auth.audit.check"),
     "/cellmesh.api.common.v1.BackupService/CreateBackup": Permission(Level.ADMIN, "cell.backup.create"),
     "/cellmesh.api.common.v1.BackupService/ListBackups": Permission(Level.ADMIN, "cell.backup.list"),
     "/cellmesh.api.common.v1.BackupService/DeleteBackup": Permission(Level.ADMIN, "cell.backup.delete"),

@@ -4,53 +4,151 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import grpc
-from cellmesh.common.auth.context import LOCAL_ROOT, Caller, caller_of_identity, current_call
-from cellmesh.common.rpc.permissions import check_permission
+from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, caller_of_identity, current_call
+from cellmesh.common.errors import AuthDeny, CellError
+from cellmesh.common.rpc.permissions import Level, check_permission
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
 from cellmesh.common.tls.identity import identity_of_names
 
 SUBJECT_NAMES_KEY = "x509_subject_alternative_name"
+AUTHORIZATION_KEY = "authorization"
 
 CallerOf = Callable[["grpc.aio.ServicerContext[Any, Any]"], Caller]
 
 
+class Accounts(Protocol):
+    """The users of a cell, as far as a server needs them: `cellmesh.common.auth.logins` has them."""
+
+    def user_of(self, caller: Caller) -> Caller:
+        """The caller with the user of the cell that its certificate makes it."""
+        ...
+
+    async def login(self, header: str | bytes, peer: str) -> Caller:
+        """Who the authorization header says. Raises Unauthenticated, AuthDeny."""
+        ...
+
+    def check_rules(self, caller: Caller, path: tuple[str, ...], method: str) -> None:
+        """Refuse who is refused by a rule, or known and no user here. Raises AuthDeny."""
+        ...
+
+    def note_denial(self, call: Call, error: CellError) -> None:
+        """Note that a call was refused."""
+        ...
+
+
 class AuthInterceptor:
-    """Sets `Call.caller` and refuses what the permission row refuses."""
+    """Sets `Call.caller` and refuses what the permission row refuses.
+
+    Args:
+        caller_of: Who the connection says that calls.
+        accounts: The users of the cell; None on a server without any, which then takes no credentials.
+    """
 
     name: ClassVar[str] = "auth"
     inside: ClassVar[frozenset[str]] = frozenset({"request_id", "telemetry", "errors", "deadline"})
     required: ClassVar[bool] = True
 
-    def __init__(self, caller_of: CallerOf) -> None:
+    def __init__(self, caller_of: CallerOf, accounts: Accounts | None = None) -> None:
         self._caller_of = caller_of
+        self._accounts = accounts
 
     def wrap_single(self, method: Method, inner: SingleHandler) -> SingleHandler:
         """Check, then answer."""
+        accounts = self._accounts
+        if accounts is None:
 
-        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            self._check(method, context)
-            return await inner(request, context)
+            async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+                self._check(method, context)
+                return await inner(request, context)
 
-        return handle
+            return handle
+        admit, decide = self._admission(method, accounts), self._decision(method, accounts)
+
+        async def handle_user(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            call = current_call()
+            try:
+                header = admit(call, context)
+                if header is not None:
+                    call.caller = await accounts.login(header, call.peer)
+                    decide(call.caller)
+                return await inner(request, context)
+            except AuthDeny as error:
+                accounts.note_denial(call, error)
+                raise
+
+        return handle_user
 
     def wrap_stream(self, method: Method, inner: StreamHandler) -> StreamHandler:
         """Check, then stream."""
+        accounts = self._accounts
+        if accounts is None:
 
-        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-            self._check(method, context)
-            async with aclosing(inner(request, context)) as stream:  # type: ignore[type-var]
-                async for message in stream:
-                    yield message
+            async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+                self._check(method, context)
+                async with aclosing(inner(request, context)) as stream:  # type: ignore[type-var]
+                    async for message in stream:
+                        yield message
 
-        return handle
+            return handle
+        admit, decide = self._admission(method, accounts), self._decision(method, accounts)
+
+        async def handle_user(
+            request: Any, context: grpc.aio.ServicerContext[Any, Any]
+        ) -> AsyncIterator[Any]:
+            call = current_call()
+            try:
+                header = admit(call, context)
+                if header is not None:
+                    call.caller = await accounts.login(header, call.peer)
+                    decide(call.caller)
+                async with aclosing(inner(request, context)) as stream:  # type: ignore[type-var]
+                    async for message in stream:
+                        yield message
+            except AuthDeny as error:
+                accounts.note_denial(call, error)
+                raise
+
+        return handle_user
 
     def _check(self, method: Method, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         call = current_call()
         call.caller = self._caller_of(context)
         check_permission(method.permission, call.caller, method.path)
+
+    def _admission(
+        self, method: Method, accounts: Accounts
+    ) -> Callable[[Call, grpc.aio.ServicerContext[Any, Any]], str | bytes | None]:
+        """What admits a call by its connection, or returns the authorization header that decides instead."""
+        caller_of, user_of, decide = self._caller_of, accounts.user_of, self._decision(method, accounts)
+
+        def admit(call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> str | bytes | None:
+            call.peer = context.peer()
+            for key, value in context.invocation_metadata() or ():
+                if key == AUTHORIZATION_KEY:
+                    return value
+            call.caller = caller = caller_of(context)
+            if caller is not LOCAL_ROOT:
+                call.caller = caller = user_of(caller)
+                decide(caller)
+            return None
+
+        return admit
+
+    def _decision(self, method: Method, accounts: Accounts) -> Callable[[Caller], None]:
+        """What refuses a caller who may not call the method."""
+        permission, path = method.permission, method.path
+        rule_path = permission.path
+        if permission.level is Level.ANYONE:
+            return lambda caller: None
+
+        def decide(caller: Caller) -> None:
+            accounts.check_rules(caller, rule_path, path)
+            check_permission(permission, caller, path)
+
+        return decide
 
 
 def caller_of_peer(*, insecure: bool) -> CallerOf:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cellmesh.common.errors import BadState
-from cellmesh.common.rpc.interceptors.auth import AuthInterceptor, CallerOf
+from cellmesh.common.rpc.interceptors.auth import Accounts, AuthInterceptor, CallerOf
 from cellmesh.common.rpc.interceptors.base import Interceptor
 from cellmesh.common.rpc.interceptors.deadline import DeadlineInterceptor
 from cellmesh.common.rpc.interceptors.errors import ErrorsInterceptor
@@ -28,14 +28,14 @@ CHAIN: tuple[type[Interceptor], ...] = (
 )
 
 
-def default_chain(caller_of: CallerOf) -> tuple[Interceptor, ...]:
-    """Make the interceptors of a server in the written order."""
+def default_chain(caller_of: CallerOf, accounts: Accounts | None = None) -> tuple[Interceptor, ...]:
+    """Make the interceptors of a server in the written order; see AuthInterceptor for the arguments."""
     return (
         RequestIdInterceptor(),
         TelemetryInterceptor(),
         ErrorsInterceptor(),
         DeadlineInterceptor(),
-        AuthInterceptor(caller_of),
+        AuthInterceptor(caller_of, accounts),
     )
 
 
