@@ -10,7 +10,7 @@ import pytest
 from cellmesh.cli import main as cli_main
 from cellmesh.cli.main import run
 from cellmesh.cli.output import plain, size_text, span_text, table, value_text
-from cellmesh.common.errors import CellUnreachable, NoSuchTank
+from cellmesh.common.errors import CellUnreachable, FeatureNotSupported, NoSuchTank
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +86,10 @@ def test_a_missing_extra_says_what_to_install() -> None:
         (["status", "--dir", "{tmp}/none"], "there is no mesh under {tmp}/none"),
         (["down", "--dir", "{tmp}/none"], "cellmesh up --dir {tmp}/none"),
         (["storm", "--dir", "{tmp}", "inet:fqdn"], "{tmp} holds no mesh and no cortex"),
+        (["storm", "--dir", "{axon}", "inet:fqdn"], "is the folder of a cell of kind axon"),
+        (["storm", "--dir", "{mesh}", "inet:fqdn"], "the aha of the mesh under {mesh} does not run: start"),
+        (["axon", "list", "--dir", "{mesh}"], "cellmesh up --dir {mesh}"),
+        (["demo", "--questions-only", "--dir", "{tmp}/none"], "there is no mesh under {tmp}/none/mesh"),
         (["storm", "--url", "nonsense", "inet:fqdn"], "'nonsense' is no URL of a cell"),
         (["storm", "--url", "grpc://127.0.0.1:1", "inet:fqdn"], "cannot be reached at 127.0.0.1:1"),
         (["storm", "--identity", "{tmp}/id", "inet:fqdn"], "there is no identity in {tmp}/id"),
@@ -101,11 +105,15 @@ def test_a_missing_extra_says_what_to_install() -> None:
 def test_what_a_person_does_wrong_is_told_in_a_line(
     arguments: list[str], expected: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    filled = [argument.format(tmp=tmp_path) for argument in arguments]
+    places = {"tmp": tmp_path / "work", "axon": tmp_path / "axon", "mesh": tmp_path / "mesh"}
+    for place in (*places.values(), places["mesh"] / "aha"):
+        place.mkdir()
+    (places["axon"] / "cell.json").write_text('{"kind": "axon", "cell_id": "00"}')
+    filled = [argument.format(**places) for argument in arguments]
     code = run(filled)
     told = capfd.readouterr().err
     assert code in (1, 2)
-    assert expected.format(tmp=tmp_path) in told
+    assert expected.format(**places) in told
     assert "Traceback" not in told
     lines = [line for line in told.splitlines() if not line.startswith(("Usage:", "Try ")) and line]
     assert len(lines) == 1
@@ -132,6 +140,8 @@ def test_an_error_reads_as_a_sentence() -> None:
     error = CellUnreachable("the axon cannot be reached", **fields)
     assert cli_main.describe(error) == "the axon cannot be reached (address='h:1'): start it"
     assert cli_main.describe(NoSuchTank("there is no tank 'raw'", name="raw")) == "there is no tank 'raw'"
+    unknown = FeatureNotSupported("Method not found!", cell="00.axon.mesh")
+    assert cli_main.describe(unknown).startswith("00.axon.mesh has no such method")
     assert "--debug" in cli_main.describe(ValueError("x"))
     assert cli_main.describe(FileNotFoundError(2, "No such file", "a")) == "a: No such file"
 

@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2, storm_service_pb2_grpc
-from cellmesh.cli.commands.storm import error_text, excerpt, node_lines
+from cellmesh.cli.commands.storm import TextPrinter, error_text, excerpt, node_lines
 from cellmesh.cli.main import run
-from cellmesh.common.errors import BadSyntax, NoSuchProp
+from cellmesh.common.errors import BadSyntax, BadTypeValu, NoSuchProp, NoSuchVar
 from cellmesh.common.errors.status import to_detail
 from cellmesh.common.values import from_value, to_value
 
@@ -86,7 +86,7 @@ def test_nodes_are_printed_with_properties_and_tags(
         "printed",
     ]
     assert "WARNING: careful" in told.err
-    assert "1 node, 2 edits in 20 ms, 50 a second" in told.err
+    assert "1 node, 2 edits in 20 ms\n" in told.err
 
 
 def test_json_lines_hold_every_message(
@@ -150,7 +150,42 @@ def test_an_excerpt_that_the_cortex_made_is_shown_as_it_is() -> None:
     error = NoSuchProp("no property nope", excerpt="inet:fqdn +:nope\n          ^^^^^^", line=1, column=11)
     assert excerpt(error, "inet:fqdn +:nope") == ["  inet:fqdn +:nope", "            ^^^^^^"]
     assert error_text(error) == "no property nope"
-    assert excerpt(BadSyntax("wrong, at line 1:\n x\n ^", line=1, column=1), "x") == []
+    assert error_text(error, "// here\ninet:fqdn +:nope") == "no property nope, at line 1, column 11"
+
+
+def test_a_syntax_error_tells_each_thing_once() -> None:
+    """Its message has place and excerpt, and the hint in brackets, behind which nothing may come."""
+    error = BadSyntax(
+        "expected ',', found ')' (write (a,)), at line 1, column 3:\n(a)\n  ^",
+        hint="write (a,)",
+        line=1,
+        column=3,
+    )
+    assert error_text(error, "(a)") == "expected ',', found ')' (write (a,)), at line 1, column 3"
+    assert excerpt(error, "(a)") == ["  (a)", "    ^"]
+
+
+def test_fields_that_the_message_tells_are_not_repeated() -> None:
+    assert error_text(NoSuchVar("no variable $y is set in this query", name="y")) == (
+        "no variable $y is set in this query"
+    )
+    wrong = BadTypeValu(
+        "('2020', 'zzz') is no ival: no time", valu=["2020", "zzz"], form="inet:ipv4", prop="asn"
+    )
+    assert error_text(wrong) == "('2020', 'zzz') is no ival: no time (form='inet:ipv4', prop='asn')"
+    # A property is not told by the type whose name ends with it.
+    wrong = BadTypeValu("foo is no inet:asn: not a whole number", valu="foo", prop="asn")
+    assert error_text(wrong) == "foo is no inet:asn: not a whole number (prop='asn')"
+
+
+def test_a_rate_is_told_of_many_nodes_only() -> None:
+    def totals(count: int, milliseconds: int) -> str:
+        fini = storm_pb2.StormFini(node_count=count)
+        fini.duration.FromMilliseconds(milliseconds)
+        return TextPrinter("")._totals(fini)
+
+    assert totals(1, 0) == "1 node in less than 1 ms"
+    assert totals(2000, 500) == "2,000 nodes in 500 ms, 4,000 a second"
 
 
 def test_a_node_without_repr_is_printed_all_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from cellmesh.cli.mesh import Mesh
     from cellmesh.client import CellClient
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
@@ -94,15 +96,24 @@ def find_in_folder(kind: str, folder: Path) -> tuple[str, Path | None]:
 
     Raises:
         NoSuchDir: it is neither.
+        BadArg: it is the folder of a cell of another kind.
+        CellUnreachable: the mesh is there, but the cell, or AHA that knows where it is, does not run.
     """
-    from cellmesh.cli.mesh import Mesh
-    from cellmesh.common.errors import NoSuchDir
+    from cellmesh.cli.mesh import KINDS, Mesh
+    from cellmesh.common.errors import BadArg, NoSuchDir
 
     folder = folder.expanduser().absolute()
     if (folder / "cell.json").exists():
+        found = _kind_of(folder)
+        if kind in KINDS and found in KINDS and found != kind:
+            raise BadArg(
+                f"{folder} is the folder of a cell of kind {found}, and this command calls a {kind}",
+                hint="give the folder of the mesh, or of the right cell, with --dir",
+            )
         return f"unix://{folder}", None
     mesh = Mesh(folder)
     if mesh.exists:
+        _require_running(mesh, kind)
         # AHA itself is asked where it is without asking AHA.
         return (f"unix://{mesh.folder(kind)}", None) if kind == "aha" else (mesh.url(kind), mesh.identity)
     raise NoSuchDir(
@@ -110,3 +121,26 @@ def find_in_folder(kind: str, folder: Path) -> tuple[str, Path | None]:
         name=str(folder),
         hint=f"start a mesh with `cellmesh up --dir {folder}`, or name the cell with --url",
     )
+
+
+def _kind_of(folder: Path) -> str:
+    """The kind of cell whose folder it is; empty when cell.json does not tell."""
+    try:
+        return str(json.loads((folder / "cell.json").read_bytes()).get("kind", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _require_running(mesh: Mesh, kind: str) -> None:
+    """Raise CellUnreachable, before anything is tried, when a cell that is needed has no process."""
+    from cellmesh.cli.mesh import REGISTRY, processes
+    from cellmesh.common.errors import CellUnreachable
+
+    running = mesh.running()
+    for needed in (REGISTRY, kind):
+        if needed in mesh.kinds and needed not in running:
+            raise CellUnreachable(
+                f"the {needed} of the mesh under {mesh.dir} does not run{processes.last_address_text(mesh.folder(needed))}",
+                name=needed,
+                hint=f"start what is not running with `cellmesh up --dir {mesh.dir}`",
+            )

@@ -13,6 +13,9 @@ from cellmesh.cli.lazy import Lazy, LazyGroup
 
 DEBUG_VARIABLE: Final = "CELLMESH_DEBUG"
 
+UNKNOWN_METHOD: Final = "Method not found!"
+"""How a gRPC server says that none of its services has the method."""
+
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
@@ -91,13 +94,14 @@ def run(arguments: Sequence[str], *, debug: bool = False) -> int:
 
 def describe(error: Exception) -> str:
     """One line for people."""
-    from cellmesh.common.errors import CellError, LinkErr
+    from cellmesh.cli.output import error_line
+    from cellmesh.common.errors import CellError, FeatureNotSupported
 
-    if isinstance(error, LinkErr):
-        # What gRPC says about it is for --debug.
-        return str(CellError(error.message, **{key: error.get(key) for key in ("name", "address", "hint")}))
+    if isinstance(error, FeatureNotSupported) and error.message == UNKNOWN_METHOD:
+        called = error.get("cell") or "the cell that was called"
+        return f"{called} has no such method: it is another kind of cell than this command calls, or older"
     if isinstance(error, CellError):
-        return str(error)
+        return error_line(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return f"{type(error).__name__}: {error} (a mistake of the program: `cellmesh --debug ...` shows where)"

@@ -1,10 +1,13 @@
-"""Tables, sizes, times and values as people read them."""
+"""Tables, sizes, times, values and errors as people read them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cellmesh.common.errors import CellError
 
 SIZE_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
@@ -74,3 +77,12 @@ def value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"({', '.join(value_text(item) for item in value)})"
     return str(value)
+
+
+def error_line(error: CellError) -> str:
+    """An error in one line; of a connection that failed, without what gRPC says about it."""
+    from cellmesh.common.errors import CellError, LinkErr
+
+    if not isinstance(error, LinkErr):
+        return str(error)
+    return str(CellError(error.message, **{key: error.get(key) for key in ("name", "address", "hint")}))

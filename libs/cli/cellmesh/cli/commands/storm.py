@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 INDENT = " " * 8
 EXCERPT_SIZE = 100
+RATE_COUNT_MIN = 1000
+COUNT_TIMEOUT_S = 86400.0
 
 
 @click.command()
@@ -61,7 +63,7 @@ def storm(
         if only_count:
             try:
                 request = storm_pb2.CountStormRequest(text=text, options=options)
-                click.echo(str(stub.CountStorm(request, timeout=86400.0).count))
+                click.echo(str(stub.CountStorm(request, timeout=COUNT_TIMEOUT_S).count))
             except CellError as error:
                 _print_error(error, text)
                 ctx.exit(1)
@@ -71,6 +73,10 @@ def storm(
         for message in _messages(messages):
             printer.show(message)
     ctx.exit(1 if printer.failed else 0)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _messages(batches: Iterable[storm_pb2.StormResponse]) -> Iterator[storm_pb2.StormMessage]:
@@ -100,7 +106,6 @@ class TextPrinter:
     def __init__(self, text: str) -> None:
         self.failed = False
         self._text = text
-        self._begin = time.monotonic()
 
     def show(self, message: storm_pb2.StormMessage) -> None:
         """Print one message."""
@@ -124,11 +129,13 @@ class TextPrinter:
                 click.echo(self._totals(message.fini), err=True)
 
     def _totals(self, fini: storm_pb2.StormFini) -> str:
-        seconds = fini.duration.ToNanoseconds() / 1e9 or time.monotonic() - self._begin
-        rate = f", {fini.node_count / seconds:,.0f} a second" if fini.node_count and seconds else ""
-        edits = f", {fini.edit_count:,} edits" if fini.edit_count else ""
-        plural = "" if fini.node_count == 1 else "s"
-        return f"{fini.node_count:,} node{plural}{edits} in {seconds * 1000:,.0f} ms{rate}"
+        seconds = fini.duration.ToNanoseconds() / 1e9
+        # The rate of a few nodes says nothing.
+        is_many = fini.node_count >= RATE_COUNT_MIN and seconds > 0
+        rate = f", {fini.node_count / seconds:,.0f} a second" if is_many else ""
+        edits = f", {_counted(fini.edit_count, 'edit')}" if fini.edit_count else ""
+        took = f"{seconds * 1000:,.0f} ms" if seconds else "less than 1 ms"
+        return f"{_counted(fini.node_count, 'node')}{edits} in {took}{rate}"
 
 
 class JsonPrinter:
@@ -246,7 +253,7 @@ def _csv_line(row: storm_pb2.StormCsvRow) -> str:
 
 
 def _print_error(error: CellError, text: str) -> None:
-    click.secho(f"ERROR: {error.name}: {error_text(error)}", fg="red", err=True)
+    click.secho(f"ERROR: {error.name}: {error_text(error, text)}", fg="red", err=True)
     for line in excerpt(error, text):
         click.echo(line, err=True)
 
@@ -254,24 +261,48 @@ def _print_error(error: CellError, text: str) -> None:
 PLACE_FIELDS = frozenset({"at", "line", "column", "text", "end", "span", "highlight", "token", "excerpt"})
 
 
-def error_text(error: CellError) -> str:
-    """An error in one line, without the fields that the excerpt shows."""
+def error_text(error: CellError, text: str = "") -> str:
+    """An error in one line, without its place and without the fields that its message tells already.
+
+    Args:
+        error: The error.
+        text: The query. When it has several lines, it is said in which one the place is that the excerpt shows.
+    """
     from cellmesh.common.errors import CellError
 
-    fields = {key: value for key, value in error.items() if key not in (*PLACE_FIELDS, "mesg")}
-    return str(CellError(error.message, **fields))
+    message = error.message.splitlines()[0].rstrip(":")
+    fields = {
+        key: value
+        for key, value in error.items()
+        if key not in (*PLACE_FIELDS, "mesg") and not is_told(value, message)
+    }
+    shown = str(CellError(message, **fields))
+    line, column = error.get("line"), error.get("column")
+    if "\n" in text and isinstance(line, int) and error.get("excerpt"):
+        shown = f"{shown}, at line {line}, column {column}"
+    return shown
+
+
+def is_told(value: Any, message: str) -> bool:
+    """Whether a message has a field's value in it: as a word of its own, or each word of a list."""
+    if isinstance(value, str):
+        # The property asn is not told by the type inet:asn; the variable y is told by $y.
+        return bool(value) and re.search(rf"(?<![\w:.]){re.escape(value)}(?!\w|[:.]\w)", message) is not None
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(is_told(item, message) for item in value)
+    return False
 
 
 def excerpt(error: CellError, text: str) -> list[str]:
     """The line of the query that an error is about, with a caret under the place at fault.
 
-    Nothing when the error tells no place, or shows it in its message already.
+    As the Cortex shows it, in a field or in the lines of the message behind the first one; else made from
+    line and column. Nothing when the error tells no place.
     """
     told = error.get("excerpt")
-    if isinstance(told, str):
-        return [f"  {line}" for line in told.splitlines()]
-    if "^" in error.message.splitlines()[-1]:
-        return []
+    shown_lines = told.splitlines() if isinstance(told, str) else error.message.splitlines()[1:]
+    if shown_lines:
+        return [f"  {line}" for line in shown_lines]
     line, column = error.get("line"), error.get("column")
     lines = text.split("\n")
     if not isinstance(line, int) or not isinstance(column, int) or not 1 <= line <= len(lines):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import shutil
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -31,21 +35,30 @@ def demo(folder: Path, keep: bool, questions_only: bool) -> None:
 
     Starts AHA, Axon, Cryotank and Cortex, loads threat actors, software, techniques and their relations from the
     MISP galaxy and MITRE ATT&CK (45 thousand clusters, 24 thousand ATT&CK objects), and asks five questions.
+    Cells that ran before are left running.
     """
     console = Console()
     begin = time.monotonic()
     mesh = Mesh(folder / "mesh")
     manifest = Manifest.shipped()
-    files = [] if questions_only else fetch(manifest, folder / "downloads", console.print)
+    say = partial(console.print, highlight=False, soft_wrap=True)
+    if questions_only:
+        mesh.require()
+    files = [] if questions_only else fetch(manifest, folder / "downloads", say)
+    keep = keep or bool(mesh.running())
+    is_done = False
     try:
-        mesh.up(progress=console.print)
+        mesh.up(progress=say)
         run(mesh, manifest, files, folder, console)
+        is_done = True
     finally:
-        if not keep:
-            console.print("\nstopping the cells", highlight=False)
-            mesh.down(progress=console.print)
-    console.print(f"\ndone in {time.monotonic() - begin:.0f} s", highlight=False)
-    _how_to_go_on(console, folder, keep)
+        if not keep and mesh.exists:
+            say("\nstopping the cells")
+            mesh.down(progress=say)
+        if not is_done and files:
+            say("\nbroken off; what was loaded is kept, and the same command goes on from there")
+    say(f"\ndone in {time.monotonic() - begin:.0f} s")
+    _how_to_go_on(say, folder, keep)
 
 
 def run(
@@ -105,14 +118,13 @@ def _say_what_came(say: Callable[[str], None], report: Report, rejects: Path, se
         say(f"    {count:>7,}  {reason}")
 
 
-def _how_to_go_on(console: Console, folder: Path, keep: bool) -> None:
-    mesh = folder / "mesh"
-    console.print("\nGo on by hand:", highlight=False)
+def _how_to_go_on(say: Callable[[str], None], folder: Path, keep: bool) -> None:
+    """Commands to copy: the program as this shell finds it, the folder quoted where it must be."""
+    mesh = shlex.quote(str(folder / "mesh"))
+    program = "cellmesh" if shutil.which("cellmesh") else shlex.quote(os.path.relpath(sys.argv[0]))
+    say("\nGo on by hand:")
     if not keep:
-        console.print(f"  cellmesh up --dir {mesh}", highlight=False)
-    console.print(
-        f"  cellmesh storm --dir {mesh} 'risk:threat:org:name=apt28 -(uses)> risk:tool:software'",
-        highlight=False,
-    )
-    console.print(f"  cellmesh status --dir {mesh}", highlight=False)
-    console.print(f"  cellmesh down --dir {mesh}", highlight=False)
+        say(f"  {program} up --dir {mesh}")
+    say(f"  {program} storm --dir {mesh} 'risk:threat:org:name=apt28 -(uses)> risk:tool:software'")
+    say(f"  {program} status --dir {mesh}")
+    say(f"  {program} down --dir {mesh}")

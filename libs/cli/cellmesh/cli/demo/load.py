@@ -80,11 +80,12 @@ def store_files(axon: CellClient, files: list[SourceFile], console: Console) -> 
     stub = axon.stub(BlobServiceStub)
     hashes = [bytes.fromhex(file.sha256) for file in files]
     missing = set(stub.ListMissingBlobs(blob_pb2.ListMissingBlobsRequest(sha256s=hashes)).sha256s)
-    with step(console, "files to the Axon", len(files)) as shown:
+    present = sum(sha256 not in missing for sha256 in hashes)
+    with step(console, "files to the Axon", len(files), present) as shown:
         for file, sha256 in zip(files, hashes, strict=True):
             if sha256 in missing:
                 stub.UploadBlob(_upload(file.path, sha256))
-            shown.advance(1)
+                shown.advance(1)
 
 
 def _upload(path: Path, sha256: bytes) -> Iterator[blob_pb2.UploadBlobRequest]:
@@ -104,8 +105,7 @@ def fill_tank(tanks: CellClient, name: str, files: list[SourceFile], console: Co
     stub.CreateTank(tank_pb2.CreateTankRequest(name=name))
     present = stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name=name)).record_count
     records = [record for file in files for record in records_of(file)]
-    with step(console, "records to the Cryotank", len(records)) as shown:
-        shown.advance(min(present, len(records)))
+    with step(console, "records to the Cryotank", len(records), min(present, len(records))) as shown:
         request = tank_pb2.AppendRecordsRequest(name=name)
         size = 0
         for record in records[present:]:

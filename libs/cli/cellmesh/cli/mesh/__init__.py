@@ -12,7 +12,7 @@ DIR/lock                                      held while `up` or `down` works
 
 from __future__ import annotations
 
-from cellmesh.cli.mesh.mesh import KINDS, Mesh, Stopped
+from cellmesh.cli.mesh.mesh import KINDS, REGISTRY, Mesh, Stopped
 from cellmesh.cli.mesh.status import CellStatus
 
-__all__ = ["KINDS", "CellStatus", "Mesh", "Stopped"]
+__all__ = ["KINDS", "REGISTRY", "CellStatus", "Mesh", "Stopped"]

@@ -114,12 +114,13 @@ class Mesh:
             BadConfValu: the folder cannot be used.
         """
         with self._working():
-            missing = [kind for kind in self.kinds if processes.find_running(self.folder(kind)) is None]
+            running = self.running()
+            missing = [kind for kind in self.kinds if kind not in running]
             if not missing:
                 progress(f"the mesh under {self.dir} runs already")
                 return self.status()
-            if len(missing) < len(self.kinds):
-                progress(f"running already: {', '.join(kind for kind in self.kinds if kind not in missing)}")
+            if running:
+                progress(f"running already: {', '.join(running)}")
             if REGISTRY in missing:
                 self._start_registry(missing, progress)
             self._start_others([kind for kind in missing if kind != REGISTRY], progress)
@@ -231,6 +232,10 @@ class Mesh:
         """
         self.require()
         return [ask_status(kind, self.folder(kind), self.identity) for kind in self.kinds]
+
+    def running(self) -> list[str]:
+        """The kinds of cell that have a process now, in the order in which they start."""
+        return [kind for kind in self.kinds if processes.find_running(self.folder(kind)) is not None]
 
     def require(self) -> None:
         """Raise NoSuchDir unless there is a mesh under the folder."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from cellmesh.common.cell.folder import read_run
+from cellmesh.common.cell.folder import RUN_FILE, read_run
 from cellmesh.common.errors import SpawnExit, StepTimeout
 
 READY_S: Final = 60.0
@@ -54,6 +55,15 @@ def find_running(folder: Path) -> Running | None:
     if not is_alive(pid, since_s=written_s):
         return None
     return Running(pid, addresses)
+
+
+def last_address_text(folder: Path) -> str:
+    """Where a cell that was killed served, as a part of a sentence; empty when it stopped by itself."""
+    try:
+        addresses = json.loads((folder / RUN_FILE).read_bytes())["addresses"]
+        return f" (it was at {addresses[0]})"
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return ""
 
 
 def is_alive(pid: int, *, since_s: float | None = None) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from cellmesh.api.common.v1 import cell_service_pb2, cell_service_pb2_grpc
 from cellmesh.cli.mesh import processes
+from cellmesh.cli.output import error_line
 from cellmesh.client import open_cell
 from cellmesh.common.errors import CellError
 
@@ -73,7 +74,7 @@ def ask_status(kind: str, folder: Path, identity: Path) -> CellStatus:
             address=_first(running.addresses),
             pid=running.pid,
             memory_bytes=processes.memory_bytes(running.pid),
-            problem=str(error),
+            problem=error_line(error),
         )
     state = cell_service_pb2.CellState.Name(cell.state).removeprefix("CELL_STATE_")
     return CellStatus(
