@@ -52,7 +52,7 @@ from cellmesh.cortex.views.overlay import FORM, Held
 from cellmesh.cortex.views.plans import NodePlan, PropPlan
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.views.session import GraphSession
+    from cellmesh.cortex.views.session_base import SessionBase
 
 CREATED: Final = ".created"
 REDIRECTS_MAX: Final = 64
@@ -195,7 +195,7 @@ class Editor:
         txn: The open write transaction.
     """
 
-    def __init__(self, session: GraphSession, txn: WriteTxn) -> None:
+    def __init__(self, session: SessionBase, txn: WriteTxn) -> None:
         graph = session.graph
         self.session = session
         self.txn = txn

@@ -22,7 +22,7 @@ from cellmesh.cortex.views.hooks import NEW_NODE_PROPS
 from cellmesh.cortex.views.plans import NodePlan, PropPlan
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.views.session import GraphSession
+    from cellmesh.cortex.views.session_base import SessionBase
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class Batch:
 
     def __init__(
         self,
-        session: GraphSession,
+        session: SessionBase,
         txn: WriteTxn,
         preparer: Preparer,
         implied: Mapping[bytes, Prepared],

@@ -18,7 +18,7 @@ from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.overlay import Held
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.views.session import GraphSession
+    from cellmesh.cortex.views.session_base import SessionBase
 
 CHUNK_COUNTS: Final = (1, 16, 256)
 CHUNK_COUNT_MAX: Final = 1024
@@ -44,7 +44,7 @@ class Lift:
     accepts_entry: Callable[[Node, bytes], bool] | None = None
 
 
-def lift_nodes(session: GraphSession, lifts: Sequence[Lift], *, reverse: bool = False) -> Iterator[Node]:
+def lift_nodes(session: SessionBase, lifts: Sequence[Lift], *, reverse: bool = False) -> Iterator[Node]:
     """Yield the nodes of some ranges, one range after the other."""
     for lift in reversed(lifts) if reverse else lifts:
         # Where keys are looked at one by one, one way to scan serves any number of layers.
@@ -66,7 +66,7 @@ def _chunk_counts() -> Iterator[int]:
         yield CHUNK_COUNT_MAX
 
 
-def _single(session: GraphSession, lift: Lift, reverse: bool) -> Iterator[Node]:
+def _single(session: SessionBase, lift: Lift, reverse: bool) -> Iterator[Node]:
     found = lift.ranges[0]
     form_key = lift.form_key
     stack = session.stack
@@ -91,7 +91,7 @@ def _single(session: GraphSession, lift: Lift, reverse: bool) -> Iterator[Node]:
 
 
 def live_nodes(
-    session: GraphSession, nids: Sequence[bytes], records: Sequence[bytes | None]
+    session: SessionBase, nids: Sequence[bytes], records: Sequence[bytes | None]
 ) -> Iterator[Node]:
     """Yield nodes of records just read, those that the session edits meanwhile as they are by then."""
     generation = session.generation
@@ -102,7 +102,7 @@ def live_nodes(
             yield Node(session, nid, record, session.generation)
 
 
-def _merged(session: GraphSession, lift: Lift, reverse: bool) -> Iterator[Node]:
+def _merged(session: SessionBase, lift: Lift, reverse: bool) -> Iterator[Node]:
     """Merge the scans of several layers by key and nid; what a layer above hides is left out."""
     streams = [
         _Stream(session, found, depth, reverse, lift.form_key) for depth, found in enumerate(lift.ranges)
@@ -125,7 +125,7 @@ def _merged(session: GraphSession, lift: Lift, reverse: bool) -> Iterator[Node]:
                 yield node
 
 
-def _seen(session: GraphSession, nid: bytes, held: Held, depth: int, txn: ReadTxn) -> bytes | None:
+def _seen(session: SessionBase, nid: bytes, held: Held, depth: int, txn: ReadTxn) -> bytes | None:
     stack = session.stack
     return stack.node(txn, nid) if stack.is_seen(txn, nid, held, depth) else None
 
@@ -134,7 +134,7 @@ class _Stream:
     """The entries of one layer, read ahead a chunk at a time."""
 
     def __init__(
-        self, session: GraphSession, found: KeyRange, depth: int, reverse: bool, form_key: bytes | None
+        self, session: SessionBase, found: KeyRange, depth: int, reverse: bool, form_key: bytes | None
     ) -> None:
         self.session = session
         self.found = found

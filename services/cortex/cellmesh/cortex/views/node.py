@@ -11,7 +11,7 @@ from cellmesh.cortex.model.registry import Form
 from cellmesh.cortex.values.wire import decode_interval, decode_plain, decode_value
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.views.session import GraphSession
+    from cellmesh.cortex.views.session_base import SessionBase
 
 _MARKERS: dict[str, bytes] = {}
 _MARKER_COUNT_MAX = 100_000
@@ -40,7 +40,7 @@ class Node:
 
     __slots__ = ("_bytes", "_generation", "_record", "key", "session")
 
-    def __init__(self, session: GraphSession, key: bytes, data: bytes, generation: int) -> None:
+    def __init__(self, session: SessionBase, key: bytes, data: bytes, generation: int) -> None:
         self.session = session
         self.key = key
         self._bytes = data

@@ -14,7 +14,7 @@ from cellmesh.cortex.values.wire import encode_value
 from cellmesh.cortex.views.node import Node
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.views.session import GraphSession
+    from cellmesh.cortex.views.session_base import SessionBase
 
 
 class ModelNode(Node):
@@ -22,7 +22,7 @@ class ModelNode(Node):
 
     __slots__ = ("_form",)
 
-    def __init__(self, session: GraphSession, form: Form, made: RuntimeNode) -> None:
+    def __init__(self, session: SessionBase, form: Form, made: RuntimeNode) -> None:
         buid = buid_of(made.form, made.value)
         record = Record(node_head(made.form, made.value, buid))
         record.props = {name: encode_value(value) for name, value in made.props.items() if value is not None}
@@ -42,7 +42,7 @@ class ModelNode(Node):
 
 
 def lift_runtime(
-    session: GraphSession, form: Form, prop: Prop | None, comparator: str | None, value: object
+    session: SessionBase, form: Form, prop: Prop | None, comparator: str | None, value: object
 ) -> Iterator[Node]:
     """Yield the nodes of a runtime form, all or those whose value or property compares so."""
     model = session.model

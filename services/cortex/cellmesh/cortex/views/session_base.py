@@ -1,0 +1,173 @@
+"""What every part of a session stands on: transactions, names, the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from cellmesh.common.errors import IsReadOnly
+from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.names import Names
+from cellmesh.cortex.layers.stats import read_count
+from cellmesh.cortex.model.registry import Form
+from cellmesh.cortex.views.editor import Editor
+from cellmesh.cortex.views.kept import Kept
+from cellmesh.cortex.views.node import Node
+from cellmesh.cortex.views.overlay import Stack
+from cellmesh.cortex.views.plans import NodePlan
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.views.graph import Graph
+    from cellmesh.cortex.views.view import View
+
+T = TypeVar("T")
+
+
+class SessionBase:
+    """A unit of work on a view: sees its own edits at once. Used from one thread, then closed.
+
+    Attributes:
+        graph: The graph.
+        view: The view.
+        model: The model.
+        user: Whose edits they are.
+        readonly: Whether edits are refused.
+        edit_count: Node edits made so far.
+        generation: Grows with each op that edited; tells Nodes when to look again.
+    """
+
+    def __init__(self, graph: Graph, view: View, *, user: str, readonly: bool) -> None:
+        self.graph = graph
+        self.view = view
+        self.model = graph.model
+        self.user = user
+        self.readonly = readonly
+        self.edit_count = 0
+        self.generation = 0
+        self.stack = Stack(view.layers)
+        self._kept = graph.kept.take(graph.model)
+        self.planner = self._kept.planner
+        self.storage = graph.slab.session()
+        self._unconfirmed: set[tuple[Names, str]] = set()
+        self._tag_form: Form | None = None
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Transactions.
+
+    def read(self, op: Callable[[ReadTxn], T]) -> T:
+        """Run a chunk of reading in a state that has this session's edits."""
+        return self.storage.read(op)
+
+    def read_node(self, key: bytes) -> bytes | None:
+        """Return a node as serialized, as it is now."""
+        return self.storage.read(lambda txn: self.stack.node(txn, key))
+
+    def form_of_key(self, key: bytes) -> Form:
+        """Return the form of a nid given in 8 bytes."""
+        return self.graph.form_of_key(self.storage.read, key[6:])
+
+    @property
+    def tag_form(self) -> Form:
+        """The form syn:tag."""
+        if self._tag_form is None:
+            self._tag_form = self.model.require_form("syn:tag")
+        return self._tag_form
+
+    def tag_plan(self, tag: str) -> NodePlan:
+        """Return the plan of a normalised tag's node."""
+        return self.planner.stored_node(self.tag_form, tag)
+
+    def has_redirects(self, txn: ReadTxn) -> bool:
+        """Whether any tag may redirect to another."""
+        number = self.graph.names.props.find(txn, "syn:tag:isnow")
+        if number is None:
+            return False
+        form_number = self.graph.names.forms.find(txn, "syn:tag") or 0
+        return any(read_count(txn, keys.count_key(layer, number, form_number)) for layer in self.stack.layers)
+
+    def edit(self, op: Callable[[Editor], T], node: Node | None = None) -> T:
+        """Run one op that edits: its decisions, then its writes, in one transaction with its change record.
+
+        Args:
+            op: Works on the editor's drafts.
+            node: A node that the op is about, renewed at the end.
+
+        Raises:
+            IsReadOnly: the session may not edit.
+        """
+
+        def run(txn: WriteTxn) -> tuple[T, int, list[tuple[Names, str]], bytes | None]:
+            editor = Editor(self, txn)
+            result = op(editor)
+            count = editor.commit()
+            data = editor.node_bytes(node.key) if node is not None and count else None
+            return result, count, self.graph.names.take_stored(), data
+
+        result, count, stored, data = self.write_op(run)
+        self.note_edits(count, stored)
+        if count and node is not None:
+            node.renew(data, self.generation)
+        return result
+
+    def write_op(self, op: Callable[[WriteTxn], T]) -> T:
+        """Run one op in the open write transaction.
+
+        Raises:
+            IsReadOnly: the session may not edit.
+        """
+        if self.readonly:
+            raise IsReadOnly("this query may not edit")
+
+        def run(txn: WriteTxn) -> T:
+            result = op(txn)
+            # Even an op that changed nothing has relied on what others wrote in this transaction. So the
+            # session takes part in it: its reads see the same, and its sync waits for it.
+            txn.touched = True
+            return result
+
+        return self.storage.write(run)
+
+    def note_edits(self, count: int, stored: Sequence[tuple[Names, str]]) -> None:
+        """Take note of what an op did: edits, and names stored for the first time."""
+        if stored:
+            self._unconfirmed.update(stored)
+        if count:
+            self.edit_count += count
+            self.generation += 1
+
+    # Life.
+
+    def breathe(self) -> None:
+        """Let those who wait have their turn; cheap, to be called in loops."""
+        self.storage.breathe()
+
+    def pause(self) -> None:
+        """Let go of the write transaction, before waiting for a client."""
+        self.storage.pause()
+
+    def sync(self) -> None:
+        """Return when all edits of this session are durable."""
+        self.storage.sync()
+        for names, name in self._unconfirmed:
+            names.confirm(name)
+        self._unconfirmed.clear()
+
+    def close(self) -> None:
+        """End the work. Edits not synced will be durable soon, unless that fails for all."""
+        if not self._is_closed:
+            self._is_closed = True
+            # Another session uses them from now on.
+            kept, self._kept = self._kept, Kept(self.model)
+            self.planner = self._kept.planner
+            self.graph.kept.give(kept)
+        self.storage.close()
