@@ -242,7 +242,7 @@ class Running:
                 compiled = self._prepare()
                 options = self._options
                 if not options.limit and not options.ndefs and not options.idens and options.mode == "storm":
-                    found = count_from_index(session, compiled.query)
+                    found = count_from_index(session, compiled.query.operations)
                     if found is not None:
                         return found
                 run = self._run(session, _drop)

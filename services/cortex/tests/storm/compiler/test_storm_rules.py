@@ -10,9 +10,11 @@ import pytest
 from cellmesh.cortex.storm.compiler import dispatch
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.parser import parse_query
+from cellmesh.cortex.storm.planner.counting import counted_steps
 from cellmesh.cortex.storm.planner.hints import PropHint, TagHint, hint_of
 from cellmesh.cortex.storm.planner.purity import is_pure
-from cellmesh.cortex.storm.runtime.messages import Error, NodeRow
+from cellmesh.cortex.storm.runtime.messages import Error, NodeRow, Print
+from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 FILL = """
 for $i in $lib.range(60) {
@@ -85,6 +87,70 @@ def test_hints_give_the_same_rows(filled: Engine, monkeypatch: pytest.MonkeyPatc
     for text, (found, error), (plain, plain_error) in zip(texts, with_rule, without):
         if error == plain_error is None:
             assert Counter(map(repr, found)) == Counter(map(repr, plain)), text
+
+
+COUNTED = (
+    "inet:ipv4", "inet:ipv4:asn", "inet:ipv4:asn=3", "inet:ipv4:asn='2'", "inet:ipv4=0.0.0.5", "inet:ipv4=0.0.0.0/29",
+    "inet:fqdn='*.link'", "#t", "#t.a", "#nosuch", "inet:ipv4#t.a", "inet:fqdn#t", "inet:nosuch", "inet:*", "syn:form",
+    "inet:ipv4.created", "reverse(inet:ipv4)", "inet:ipv4:asn=nosuch", "inet:fqdn:zone=vertex.link", "inet:ipv4:loc=us",
+)  # fmt: skip
+COUNTED_FILTERS = (
+    "", "", ":asn", ":asn=3", ":asn=(3)", ":asn>3", ":asn*=3", ":loc=us.1", ":loc=us", ":loc^=us", ":nosuch", ":asn=nosuch",
+    ".created", "#t", "#t.a", "#nosuch", "#t.*", "#t.a@=2020", ":asn::name=x", "inet:ipv4", ":fqdn", ":fqdn='*.link'",
+    ":fqdn=h1.vertex.link", ":host=h1", ":issuffix=0", ":ipv4=0.0.0.5", ":ipv4=0.0.0.0/29", "$x", ":asn=$x",
+)  # fmt: skip
+
+
+def printed(engine: Engine, text: str) -> list[str]:
+    """What a query prints, or the name of its error."""
+    return [
+        message.text if isinstance(message, Print) else message.error.name
+        for message in engine.storm(text, QueryOptions(vars={"x": 3}))
+        if isinstance(message, Print | Error)
+    ]
+
+
+def test_counts_from_indexes_are_those_of_the_rows(filled: Engine) -> None:
+    """An assignment in between keeps the rule away and changes nothing else."""
+    count = 0
+    for lift in COUNTED:
+        for sign in "+-":
+            for condition in COUNTED_FILTERS:
+                head = f"{lift} {sign}{condition}" if condition else lift
+                quick = printed(filled, f"{head} | count")
+                plain = printed(filled, f"{head} $unused=1 | count")
+                assert quick == plain, head
+                count += "Counted" in "".join(quick)
+    assert count > 300
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("inet:ipv4 | count", 1),
+        ("inet:ipv4 +:asn=5 | count", 2),
+        ("inet:ipv4 -#a | count | count", 2),
+        ("inet:ipv4=1.2.3.4 | count", 1),
+        ("inet:ipv4=1.2.3.4 +:asn | count", 0),
+        ("inet:ipv4 +:asn +:loc | count", 0),
+        ("inet:ipv4 | count --yield", 0),
+        ("inet:ipv4 | limit 5 | count", 0),
+        ("inet:ipv4 +(:asn or :loc) | count", 0),
+        ("inet:ipv4 -> inet:asn | count", 0),
+        ("count", 0),
+    ],
+)
+def test_which_heads_of_queries_may_be_counted(text: str, size: int) -> None:
+    assert counted_steps(parse_query(text).operations) == size
+
+
+def test_rows_that_come_in_are_counted_too(filled: Engine) -> None:
+    assert printed(filled, "inet:asn=3 inet:ipv4 | count") == ["Counted 61 nodes."]
+    assert printed(filled, "inet:asn | limit 2 | { inet:ipv4 | count }") == ["Counted 61 nodes."] * 2
+    assert printed(filled, "inet:asn | limit 2 | { inet:ipv4 +#t | count }") == ["Counted 15 nodes."] * 2
+    assert printed(filled, "[ inet:ipv4=9.9.9.9 :asn=1 ] | spin | inet:ipv4 +:asn=1 | count") == [
+        "Counted 10 nodes."
+    ]
 
 
 @pytest.mark.parametrize(

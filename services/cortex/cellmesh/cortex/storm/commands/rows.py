@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, BadTypeValu
+from cellmesh.cortex.storm.runtime.counted import CountedRows
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.values import toint, tonumber
 from cellmesh.cortex.storm.runtime.valuing import plain_value
@@ -22,10 +23,14 @@ KEPT_COUNT_MAX: Final = 10_000
 
 def _count(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     count = 0
-    for path in rows:
-        count += 1
-        if getattr(arguments, "yield"):
-            yield path
+    if isinstance(rows, CountedRows):
+        count = rows.count
+    else:
+        is_passing = getattr(arguments, "yield")
+        for path in rows:
+            count += 1
+            if is_passing:
+                yield path
     context.print(f"Counted {count} nodes.")
 
 
@@ -149,6 +154,7 @@ COMMANDS: Final = (
         """,
         _count,
         (ArgumentSpec(("--yield",), "Pass the nodes on.", action="store_true"),),
+        takes_counted=True,
     ),
     CommandSpec(
         "limit",

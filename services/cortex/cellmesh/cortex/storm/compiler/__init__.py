@@ -7,6 +7,7 @@ arithmetic    operators
 filters       conditions: `(context, row) -> bool`
 lifts         from names and comparisons to index scans
 hinted        lifts that look where the filters behind them point
+counted       lifts that are only counted
 pivots        from rows to where they lead
 edits         edit blocks
 variables     assignments, calls, return, emit, functions

@@ -57,12 +57,14 @@ class Tables:
         operations: To a step of a pipeline.
         statements: To a statement run without rows; only kinds that never give rows then.
         hinted: Compiles the operation at a place with regard to those behind it, or gives None.
+        folded: Makes one step of several where one suffices.
     """
 
     expressions: Mapping[type, Callable[[Compiler, Any], Expr]]
     operations: Mapping[type, Callable[[Compiler, Any], Op]]
     statements: Mapping[type, Callable[[Compiler, Any], Exec]]
     hinted: Callable[[Compiler, Sequence[ast.Operation], int], Op | None]
+    folded: Callable[[Compiler, Sequence[ast.Operation], list[Op]], list[Op]]
 
 
 class Compiler:
@@ -110,9 +112,10 @@ class Compiler:
     def operations(self, query: ast.Query) -> tuple[Op, ...]:
         """Compile the steps of a pipeline, lifts by what the filters behind them say."""
         nodes = query.operations
-        return tuple(
-            [self._tables.hinted(self, nodes, at) or self.operation(node) for at, node in enumerate(nodes)]
-        )
+        steps = [
+            self._tables.hinted(self, nodes, at) or self.operation(node) for at, node in enumerate(nodes)
+        ]
+        return tuple(self._tables.folded(self, nodes, steps))
 
     def statement(self, node: ast.Node) -> Exec:
         """Compile a statement to be run without rows."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from cellmesh.cortex.storm.compiler import control, expressions, variables
 from cellmesh.cortex.storm.compiler.commands import compile_command
 from cellmesh.cortex.storm.compiler.core import Body, Compiler, Op, Tables
+from cellmesh.cortex.storm.compiler.counted import fold_counted
 from cellmesh.cortex.storm.compiler.edits import compile_edit_block
 from cellmesh.cortex.storm.compiler.filters import compile_filter
 from cellmesh.cortex.storm.compiler.hinted import can_hint, compile_hinted
@@ -33,6 +34,7 @@ def _hinted(compiler: Compiler, operations: Sequence[ast.Operation], at: int) ->
 
 TABLES = Tables(
     hinted=_hinted,
+    folded=fold_counted,
     expressions={
         ast.Literal: expressions.compile_literal,
         ast.Constant: expressions.compile_literal,

@@ -2,5 +2,5 @@
 
 purity       whether a query only reads, so that its steps may take rows in batches
 hints        filters that say in which index to look
-counting     counts that an index answers
+counting     lifts, perhaps with a filter, that indexes count
 """

@@ -3,6 +3,7 @@
 interface    specs of commands, libraries, types; the kinds of values
 path         a row: a node and its variables
 options      options and bounds of a query
+counted      rows of which only the number is known
 budget       counting rows, time, depth; cancellation
 context      a scope: variables, messages, nested queries
 messages     what a query sends

@@ -223,6 +223,7 @@ class CommandSpec:
         arguments: In the order help shows them.
         needs_constant: Whether arguments that depend on a node are refused (StormRuntimeError).
         changes_state: Whether a read-only query refuses it (IsReadOnly).
+        takes_counted: Whether its rows may be `CountedRows` when it was given no arguments.
     """
 
     name: str
@@ -231,3 +232,4 @@ class CommandSpec:
     arguments: tuple[ArgumentSpec, ...] = ()
     needs_constant: bool = False
     changes_state: bool = False
+    takes_counted: bool = False
