@@ -39,6 +39,9 @@ _COMMANDS: Final = {
     "restore": Lazy("cellmesh.cli.commands.backup:restore", "Make a cell's folder out of a backup."),
     "compact": Lazy("cellmesh.cli.commands.backup:compact", "Give back the disk of deleted data."),
     "changes": Lazy("cellmesh.cli.commands.changes:changes", "Print a cell's change log, or follow it."),
+    "auth": Lazy(
+        "cellmesh.cli.commands.auth:auth", "The users of a cell: user, role, rule, key, check, audit."
+    ),
     "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
 }

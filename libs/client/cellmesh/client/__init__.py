@@ -6,6 +6,7 @@
 
     urls      CellUrl: grpc://, grpcs://, unix://, aha://
     resolve   from a URL to an address, asking AHA where needed
+    login     Login: user and password, or an API key
     failures  what a failed call means, in our errors, and what to do about it
     blocking  open_cell: the synchronous face
     aio       open_cell_aio: the asyncio face

@@ -12,12 +12,14 @@ import grpc
 import grpc.aio
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.client.blocking import (
+    NO_LOGIN,
     RESOLVE_ATTEMPTS_MAX,
     RESOLVE_PAUSE_S,
     registry_failure,
     with_ours,
 )
 from cellmesh.client.failures import as_cell_error, is_connection_failure
+from cellmesh.client.login import Login
 from cellmesh.client.resolve import (
     LOOKUP_DEADLINE_S,
     Target,
@@ -35,10 +37,19 @@ StubT = TypeVar("StubT")
 
 
 def open_cell_aio(
-    url: str, *, identity: Path | str | None = None, timeout_s: float = UNARY_DEADLINE_S
+    url: str,
+    *,
+    identity: Path | str | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    api_key: str | None = None,
+    timeout_s: float = UNARY_DEADLINE_S,
 ) -> AioCellClient:
     """Make a client of a cell for the running event loop. Arguments and errors are those of `open_cell`."""
-    return AioCellClient(CellUrl.parse(url), identity_folder(identity), timeout_s)
+    parsed = CellUrl.parse(url)
+    return AioCellClient(
+        parsed, identity_folder(identity), timeout_s, Login.of(parsed, user, password, api_key)
+    )
 
 
 class _Connection:
@@ -47,7 +58,10 @@ class _Connection:
     def __init__(self, target: Target) -> None:
         self.target = target
         self.channel = open_aio_channel(
-            target.address, identity=target.identity, server_name=target.server_name
+            target.address,
+            identity=target.identity,
+            server_name=target.server_name,
+            authority_pem=target.authority_pem,
         )
         self.callables: dict[str, Any] = {}
 
@@ -55,8 +69,11 @@ class _Connection:
 class AioCellClient:
     """A client of one cell, or of whichever instance of a service AHA names. Belongs to one event loop."""
 
-    def __init__(self, url: CellUrl, identity: IdentityFolder, timeout_s: float) -> None:
+    def __init__(
+        self, url: CellUrl, identity: IdentityFolder, timeout_s: float, login: Login = NO_LOGIN
+    ) -> None:
         self.url = url
+        self.login = login
         self.timeout_s = timeout_s
         self._identity = identity
         self._lock = asyncio.Lock()
@@ -66,7 +83,7 @@ class AioCellClient:
         if url.scheme is Scheme.AHA:
             registry_targets(identity)
         else:
-            static_target(url, identity)
+            static_target(url, identity, logs_in=bool(login.header))
 
     def stub(self, stub_class: Callable[[grpc.aio.Channel], StubT]) -> StubT:
         """Make a stub of a generated class. Its calls raise CellErrors."""
@@ -122,7 +139,7 @@ class AioCellClient:
         return made, self.url.scheme is Scheme.AHA
 
     async def _find(self) -> Target:
-        found = static_target(self.url, self._identity)
+        found = static_target(self.url, self._identity, logs_in=bool(self.login.header))
         return found if found is not None else await self._ask_registry()
 
     async def _ask_registry(self) -> Target:
@@ -210,7 +227,7 @@ class _Single(_Method):
                 return await self.on(connection)(
                     request,
                     timeout=timeout,
-                    metadata=with_ours(metadata),
+                    metadata=with_ours(metadata, client.login),
                     wait_for_ready=wait_for_ready,
                     compression=compression,
                 )
@@ -236,7 +253,7 @@ class _Streaming(_Method):
     ) -> AioAnswerStream:
         kwargs = {
             "timeout": timeout,
-            "metadata": with_ours(metadata),
+            "metadata": with_ours(metadata, self.client.login),
             "wait_for_ready": wait_for_ready,
             "compression": compression,
         }

@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar, cast
 import grpc
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.client.failures import as_cell_error, is_connection_failure
+from cellmesh.client.login import Login
 from cellmesh.client.resolve import (
     LOOKUP_DEADLINE_S,
     Target,
@@ -29,25 +30,38 @@ from cellmesh.common.tls.folder import IdentityFolder
 RESOLVE_ATTEMPTS_MAX: Final = 3
 RESOLVE_PAUSE_S: Final = 0.2
 
+NO_LOGIN: Final = Login()
+
 StubT = TypeVar("StubT")
 
 
 def open_cell(
-    url: str, *, identity: Path | str | None = None, timeout_s: float = UNARY_DEADLINE_S
+    url: str,
+    *,
+    identity: Path | str | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    api_key: str | None = None,
+    timeout_s: float = UNARY_DEADLINE_S,
 ) -> CellClient:
     """Make a client of a cell. Nothing is sent before the first call.
 
     Args:
         url: See `cellmesh.client.urls`.
         identity: Folder with cell.crt, cell.key, ca.crt and mesh.json, for grpcs:// and aha://. Left out,
-            $CELLMESH_IDENTITY or ~/.cellmesh/identity.
+            $CELLMESH_IDENTITY or ~/.cellmesh/identity. Who logs in over grpcs:// needs but ca.crt.
+        user: A user of the cell to log in as, with its password.
+        password: Its password.
+        api_key: An API key of the cell to log in with, instead.
         timeout_s: Deadline of calls with one answer that give none themselves. Streams have none.
 
     Raises:
         BadUrl: the URL cannot be used.
         NoSuchCert: the URL needs an identity and there is none.
+        BadArg: the credentials do not go together.
     """
-    return CellClient(CellUrl.parse(url), identity_folder(identity), timeout_s)
+    parsed = CellUrl.parse(url)
+    return CellClient(parsed, identity_folder(identity), timeout_s, Login.of(parsed, user, password, api_key))
 
 
 class _Connection:
@@ -55,15 +69,23 @@ class _Connection:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.channel = open_channel(target.address, identity=target.identity, server_name=target.server_name)
+        self.channel = open_channel(
+            target.address,
+            identity=target.identity,
+            server_name=target.server_name,
+            authority_pem=target.authority_pem,
+        )
         self.callables: dict[str, Any] = {}
 
 
 class CellClient:
     """A client of one cell, or of whichever instance of a service AHA names. Threads may share it."""
 
-    def __init__(self, url: CellUrl, identity: IdentityFolder, timeout_s: float) -> None:
+    def __init__(
+        self, url: CellUrl, identity: IdentityFolder, timeout_s: float, login: Login = NO_LOGIN
+    ) -> None:
         self.url = url
+        self.login = login
         self.timeout_s = timeout_s
         self._identity = identity
         self._lock = threading.Lock()
@@ -73,7 +95,7 @@ class CellClient:
         if url.scheme is Scheme.AHA:
             registry_targets(identity)
         else:
-            static_target(url, identity)
+            static_target(url, identity, logs_in=bool(login.header))
 
     def stub(self, stub_class: Callable[[grpc.Channel], StubT]) -> StubT:
         """Make a stub of a generated class. Its calls raise CellErrors."""
@@ -138,7 +160,7 @@ class CellClient:
         return made, self.url.scheme is Scheme.AHA
 
     def _find(self) -> Target:
-        found = static_target(self.url, self._identity)
+        found = static_target(self.url, self._identity, logs_in=bool(self.login.header))
         return found if found is not None else self._ask_registry()
 
     def _ask_registry(self) -> Target:
@@ -235,7 +257,7 @@ class _Single(_Method):
                 return self.on(connection)(
                     request,
                     timeout=timeout,
-                    metadata=with_ours(metadata),
+                    metadata=with_ours(metadata, client.login),
                     wait_for_ready=wait_for_ready,
                     compression=compression,
                 )
@@ -263,7 +285,7 @@ class _Streaming(_Method):
     ) -> AnswerStream:
         kwargs = {
             "timeout": timeout,
-            "metadata": with_ours(metadata),
+            "metadata": with_ours(metadata, self.client.login),
             "wait_for_ready": wait_for_ready,
             "compression": compression,
         }
@@ -328,9 +350,9 @@ class AnswerStream(Iterator[Any]):
             self._call.cancel()
 
 
-def with_ours(metadata: Any) -> Any:
-    """The caller's metadata and what ties this call to the one being served here, if any."""
-    ours = outgoing_metadata()
+def with_ours(metadata: Any, login: Login) -> Any:
+    """The caller's metadata, the login, and what ties this call to the one being served here, if any."""
+    ours = (*login.metadata, *outgoing_metadata())
     return (*(metadata or ()), *ours) if ours else metadata
 
 

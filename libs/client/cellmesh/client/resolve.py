@@ -10,7 +10,7 @@ from typing import Final
 from cellmesh.api.aha.v1 import registry_pb2
 from cellmesh.client.urls import CellUrl, Scheme
 from cellmesh.common.errors import CellUnreachable, NoSuchCert
-from cellmesh.common.tls.folder import IdentityFolder
+from cellmesh.common.tls.folder import AUTHORITY_FILE, IdentityFolder
 from cellmesh.common.tls.identity import any_cell_name, registry_name
 
 LOOKUP_DEADLINE_S: Final = 5.0
@@ -25,12 +25,14 @@ class Target:
         name: What to call the cell in errors; empty when it has no name known.
         identity: The identity to connect with; None connects in plain text.
         server_name: The DNS name the certificate must carry; empty for the host dialled.
+        authority_pem: The authority to trust, where TLS is spoken without an identity; else empty.
     """
 
     address: str
     name: str = ""
     identity: IdentityFolder | None = None
     server_name: str = ""
+    authority_pem: bytes = b""
 
 
 def identity_folder(identity: Path | str | None) -> IdentityFolder:
@@ -38,13 +40,24 @@ def identity_folder(identity: Path | str | None) -> IdentityFolder:
     return IdentityFolder(Path(identity).expanduser()) if identity is not None else IdentityFolder.default()
 
 
-def static_target(url: CellUrl, identity: IdentityFolder) -> Target | None:
-    """Where a URL leads that needs no asking; None for aha. Raises NoSuchCert when TLS has no identity."""
+def static_target(url: CellUrl, identity: IdentityFolder, *, logs_in: bool = False) -> Target | None:
+    """Where a URL leads that needs no asking; None for aha.
+
+    Args:
+        url: The URL.
+        identity: The identity to connect with.
+        logs_in: Whether credentials are shown: then TLS needs no identity but only the authority's certificate.
+
+    Raises:
+        NoSuchCert: TLS has no identity, or knows no authority.
+    """
     match url.scheme:
         case Scheme.UNIX:
             return Target(f"unix:{url.address}")
         case Scheme.GRPC:
             return Target(url.address)
+        case Scheme.GRPCS if logs_in and not identity.exists():
+            return _login_target(url, identity)
         case Scheme.GRPCS:
             require_identity(identity)
             name = url.name
@@ -54,6 +67,22 @@ def static_target(url: CellUrl, identity: IdentityFolder) -> Target | None:
             return Target(url.address, url.name, identity, name)
         case Scheme.AHA:
             return None
+
+
+def _login_target(url: CellUrl, folder: IdentityFolder) -> Target:
+    try:
+        authority_pem = (folder.path / AUTHORITY_FILE).read_bytes()
+    except OSError as error:
+        raise NoSuchCert(
+            f"there is no {AUTHORITY_FILE} in {folder.path}: {error.strerror}",
+            name=str(folder.path),
+            hint=f"copy {AUTHORITY_FILE}, the certificate of the network's authority, from the folder certs of any "
+            "of its cells, and name its folder as identity or in CELLMESH_IDENTITY",
+        ) from error
+    from cellmesh.common.tls import certs
+
+    name = url.name or any_cell_name(certs.network_of_authority(certs.from_pem(authority_pem)))
+    return Target(url.address, url.name, None, name, authority_pem)
 
 
 def registry_targets(identity: IdentityFolder) -> tuple[Target, ...]:

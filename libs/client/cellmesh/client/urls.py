@@ -3,6 +3,9 @@
 grpc://HOST:PORT            plain text; an insecure cell, for trials
 grpcs://HOST:PORT           mutual TLS with an identity folder; any cell of the network may answer
 grpcs://NAME@HOST:PORT      likewise, and only the cell NAME ("00.cortex.demo", "cortex.demo") may answer
+grpcs://USER:PASSWORD@HOST:PORT
+                            TLS, with or without an identity of one's own, as a user of the cell; also with grpc://
+                            on this machine. What is special in a URL is written as %40 and the like
 unix://PATH                 the unix socket of a cell on this machine, or the cell's folder
 aha://NAME                  the cell that AHA knows as NAME: "cortex", "cortex.demo", "00.cortex.demo"
 """
@@ -10,8 +13,9 @@ aha://NAME                  the cell that AHA knows as NAME: "cortex", "cortex.d
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from cellmesh.common.addresses import join_host_port, split_host_port
 from cellmesh.common.errors import BadUrl
@@ -36,11 +40,15 @@ class CellUrl:
         scheme: How the cell is reached.
         address: host:port, or the path of a unix socket; empty for aha.
         name: The cell's name, where the URL tells it.
+        user: The user to log in as, where the URL tells it.
+        password: Its password; never shown.
     """
 
     scheme: Scheme
     address: str = ""
     name: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         match self.scheme:
@@ -49,12 +57,14 @@ class CellUrl:
             case Scheme.GRPCS if self.name:
                 return f"grpcs://{self.name}@{self.address}"
             case _:
-                return f"{self.scheme.value}://{self.address}"
+                who = f"{self.user}@" if self.user else ""
+                return f"{self.scheme.value}://{who}{self.address}"
 
     @classmethod
     def parse(cls, text: str) -> CellUrl:
-        """Read a URL. Raises BadUrl, which tells what would be right."""
+        """Read a URL. Raises BadUrl, which tells what would be right and never a password."""
         head, separator, rest = text.partition("://")
+        text, user, password = _without_password(text)
         try:
             scheme = Scheme(head.lower())
         except ValueError:
@@ -75,9 +85,21 @@ class CellUrl:
                 return cls(scheme, "", name)
             case Scheme.GRPC | Scheme.GRPCS:
                 name, at, address = rest.rstrip("/").rpartition("@")
+                if user:
+                    return cls(scheme, _host_port(text, address), "", user, password)
                 if at and (scheme is Scheme.GRPC or not name):
                     raise BadUrl(f"{text!r}: a name before @ goes with grpcs:// only", url=text)
                 return cls(scheme, _host_port(text, address), name)
+
+
+def _without_password(text: str) -> tuple[str, str, str]:
+    """The URL as it may be shown, its user and its password; these are empty unless it has both."""
+    head, separator, rest = text.partition("://")
+    before, at, address = rest.rpartition("@")
+    user, colon, password = before.partition(":")
+    if not (separator and at and colon):
+        return text, "", ""
+    return f"{head}://{user}:***@{address}", unquote(user), unquote(password)
 
 
 def _host_port(text: str, address: str) -> str:

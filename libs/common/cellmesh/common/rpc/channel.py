@@ -48,28 +48,40 @@ def channel_options(
 
 
 def open_channel(
-    target: str, *, identity: IdentityFolder | None = None, server_name: str = ""
+    target: str,
+    *,
+    identity: IdentityFolder | None = None,
+    server_name: str = "",
+    authority_pem: bytes = b"",
 ) -> grpc.Channel:
-    """Open a blocking channel; with an identity over mutual TLS, without one in plain text.
+    """Open a blocking channel: with an identity over mutual TLS, with an authority alone over TLS, else in plain text.
 
     Raises:
         NoSuchCert: the identity folder has no identity.
     """
-    if identity is None:
+    credentials = _credentials(identity, authority_pem)
+    if credentials is None:
         return grpc.insecure_channel(target, options=channel_options())
-    from cellmesh.common.tls.contexts import channel_credentials
-
-    return grpc.secure_channel(target, channel_credentials(identity), options=channel_options(server_name))
+    return grpc.secure_channel(target, credentials, options=channel_options(server_name))
 
 
 def open_aio_channel(
-    target: str, *, identity: IdentityFolder | None = None, server_name: str = ""
+    target: str,
+    *,
+    identity: IdentityFolder | None = None,
+    server_name: str = "",
+    authority_pem: bytes = b"",
 ) -> grpc.aio.Channel:
     """The same for asyncio; belongs to the running event loop."""
-    if identity is None:
+    credentials = _credentials(identity, authority_pem)
+    if credentials is None:
         return grpc.aio.insecure_channel(target, options=channel_options())
-    from cellmesh.common.tls.contexts import channel_credentials
+    return grpc.aio.secure_channel(target, credentials, options=channel_options(server_name))
 
-    return grpc.aio.secure_channel(
-        target, channel_credentials(identity), options=channel_options(server_name)
-    )
+
+def _credentials(identity: IdentityFolder | None, authority_pem: bytes) -> grpc.ChannelCredentials | None:
+    if identity is None and not authority_pem:
+        return None
+    from cellmesh.common.tls.contexts import channel_credentials, trusting_credentials
+
+    return trusting_credentials(authority_pem) if identity is None else channel_credentials(identity)
