@@ -47,6 +47,10 @@ _PURE = (
 )
 
 
+_FIELDS: dict[type, tuple[str, ...]] = {}
+"""Fields of each kind of syntax node that hold others; looking them up costs more than the rest of the rule."""
+
+
 def is_pure(query: ast.Query) -> bool:
     """Whether steps of the query may read ahead."""
     return all(_is_pure(operation) for operation in query.operations)
@@ -54,11 +58,15 @@ def is_pure(query: ast.Query) -> bool:
 
 def _is_pure(node: object) -> bool:
     if isinstance(node, tuple):
-        return all(_is_pure(item) for item in node)
+        return all(map(_is_pure, node))
     if not isinstance(node, ast.Node):
         return True
     if isinstance(node, ast.Command):
         return node.name.text in PURE_COMMANDS and _is_pure(node.arguments)
     if not isinstance(node, _PURE):
         return False
-    return all(_is_pure(getattr(node, field.name)) for field in fields(node) if field.name != "span")
+    kind = type(node)
+    names = _FIELDS.get(kind)
+    if names is None:
+        names = _FIELDS[kind] = tuple(field.name for field in fields(kind) if field.name != "span")
+    return all(map(_is_pure, [getattr(node, name) for name in names]))
