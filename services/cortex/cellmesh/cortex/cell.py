@@ -14,6 +14,8 @@ from cellmesh.cortex.api.storm import StormServicer
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.model import Model
+from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
+from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
@@ -26,15 +28,23 @@ class CortexCell(Cell[CortexConfig]):
     """The typed hypergraph as a process of its own."""
 
     kind = "cortex"
-    databases = (*GRAPH_DATABASES, *CHANGELOG_DATABASES)
+    databases = (*GRAPH_DATABASES, *STORE_DATABASES, *CHANGELOG_DATABASES)
 
     def parts(self) -> Sequence[Part]:
         """Nothing runs by itself yet; the graph is opened and the engine put together."""
         self.graph = Graph.open(self.slab, Model.load())
+        self.stores = Stores.open(self.graph)
         limits = QueryLimits(
             depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
         )
-        self.engine = Engine(self.graph, commands=COMMANDS, libraries=LIBRARIES, types=TYPES, limits=limits)
+        self.engine = Engine(
+            self.graph,
+            commands=COMMANDS,
+            libraries=LIBRARIES,
+            types=TYPES,
+            capabilities={**self.stores.capabilities()},
+            limits=limits,
+        )
         return ()
 
     def services(self) -> Sequence[Service]:

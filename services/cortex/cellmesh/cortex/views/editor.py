@@ -39,6 +39,8 @@ class Editor(TagEditor, LinkEditor):
                 return False
             if prop.read_only:
                 raise read_only(draft.form.name, plan)
+        if self.graph.rules.locks is not None:
+            self.graph.rules.locks.rules.check(prop)
         for implied in plan.implied:
             self.node(implied)
         draft.set(prop.name, value)

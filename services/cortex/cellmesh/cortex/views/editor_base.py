@@ -86,6 +86,8 @@ class EditorBase:
         return draft
 
     def _start(self, draft: Draft, plan: NodePlan) -> None:
+        if self.graph.rules.locks is not None:
+            self.graph.rules.locks.rules.check(plan.form)
         draft.edits.append(NodeAdd())
         draft.set(CREATED, self.now_ms)
         fix = NEW_NODE_PROPS.get(plan.form.name)

@@ -31,6 +31,8 @@ class TagEditor(EditorBase):
                 draft.set_tag(above, None)
         old = draft.tag(tag)
         if old is MISSING:
+            if self.graph.rules.tags is not None:
+                self.graph.rules.tags.check(tag)
             self.node(self.session.planner.stored_node(self.session.tag_form, tag))
             draft.set_tag(tag, interval)
         elif interval is not None:
@@ -69,6 +71,12 @@ class TagEditor(EditorBase):
         )
         for name in names:
             draft.drop_tag(name)
+        if names and self.graph.rules.tags is not None:
+            for above in self.graph.rules.tags.pruned(tag):
+                if draft.has_tag(above) and not any(
+                    name.startswith(above + ".") for name in draft.tag_names()
+                ):
+                    draft.drop_tag(above)
         return bool(names)
 
     def set_tag_prop(

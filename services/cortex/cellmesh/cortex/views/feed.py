@@ -21,7 +21,7 @@ from cellmesh.cortex.views.editor import read_only
 from cellmesh.cortex.views.feed_batch import Batch, Row
 from cellmesh.cortex.views.feed_prepare import FeedCache, Prepared, Preparer, Unnumbered, finder
 from cellmesh.cortex.views.feed_values import BATCH_COUNT_MAX, FeedEdge, FeedNode, FeedReject, FeedResult
-from cellmesh.cortex.views.plans import CACHED_ROOTS, NodePlan, PropPlan
+from cellmesh.cortex.views.plans import NodePlan, PropPlan
 
 if TYPE_CHECKING:
     from cellmesh.cortex.layers.names import Names
@@ -39,7 +39,6 @@ class Feeder:
     def __init__(self, session: GraphSession, cache: FeedCache) -> None:
         self.session = session
         self.cache = cache
-        self.tag_names: dict[str, str] = {}
 
     def feed(self, batch: Sequence[FeedNode]) -> FeedResult:
         """Make or enrich the nodes of a batch.
@@ -69,6 +68,12 @@ class Feeder:
         session = self.session
         planner = session.planner
         form = planner.form(record.form)
+        locks = session.graph.rules.locks
+        if locks is not None and locks.rules.locked():
+            locks.rules.check(form)
+            for name in record.props:
+                if (prop := form.props.get(name)) is not None:
+                    locks.rules.check(prop)
         if type(record.value) is dict:
             plan = planner.stored_node(form, session.add_by_props(form, record.value).value)
         else:
@@ -84,9 +89,9 @@ class Feeder:
                 raise read_only(form.name, given)
         tags: list[tuple[str, Interval]] = []
         for tag, interval in record.tags.items():
-            name = self.tag_names.get(tag)
-            if name is None:
-                name = self.tag_names[tag] = session.tag_name(tag)
+            name = session.tag_name(tag)
+            if session.graph.rules.tags is not None:
+                session.graph.rules.tags.check(name)
             tags.append((name, None if interval is None else session.interval(interval)))
         row = Row(index, plan, props, tags)
         if record.tag_props:
@@ -111,13 +116,9 @@ class Feeder:
 
     def _prop_plan(self, form: Form, name: str, value: Any) -> PropPlan:
         prop = form.props.get(name)
-        if prop is None or prop.type.chain[-1] not in CACHED_ROOTS or type(value) not in (int, str):
+        if prop is None or type(value) is dict:
             return self.session.plan_prop(form, name, value)
-        key = (prop, type(value), value)
-        plan = self.cache.prop_plans.get(key)
-        if plan is None:
-            plan = self.cache.prop_plans[key] = self.session.planner.set_known_prop(prop, value, is_kept=True)
-        return plan
+        return self.session.planner.set_known_prop(prop, value)
 
     # Making ready, in a read transaction.
 

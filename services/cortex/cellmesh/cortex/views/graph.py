@@ -18,6 +18,7 @@ from cellmesh.cortex.values.changes import decode_record, pack
 from cellmesh.cortex.values.edits import LayerEdits
 from cellmesh.cortex.values.ids import LayerId, ViewId, new_layer_id, new_view_id
 from cellmesh.cortex.views.kept import KeptPool
+from cellmesh.cortex.views.rules import EditRules
 from cellmesh.cortex.views.session import GraphSession
 from cellmesh.cortex.views.view import View, load_default, load_views, store_default, store_view
 
@@ -35,6 +36,7 @@ class Graph:
         model: What it may say.
         log: The cell's change log.
         now_ms: The clock.
+        rules: What a cell adds to the rules of edits.
     """
 
     def __init__(self, slab: Slab, model: Model, log: ChangeLog, now_ms: Callable[[], int]) -> None:
@@ -46,6 +48,7 @@ class Graph:
         self.nids = Nids()
         self.catalog = IndexCatalog(model)
         self.kept = KeptPool()
+        self.rules = EditRules()
         self.layers: dict[LayerId, Layer] = {}
         self.views: dict[ViewId, View] = {}
         self._forms: dict[bytes, Form] = {}

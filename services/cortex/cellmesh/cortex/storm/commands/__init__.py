@@ -4,6 +4,7 @@ rows.py     count, limit, max, min, once, sleep, spin, uniq
 nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
 reports.py  help, reindex, stats.countby, version
+stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.commands import edits, nested, reports, rows
+from cellmesh.cortex.storm.commands import edits, nested, reports, rows, stored
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -20,4 +21,5 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *nested.COMMANDS,
     *edits.COMMANDS,
     *reports.COMMANDS,
+    *stored.COMMANDS,
 )

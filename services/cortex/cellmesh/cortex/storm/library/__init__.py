@@ -9,7 +9,9 @@ times.py       $lib.time
 statistics.py  $lib.random, $lib.stats
 graph.py       $lib.layer, $lib.lift, $lib.tags, $lib.user, $lib.view
 model.py       $lib.model, $lib.model.ext
+model_facts.py $lib.model.tags, $lib.model.deprecated, $lib.model.edge
 queries.py     $lib.storm
+stored.py      $lib.globals, $lib.macro, $lib.queue
 
 `LIBRARIES` lists them for the Engine; nothing is registered by being imported.
 """
@@ -23,9 +25,11 @@ from cellmesh.cortex.storm.library import (
     data,
     graph,
     model,
+    model_facts,
     queries,
     root,
     statistics,
+    stored,
     text,
     times,
     variables,
@@ -42,5 +46,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *statistics.LIBRARIES,
     *graph.LIBRARIES,
     *model.LIBRARIES,
+    *model_facts.LIBRARIES,
     *queries.LIBRARIES,
+    *stored.LIBRARIES,
 )

@@ -86,7 +86,7 @@ def _layers(context: RunContext) -> list[LayerObject]:
     return [LayerObject(layer) for layer in context.session.graph.layers.values()]
 
 
-def _user_iden(context: RunContext, self: None) -> str:
+def user_iden(context: RunContext) -> str:
     """Return the iden of the user; one made of the name where the cell keeps no users."""
     known = context.model.iden_of("user", context.user)
     return known if known is not None else hashing.guid(["user", context.user])
@@ -169,7 +169,7 @@ LIBRARIES: Final = (
             ),
             FunctionSpec("name", "The user's name.", lambda c: c.user, (), "str"),
         ),
-        (AttributeSpec("iden", "The user's iden.", _user_iden, "str"),),
+        (AttributeSpec("iden", "The user's iden.", lambda c, s: user_iden(c), "str"),),
     ),
     LibrarySpec(
         ("view",),

@@ -48,10 +48,10 @@ def _type(context: RunContext, name: Any) -> ModelType | None:
 
 def _extensions(context: RunContext) -> Extensions:
     """Return what changes the model: the cell's own, which keeps the changes, or one that does not."""
-    try:
-        found: Extensions = context.engine.capabilities["model.extensions"]  # type: ignore[assignment]
-    except KeyError:
+    kept: Any = context.engine.capabilities.get("model.extensions")
+    if kept is None:
         return Extensions(context.model)
+    found: Extensions = kept.of(context.session)
     return found
 
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.objects import builder, chance, models, stacks, tally
+from cellmesh.cortex.storm.objects import builder, chance, models, queues, stacks, tally
 from cellmesh.cortex.storm.runtime.interface import TypeSpec
 
 TYPES: Final[tuple[TypeSpec, ...]] = (
     *builder.TYPES,
     *chance.TYPES,
     *models.TYPES,
+    *queues.TYPES,
     *stacks.TYPES,
     *tally.TYPES,
 )

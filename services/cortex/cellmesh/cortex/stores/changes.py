@@ -1,0 +1,111 @@
+"""A change of a store: rows put and deleted, and one change record that tells of them, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import time_ns
+from typing import Any, Final, Protocol, TypeVar
+
+import msgpack  # type: ignore[import-untyped]
+from cellmesh.common.changelog import ChangeLog, ChangeRecord
+from cellmesh.common.errors import StorageCorrupt
+from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
+from cellmesh.cortex.stores.schema import DATABASES
+
+T = TypeVar("T")
+
+TYPE_NAME: Final = "cellmesh.cortex.stores.Rows+msgpack"
+"""What change records of stores are called: a list of (database, key, value), the value nil for a deletion."""
+
+_BY_NAME: Final = {db.name: db for db in DATABASES}
+
+
+class Access(Protocol):
+    """What a store is used through: a session of the graph, or `SlabAccess`."""
+
+    user: str
+
+    def read(self, op: Callable[[ReadTxn], T]) -> T:
+        """Run a chunk of reading."""
+
+    def write_op(self, op: Callable[[WriteTxn], T]) -> T:
+        """Run one op in the open write transaction."""
+
+    def sync(self) -> None:
+        """Return when all that was written is durable."""
+
+
+class Rows:
+    """The rows one change puts and deletes."""
+
+    __slots__ = ("_rows", "txn")
+
+    def __init__(self, txn: WriteTxn) -> None:
+        self.txn = txn
+        self._rows: list[tuple[str, bytes, bytes | None]] = []
+
+    def put(self, db: SubDb, key: bytes, value: bytes) -> None:
+        """Put a row."""
+        self.txn.put(db, key, value)
+        self._rows.append((db.name, key, value))
+
+    def delete(self, db: SubDb, key: bytes) -> None:
+        """Delete a row that is there."""
+        self.txn.delete(db, key)
+        self._rows.append((db.name, key, None))
+
+    def payload(self) -> bytes | None:
+        """Return the change as its record has it, or None if nothing changed."""
+        if not self._rows:
+            return None
+        packed: bytes = msgpack.packb(self._rows, use_bin_type=True)
+        return packed
+
+
+class Changes:
+    """Writes changes of all stores of a cell.
+
+    Args:
+        log: The cell's change log.
+    """
+
+    def __init__(self, log: ChangeLog) -> None:
+        self._log = log
+
+    def run(self, access: Access, op: Callable[[Rows], T]) -> T:
+        """Run an op that checks first, then puts and deletes rows; log what it did in the same transaction."""
+
+        def write(txn: WriteTxn) -> T:
+            rows = Rows(txn)
+            result = op(rows)
+            payload = rows.payload()
+            if payload is not None:
+                self._log.append(
+                    txn,
+                    time_us=time_ns() // 1000,
+                    actor=access.user,
+                    type_name=TYPE_NAME,
+                    payload=payload,
+                )
+            return result
+
+        return access.write_op(write)
+
+
+def apply_record(txn: WriteTxn, record: ChangeRecord) -> None:
+    """Apply a change record of a store, as replay and mirrors do.
+
+    Raises:
+        StorageCorrupt: it is no change of a store.
+    """
+    if record.type_name != TYPE_NAME:
+        raise StorageCorrupt("a change record of a store has another type", type=record.type_name)
+    rows: list[Any] = msgpack.unpackb(record.payload, raw=False)
+    for name, key, value in rows:
+        db = _BY_NAME.get(name)
+        if db is None:
+            raise StorageCorrupt("a change record tells of a database that is not there", name=name)
+        if value is None:
+            txn.delete(db, key)
+        else:
+            txn.put(db, key, value)

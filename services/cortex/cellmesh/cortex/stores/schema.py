@@ -1,0 +1,32 @@
+"""The databases of the stores."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cellmesh.common.storage import SubDb
+
+MACROS: Final = SubDb("macros", "name -> Value: what is known of the macro")
+GLOBALS: Final = SubDb("globals", "name -> Value")
+QUEUES: Final = SubDb("queues", "name -> Value: number, who made it and when, next offset")
+QUEUE_ITEMS: Final = SubDb("queue_items", "queue number(8) offset(8) -> Value")
+QUEUE_NUMBERS: Final = SubDb("queue_numbers", '"next" -> next queue number(8)')
+GRAPH_PROJECTIONS: Final = SubDb("graph_projections", "iden -> Value: the rules of the projection")
+TAG_MODEL: Final = SubDb("tag_model", "tag -> Value: its rules by name")
+DEPRECATION_LOCKS: Final = SubDb("deprecation_locks", "name of a deprecated form or property -> Value: true")
+EDGE_VERBS: Final = SubDb("edge_verbs", "verb -> Value: what is said of it")
+MODEL_EXTENSIONS: Final = SubDb("model_extensions", '"model" -> Value: all that users added to the model')
+
+DATABASES: Final = (
+    MACROS,
+    GLOBALS,
+    QUEUES,
+    QUEUE_ITEMS,
+    QUEUE_NUMBERS,
+    GRAPH_PROJECTIONS,
+    TAG_MODEL,
+    DEPRECATION_LOCKS,
+    EDGE_VERBS,
+    MODEL_EXTENSIONS,
+)
+"""What the cell's slab is opened with for the stores."""
