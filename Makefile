@@ -21,9 +21,10 @@ setup: $(VENV)/.installed stubs ## make .venv with everything below in it
 $(VENV)/.installed: pyproject.toml tools/hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit("Cellmesh needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=...") if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV), about a minute the first time"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check "hatchling>=1.27" "editables>=0.5" "grpcio-tools>=1.85" "mypy-protobuf>=5.1"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@echo "installing into $(VENV) from PyPI, about a minute the first time"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "hatchling>=1.27" "editables>=0.5" "grpcio-tools>=1.85" "mypy-protobuf>=5.1" \
+	&& $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]' \
+	|| { echo "the packages could not be installed, see above; is PyPI (or PIP_INDEX_URL) reachable? The same command tries again"; exit 1; }
 	@touch $@
 
 stubs: build/gen/.stamp ## generate the gRPC stubs from protos/ (typed, not committed)
@@ -33,7 +34,7 @@ build/gen/.stamp: $(PROTOS) tools/make_stubs.py | $(VENV)/.installed
 	@touch $@
 
 demo: setup ## the main job on real data: four cells, 100 thousand nodes, five questions [DIR=folder]
-	@$(BIN)/cellmesh demo $(if $(DIR),--dir $(DIR))
+	@$(BIN)/cellmesh demo $(if $(DIR),--dir "$(DIR)")
 
 test: setup ## every test, some minutes [ARGS='-k name']
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)

@@ -14,8 +14,9 @@ HEADER = f"{'':5}{'rate':>12} {'unit':9}{'seconds':>9} {'(min .. max)':18}{'p50/
 def line(side: str, workload: Workload, samples: Samples) -> str:
     """One side's figures for a workload: the median run, with the spread of all runs."""
     good = [sample for sample in samples if "error" not in sample]
+    bad = [str(sample["error"]) for sample in samples if "error" in sample]
     if not good:
-        return f"  {side:5}failed: {samples[0]['error'] if samples else 'not run'}"
+        return f"  {side:5}failed: {bad[0] if bad else 'not run'}"
     good.sort(key=lambda sample: float(sample["seconds"]))
     middle = good[len(good) // 2]
     latencies = f"{middle['p50_ms']:.2f}/{middle['p99_ms']:.2f}" if middle.get("p50_ms") is not None else ""
@@ -28,6 +29,9 @@ def line(side: str, workload: Workload, samples: Samples) -> str:
     extra = middle.get("extra") or {}
     if extra:
         text += "  " + ", ".join(f"{name} {value / 2**20:,.1f} MiB" for name, value in sorted(extra.items()))
+    if bad:
+        # Figures of the runs that went well say nothing of those that did not.
+        text += f"\n  {side:5}{len(bad)} of {len(samples)} runs failed: {bad[0]}"
     return text
 
 
