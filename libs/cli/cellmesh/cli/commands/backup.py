@@ -38,7 +38,7 @@ def create(name: str, kind: str | None, url: str | None, folder: Path | None, id
     with open_any(kind, url, folder, identity) as client:
         for message in _stub(client).CreateBackup(backup_service_pb2.CreateBackupRequest(name=name)):
             if message.WhichOneof("step") == "progress":
-                _show(message.progress.written_bytes, message.progress.size_max_bytes)
+                _show(message.progress.written_bytes, message.progress.size_bytes)
             else:
                 _clear()
                 click.echo(_told(message.backup, "made"))
@@ -159,11 +159,11 @@ def _told(made: backup_service_pb2.Backup, done: str) -> str:
     )
 
 
-def _show(written: int, size_max: int | None) -> None:
+def _show(written: int, size: int | None) -> None:
     from cellmesh.cli.output import size_text
 
     if sys.stderr.isatty():
-        of = f" of at most {size_text(size_max)}" if size_max else ""
+        of = f" of {size_text(size)}" if size else ""
         click.echo(f"\r{size_text(written)}{of}\x1b[K", nl=False, err=True)
 
 

@@ -200,8 +200,8 @@ class Backups:
     def _write(
         self, part: Path, copy: SlabCopy, pieces: Iterator[Piece]
     ) -> Iterator[backup_service_pb2.BackupProgress]:
-        self._check_room(part, copy.size_max_bytes)
-        progress = backup_service_pb2.BackupProgress(size_max_bytes=copy.size_max_bytes)
+        self._check_room(part, copy.size_bytes)
+        progress = backup_service_pb2.BackupProgress(size_bytes=copy.size_bytes)
         told_s = float("-inf")
         out: int | None = None
         unsynced = 0
@@ -242,7 +242,7 @@ class Backups:
         free, keep = free_space_bytes(path), self._slab.space_min_bytes
         if free - needed < keep:
             raise LowSpace(
-                f"the disk has {free} bytes left; the backup may need {needed} more, and {keep} stay free",
+                f"the disk has {free} bytes left; the backup needs {needed} more, and {keep} stay free",
                 name=str(self._backups),
                 free=free,
                 need=needed + keep,

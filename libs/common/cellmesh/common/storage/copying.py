@@ -1,96 +1,142 @@
 """A consistent copy of a slab as a stream of bytes, while reads and writes go on.
 
-LMDB copies one state in a read transaction that lasts until the copy ends: the one long reader there is. It
-writes into a socket here, whose other end is read, so a copy is as fast as its reader and needs no memory
-to speak of. Pages that the state uses are not reused meanwhile, so the file grows by what is written.
+A read transaction is held as long as the copy lasts: the one long reader there is. LMDB never writes to a page
+that an open reader may use, so the file itself is read, page after page, and what newer commits put into
+other pages meanwhile does no harm: the copy begins with the meta page of its own state, twice, and in that
+state those pages are free. The file grows by what is written meanwhile.
 
-The map must not grow while LMDB reads it. Writes go first: they stop the copy when they cannot do without.
+This is done here and not by `Environment.copy`, during which py-lmdb keeps a lock that rolling back a
+transaction waits for: one failed write would keep all others out until the copy is done.
+
+Growing the map ends all transactions. Writes go first: they stop the copy when they cannot do without.
 """
 
 from __future__ import annotations
 
-import errno
-import socket
+import os
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
 import lmdb
-from cellmesh.common.errors import CellError, FeatureNotSupported, Retry, TimeOut
-from cellmesh.common.storage.faults import translate
-from cellmesh.common.storage.transactions import ReadTxn
+from cellmesh.common.errors import CellError, Retry, StorageCorrupt, TimeOut
 
 CHUNK_SIZE: Final = 256 * 1024
 """Most bytes of one chunk of a copy."""
 
-STALL_MAX_S: Final = 60
+STALL_MAX_S: Final = 60.0
 """A copy ends when nothing of it was taken for so long, or a dead reader would keep old pages for ever."""
 
-SOCKET_BUFFER_SIZE: Final = 1 << 20
+STALL_CHECKS: Final = 10
+"""How often in that time it is looked at."""
+
+# LMDB's data format 1: a page header of 16 bytes with the page's number in front, then the meta: magic,
+# version, address, map size, two databases of 48 bytes (the first begins with the page size), last page,
+# transaction id.
+META_MAGIC: Final = 0xBEEFC0DE
+META_VERSION: Final = 1
+_META: Final = struct.Struct("=Q8xII8x8xI44x48xQQ")
+_PAGE_NUMBER: Final = struct.Struct("=Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """LMDB's description of one committed state.
+
+    Attributes:
+        page: The page that holds it.
+        txn_id: The transaction that made the state.
+        page_count: Pages that the state has, free ones among them.
+    """
+
+    page: bytes
+    txn_id: int
+    page_count: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of a file with this state."""
+        return self.page_count * len(self.page)
+
+
+def read_meta(handle: int, txn_id: int, page_size: int, where: str) -> Meta:
+    """The meta page of a state. No commit may run: it would overwrite it after the next one.
+
+    Raises:
+        StorageCorrupt: the file does not have it.
+    """
+    page = os.pread(handle, page_size, (txn_id & 1) * page_size)
+    if len(page) == page_size:
+        _, magic, version, stored_page_size, last_page, stored_id = _META.unpack_from(page)
+        if (magic, version, stored_page_size, stored_id) == (META_MAGIC, META_VERSION, page_size, txn_id):
+            return Meta(page, txn_id, last_page + 1)
+    raise StorageCorrupt(f"the meta page of transaction {txn_id} in {where} is not as expected")
 
 
 class SlabCopy:
     """One running copy, in a `with` block. Made by `Slab.copy`; read from one thread.
 
+    Args:
+        file: The slab's file.
+        raw: A read transaction on the state to copy; the copy ends it.
+        meta: Of the state.
+        handle: An open descriptor of the file; the copy closes it.
+        stall_max_s: The copy ends when nothing of it was taken for so long.
+
     Attributes:
-        size_max_bytes: The copy has at most this size; pages that are free are left out.
+        size_bytes: The copy's size.
     """
 
     def __init__(
-        self,
-        environment: lmdb.Environment,
-        raw: lmdb.Transaction[bytes],
-        size_max_bytes: int,
-        stall_max_s: int,
+        self, file: Path, raw: lmdb.Transaction[bytes], meta: Meta, handle: int, stall_max_s: float
     ) -> None:
-        self.size_max_bytes = size_max_bytes
-        self._environment = environment
+        self.size_bytes = meta.size_bytes
+        self._file = file
         self._raw = raw
-        self._error: BaseException | None = None
+        self._meta = meta
+        self._handle = handle
+        self._stall_max_s = stall_max_s
+        self._taken_s = monotonic()
         self._stopped_by: CellError | None = None
         self._lock = threading.Lock()
-        self._source, self._sink = socket.socketpair()
-        self._sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_SIZE)
-        self._sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", stall_max_s, 0))
-        self._stall_max_s = stall_max_s
-        self._thread = threading.Thread(target=self._run, name="slab-copy", daemon=True)
-        self._thread.start()
+        self._ended = threading.Event()
+        threading.Thread(target=self._watch, name="slab-copy-watch", daemon=True).start()
 
     @property
     def is_running(self) -> bool:
         """Whether its transaction is open still."""
-        return self._thread.is_alive()
+        return not self._ended.is_set()
 
     def chunks(self) -> Iterator[bytes]:
-        """The file's bytes, in order.
+        """The file's bytes, in order, all chunks but the last of the same size.
 
         Raises:
             Retry: writes needed the map to grow; a new copy has room.
             TimeOut: nothing was taken for too long.
-            StorageCorrupt: the storage is damaged.
         """
-        while chunk := self._source.recv(CHUNK_SIZE, socket.MSG_WAITALL):
+        position = 0
+        while position < self.size_bytes:
+            chunk = self._read(position, min(CHUNK_SIZE, self.size_bytes - position))
+            # After reading: up to here the transaction has kept the pages as they were.
+            if self._stopped_by is not None:
+                raise self._stopped_by
+            self._taken_s = monotonic()
             yield chunk
-        self._thread.join()
-        if self._stopped_by is not None:
-            raise self._stopped_by
-        if self._error is not None:
-            raise self._as_fault(self._error) from self._error
+            position += len(chunk)
 
     def stop(self, reason: CellError | None = None) -> None:
-        """End the copy, and return when its transaction is closed. Whoever reads it gets the reason."""
+        """End the copy; its transaction is closed then. Whoever reads on gets the reason."""
         with self._lock:
-            if self._thread.is_alive() and self._stopped_by is None:
-                self._stopped_by = reason or Retry("the copy was stopped")
-        # LMDB's next write fails then, and a reader that waits sees the end.
-        try:
-            self._source.shutdown(socket.SHUT_RDWR)
-        except OSError as error:
-            if error.errno not in (errno.ENOTCONN, errno.EBADF):
-                raise
-        self._thread.join()
+            if self._ended.is_set():
+                return
+            self._stopped_by = reason or Retry("the copy was stopped")
+            self._raw.abort()
+            self._ended.set()
 
     def __enter__(self) -> Self:
         return self
@@ -99,40 +145,26 @@ class SlabCopy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._source.close()
+        os.close(self._handle)
 
-    def _run(self) -> None:
-        try:
-            self._environment.copyfd(self._sink.fileno(), compact=True, txn=self._raw)
-        except BaseException as error:  # noqa: BLE001  it is raised where the copy is read
-            self._error = error
-        finally:
-            self._raw.abort()
-            self._sink.close()
-
-    def _as_fault(self, error: BaseException) -> BaseException:
-        if isinstance(error, lmdb.Error) and getattr(error, "code", 0) == errno.EAGAIN:
-            return TimeOut(
-                f"nothing of the copy was taken for {self._stall_max_s} s, and it was ended",
-                hint="old pages of the database cannot be reused while a copy runs: read it faster",
+    def _read(self, position: int, size: int) -> bytes:
+        chunk = os.pread(self._handle, size, position)
+        # Pages at the end that were given out and never written are not in the file.
+        chunk += bytes(size - len(chunk))
+        if position == 0:
+            page_size = len(self._meta.page)
+            head = b"".join(
+                _PAGE_NUMBER.pack(number) + self._meta.page[_PAGE_NUMBER.size :] for number in (0, 1)
             )
-        return translate(error)
+            chunk = head + chunk[2 * page_size :]
+        return chunk
 
-
-def begin_copy(
-    environment: lmdb.Environment, handles: dict[str, lmdb._Database], look: Callable[[ReadTxn], None]
-) -> lmdb.Transaction[bytes]:
-    """Open the transaction of a copy and look around in the state that it will have."""
-    if not lmdb.version(subpatch=True)[3]:
-        raise FeatureNotSupported(
-            "this build of py-lmdb cannot copy the state of a transaction", hint="install lmdb from PyPI"
-        )
-    raw = environment.begin()
-    try:
-        txn = ReadTxn(handles)
-        txn.bind(raw)
-        look(txn)
-    except BaseException:
-        raw.abort()
-        raise
-    return raw
+    def _watch(self) -> None:
+        while not self._ended.wait(self._stall_max_s / STALL_CHECKS):
+            if monotonic() - self._taken_s > self._stall_max_s:
+                self.stop(
+                    TimeOut(
+                        f"nothing of the copy was taken for {self._stall_max_s:g} s, and it was ended",
+                        hint="old pages of the database cannot be reused while a copy runs: read it faster",
+                    )
+                )

@@ -16,7 +16,7 @@ from typing import Self, TypeVar
 import lmdb
 from cellmesh.common.errors import BackupAlreadyRunning, CellError, LowSpace, Retry, StorageFull
 from cellmesh.common.failpoints import load_environment
-from cellmesh.common.storage.copying import STALL_MAX_S, SlabCopy, begin_copy
+from cellmesh.common.storage.copying import STALL_MAX_S, SlabCopy, read_meta
 from cellmesh.common.storage.faults import is_map_full, translate
 from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, PROBE_KEY, Layout, stamp, stored_version
 from cellmesh.common.storage.lockfile import FolderLock
@@ -93,6 +93,7 @@ class Slab:
         self._growth_count = 0
         self._copy: SlabCopy | None = None
         self._copy_lock = threading.Lock()
+        self._commit_lock = threading.Lock()
         self._trouble: CellError | None = None
         last_txn_id = environment.info()["last_txnid"]
         self._writer = Writer(self, WriteTxn(self._handles), last_txn_id, burst_shared_s, burst_alone_s)
@@ -296,9 +297,9 @@ class Slab:
         )
 
     def copy(
-        self, look: Callable[[ReadTxn], None] = lambda txn: None, *, stall_max_s: int = STALL_MAX_S
+        self, look: Callable[[ReadTxn], None] = lambda txn: None, *, stall_max_s: float = STALL_MAX_S
     ) -> SlabCopy:
-        """Begin a compact copy of the newest committed state, to be read while others go on: `with slab.copy()`.
+        """Begin a copy of the newest committed state, to be read while others go on: `with slab.copy()`.
 
         Args:
             look: Called with a transaction of the very state that is copied.
@@ -307,24 +308,31 @@ class Slab:
         Raises:
             BackupAlreadyRunning: another copy is being made.
         """
+        file = self.path / "data.mdb"
         with self._copy_lock:
             if self._copy is not None and self._copy.is_running:
                 raise BackupAlreadyRunning("another copy of the storage is being made: one at a time")
-            raw = begin_copy(self._environment, self._handles, look)
-            txn_id = raw.id()
+            handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            raw: lmdb.Transaction[bytes] | None = None
             try:
-                size_max_bytes = (self._environment.info()["last_pgno"] + 1) * self._page_size
-                self._copy = SlabCopy(self._environment, raw, size_max_bytes, stall_max_s)
+                # No commit may end between the transaction and the look at its meta page. What is committed
+                # under this lock is on disk, so a copy never has what its cell could still lose.
+                with self._commit_lock:
+                    raw = self._environment.begin()
+                    meta = read_meta(handle, raw.id(), self._page_size, str(file))
+                txn = ReadTxn(self._handles)
+                txn.bind(raw)
+                look(txn)
+                self._copy = SlabCopy(file, raw, meta, handle, stall_max_s)
             except BaseException:
-                raw.abort()
+                if raw is not None:
+                    raw.abort()
+                os.close(handle)
                 raise
-            copy = self._copy
-        # Outside the lock, which a commit that grows the map takes.
-        self.wait_durable(txn_id)
-        return copy
+            return self._copy
 
     def backup(self, path: Path) -> None:
-        """Write a compact, synced copy of the newest committed state, as path/data.mdb, while others go on."""
+        """Write a synced copy of the newest committed state, as path/data.mdb, while others go on."""
         path.mkdir(parents=True, exist_ok=True)
         with (path / "data.mdb").open("wb") as file, self.copy() as copy:
             for chunk in copy.chunks():
@@ -367,6 +375,11 @@ class Slab:
                 raise self._trouble
             self._space_checked_s = now_s
         return self._environment.begin(write=True)
+
+    def commit(self, raw: lmdb.Transaction[bytes]) -> None:
+        """Commit the write transaction."""
+        with self._commit_lock:
+            raw.commit()
 
     def after_commit(self) -> int:
         """Grow the map if more than half of it is used; no write transaction is open. Returns the last id."""

@@ -51,6 +51,9 @@ class Environment(Protocol):
     def begin_write(self) -> lmdb.Transaction[bytes]:
         """Open the write transaction; raises LowSpace instead if the disk is nearly full."""
 
+    def commit(self, raw: lmdb.Transaction[bytes]) -> None:
+        """Commit the write transaction; returns when it is on disk."""
+
     def after_commit(self) -> int:
         """Called between two write transactions, with none open: may grow the map.
 
@@ -327,7 +330,7 @@ class Writer:
         self.holder = None
         try:
             failpoint("slab_before_commit")
-            raw.commit()
+            self._environment.commit(raw)
         except BaseException as error:
             raw.abort()
             self.batch.commit_failed = True
