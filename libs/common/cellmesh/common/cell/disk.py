@@ -20,7 +20,7 @@ class DiskSpace:
     """A Part: looks at the room on the disk, and at what the last writes met.
 
     A write that found no room makes the cell read-only even if the disk seems to have some: a quota, or a
-    disk that fails. While it is so, a small write is tried every second, and the first that is committed
+    disk that fails. While it is so, a write of 1 MiB is tried every second, and the first that is committed
     ends it.
 
     Args:

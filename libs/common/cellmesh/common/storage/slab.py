@@ -38,6 +38,9 @@ SPACE_MIN_BYTES = 64 << 20
 
 SPACE_CHECK_S = 1.0
 
+PROBE_SIZE = 1 << 20
+"""So much is written to find out whether there is room again, in bytes."""
+
 MAKE_ROOM = "make room on the disk: writes go on by themselves then"
 READER_COUNT_MAX = 2048
 
@@ -242,16 +245,20 @@ class Slab:
 
     @property
     def trouble(self) -> CellError | None:
-        """Why the last write found no room, LowSpace or StorageFull; None once a write was committed again."""
+        """Why a write found no room, LowSpace or StorageFull; None when there is room again, see `probe`."""
         return self._trouble
 
     def probe(self) -> None:
-        """Commit a write that changes nothing, to find out whether there is room again.
+        """Commit a write of some size and take it back, to find out whether there is room again.
+
+        A small one would find a free page in a file that cannot grow.
 
         Raises:
             LowSpace, StorageFull: there is none.
         """
+        self.write(lambda txn: txn.put(META, PROBE_KEY, bytes(PROBE_SIZE)))
         self.write(lambda txn: txn.put(META, PROBE_KEY, b""))
+        self._trouble = None
 
     @property
     def space_min_bytes(self) -> int:
@@ -374,6 +381,8 @@ class Slab:
                 )
                 raise self._trouble
             self._space_checked_s = now_s
+            if isinstance(self._trouble, LowSpace):
+                self._trouble = None
         return self._environment.begin(write=True)
 
     def commit(self, raw: lmdb.Transaction[bytes]) -> None:
@@ -383,7 +392,6 @@ class Slab:
 
     def after_commit(self) -> int:
         """Grow the map if more than half of it is used; no write transaction is open. Returns the last id."""
-        self._trouble = None
         info = self._environment.info()
         if 2 * (info["last_pgno"] + 1) * self._page_size > info["map_size"]:
             self._grow(urgent=False)
