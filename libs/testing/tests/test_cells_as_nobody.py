@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import importlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -18,6 +20,13 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 PASSWORD = "correct horse battery"
 CELLS = {"aha": "Aha", "axon": "Axon", "cortex": "Cortex", "cryotank": "Cryotank"}
+
+
+def drain(call: Callable[..., Any], argument: Any, metadata: Any) -> None:
+    """Call a method to its end."""
+    found = call(argument, metadata=metadata, timeout=10)
+    if isinstance(found, Iterator):
+        list(found)
 
 
 @pytest.mark.parametrize("kind", CELLS)
@@ -52,8 +61,7 @@ def test_what_is_for_administrators_is_refused_to_a_user_without_rights(kind: st
                 call = getattr(channel, f"{sends}_{answers}")(path, request_class.SerializeToString)
                 argument = iter([request_class()]) if method.client_streaming else request_class()
                 with pytest.raises(grpc.RpcError) as caught:
-                    found = call(argument, metadata=metadata, timeout=10)
-                    list(found if method.server_streaming else ())
+                    drain(call, argument, metadata)
                 error = from_rpc_error(caught.value)
                 assert type(error) is AuthDeny, (path, error)
                 assert "it is for administrators" in error.message

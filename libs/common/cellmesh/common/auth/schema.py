@@ -6,15 +6,22 @@ from typing import Final
 
 from cellmesh.common.storage import SubDb
 
-USERS: Final = SubDb("auth_users", "user identifier (text) -> cellmesh.api.common.v1.StoredUser")
-ROLES: Final = SubDb("auth_roles", "role identifier (text) -> cellmesh.api.common.v1.StoredRole")
-GATES: Final = SubDb("auth_gates", "gate identifier (text) -> cellmesh.api.common.v1.StoredGate")
-CREDENTIALS: Final = SubDb("auth_credentials", "user identifier -> cellmesh.api.common.v1.StoredCredentials")
-API_KEYS: Final = SubDb("auth_api_keys", "key identifier (text) -> cellmesh.api.common.v1.StoredApiKey")
+AUTH: Final = SubDb(
+    "auth",
+    "a letter for what it is, identifier (text) -> cellmesh.api.common.v1.StoredUser (u), StoredRole (r), "
+    "StoredGate (g), StoredCredentials (c, of the user) or StoredApiKey (k)",
+)
 AUDIT: Final = SubDb(
     "auth_audit",
     'offset (8 bytes) -> SHA-256 of the chain so far, cellmesh.api.common.v1.AuditRecord; "head" -> '
     "offset and SHA-256 of the last record",
 )
 
-DATABASES: Final = (USERS, ROLES, GATES, CREDENTIALS, API_KEYS, AUDIT)
+# Few, as making each costs a new cell a sync of the disk.
+DATABASES: Final = (AUTH, AUDIT)
+
+USER: Final = b"u"
+ROLE: Final = b"r"
+GATE: Final = b"g"
+CREDENTIALS: Final = b"c"
+API_KEY: Final = b"k"

@@ -7,7 +7,7 @@ made one after the other; checks go on meanwhile with the policy as it was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
@@ -50,8 +50,9 @@ from cellmesh.common.errors import (
     NoSuchIden,
     NoSuchRole,
     NoSuchUser,
+    StorageCorrupt,
 )
-from cellmesh.common.storage import Slab, SubDb, WriteTxn
+from cellmesh.common.storage import Slab, WriteTxn
 from cellmesh.common.time.clock import SYSTEM_CLOCK, Clock
 
 T = TypeVar("T")
@@ -441,10 +442,10 @@ class AuthStore:
         puts, deletes = _written(before, after)
 
         def write(txn: WriteTxn) -> None:
-            for db, key, value in puts:
-                txn.put(db, key, value)
-            for db, key in deletes:
-                txn.delete(db, key)
+            for key, value in puts:
+                txn.put(schema.AUTH, key, value)
+            for key in deletes:
+                txn.delete(schema.AUTH, key)
 
         def publish() -> None:
             self.policy = after
@@ -493,46 +494,46 @@ class AuthStore:
 
 def load_policy(slab: Slab) -> Policy:
     """Read everything that is stored. Raises StorageCorrupt."""
-    return Policy(
-        _load(slab, schema.USERS, user_of_bytes),
-        _load(slab, schema.ROLES, role_of_bytes),
-        _load(slab, schema.GATES, gate_of_bytes),
-        _load(slab, schema.CREDENTIALS, credentials_of_bytes),
-        _load(slab, schema.API_KEYS, api_key_of_bytes),
-    )
-
-
-def _load(slab: Slab, db: SubDb, read: Callable[[bytes], T]) -> list[T]:
-    found: list[T] = []
+    found: dict[bytes, list[bytes]] = {kind: [] for kind in _KINDS}
     after = None
     while True:
         with slab.view() as txn:
-            chunk = txn.scan(db, count_max=LOAD_COUNT, after=after)
-        found += [read(value) for _, value in chunk.items]
+            chunk = txn.scan(schema.AUTH, count_max=LOAD_COUNT, after=after)
+        for key, value in chunk.items:
+            if key[:1] not in found:
+                raise StorageCorrupt(f"auth has a record of an unknown kind, {key[:1]!r}")
+            found[key[:1]].append(value)
         after = chunk.resume
         if after is None:
-            return found
+            break
+    return Policy(
+        map(user_of_bytes, found[schema.USER]),
+        map(role_of_bytes, found[schema.ROLE]),
+        map(gate_of_bytes, found[schema.GATE]),
+        map(credentials_of_bytes, found[schema.CREDENTIALS]),
+        map(api_key_of_bytes, found[schema.API_KEY]),
+    )
 
 
-def _written(
-    before: Policy, after: Policy
-) -> tuple[list[tuple[SubDb, bytes, bytes]], list[tuple[SubDb, bytes]]]:
-    """What to write for the second policy where the first one is stored."""
-    puts: list[tuple[SubDb, bytes, bytes]] = []
-    deletes: list[tuple[SubDb, bytes]] = []
-    for db, old, new in (
-        (schema.USERS, before.users, after.users),
-        (schema.ROLES, before.roles, after.roles),
-        (schema.GATES, before.gates, after.gates),
-        (schema.CREDENTIALS, before.credentials, after.credentials),
-        (schema.API_KEYS, before.api_keys, after.api_keys),
-    ):
-        for key, value in new.items():
+def _written(before: Policy, after: Policy) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
+    """What to put and what to delete for the second policy where the first one is stored."""
+    puts: list[tuple[bytes, bytes]] = []
+    deletes: list[bytes] = []
+    for kind, old, new in zip(_KINDS, _parts(before), _parts(after), strict=True):
+        for name, value in new.items():
             # What did not change is the same object in both.
-            if old.get(key) is not value:
-                puts.append((db, key.encode(), to_bytes(value)))
-        deletes += [(db, key.encode()) for key in old if key not in new]
+            if old.get(name) is not value:
+                puts.append((kind + name.encode(), to_bytes(value)))
+        deletes += [kind + name.encode() for name in old if name not in new]
     return puts, deletes
+
+
+_KINDS: Final = (schema.USER, schema.ROLE, schema.GATE, schema.CREDENTIALS, schema.API_KEY)
+
+
+def _parts(policy: Policy) -> tuple[Mapping[str, Stored], ...]:
+    """What is stored of a policy, in the order of the kinds."""
+    return policy.users, policy.roles, policy.gates, policy.credentials, policy.api_keys
 
 
 def _differences(before: User, after: User) -> str:
