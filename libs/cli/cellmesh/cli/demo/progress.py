@@ -62,6 +62,8 @@ class Step:
             self._task = self._progress.add_task(
                 f"{title:25}", total=total, completed=present, present=present
             )
+            # A step with nothing left to do ends here, with no time left.
+            self._progress.update(self._task, completed=present)
             self._progress.start()
 
     def advance(self, count: int) -> None:

@@ -54,7 +54,7 @@ def groups_of(cases: Iterable[Case]) -> list[list[Case]]:
 
 def run_group(group: list[Case]) -> list[Verdict]:
     """Run the cases of one group on one fresh Cortex."""
-    # Imported here: a worker process must be forked before anything of gRPC exists in it.
+    # Imported here: only worker processes need a Cortex, and importing it takes longer than reading the cases.
     from cellmesh.testing.conformance.cortex import fresh_cortex
 
     shared_memory = Path("/dev/shm")
