@@ -74,6 +74,7 @@ bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.2
 docs: setup ## make the generated pages of docs/ anew
 	@$(BIN)/python tools/make_error_docs.py
 
-clean: ## remove what make made: .venv, build, caches, demo and bench folders
-	@rm -rf $(VENV) build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## stop the demo's cells, remove what make made: .venv, build, caches, demo and bench folders
+	@if [ -x $(BIN)/cellmesh ] && [ -d .demo/mesh/aha ]; then $(BIN)/cellmesh down --dir .demo/mesh; fi
+	@rm -rf $(VENV) build dist .demo .bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
