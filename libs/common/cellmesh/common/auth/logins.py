@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REMEMBER_S: Final = 10.0
 REMEMBER_COUNT_MAX: Final = 1024
-HEADER_SIZE_MAX: Final = 8192
+HEADER_SIZE_MAX: Final = 4096
 CHECKS_AT_ONCE: Final = 2
 """Passwords checked at the same time, each with 19 MiB and a processor of its own."""
 CHECKS_WAITING_MAX: Final = 100

@@ -1,0 +1,79 @@
+"""`cellmesh auth` against a real cell."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from cellmesh.cli.main import run
+from cellmesh.common.cell import Cell, running
+from cellmesh.common.config import CellConfig, load_config
+from cellmesh.common.storage import SubDb
+
+
+class AuthTrialConfig(CellConfig):
+    kind: ClassVar[str] = "trial"
+
+
+class AuthTrialCell(Cell[AuthTrialConfig]):
+    kind = "trial"
+    databases = (SubDb("facts", "name -> what it is"),)
+
+
+@pytest.fixture
+def cell(tmp_path: Path) -> Iterator[AuthTrialCell]:
+    with running(AuthTrialCell(load_config(AuthTrialConfig, dir=tmp_path, environ={}))) as made:
+        yield made
+
+
+def test_the_commands_of_the_users_page_do_what_it_says(
+    cell: AuthTrialCell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def auth(*words: str, code: int = 0) -> str:
+        assert run(["auth", *words, "--dir", str(cell.config.dir)]) == code
+        captured = capsys.readouterr()
+        return captured.out if code == 0 else captured.err
+
+    auth("user", "add", "alice", "--email", "alice@example.com")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n"))
+    auth("user", "passwd", "alice")
+    assert cell.passwords.prove("alice", "correct horse battery")[0].name == "alice"
+    once = auth("user", "passwd", "alice", "--one-time").strip()
+    assert cell.passwords.prove("alice", once)[1] == ""
+    auth("role", "add", "hunters")
+    auth("role", "grant", "alice", "hunters")
+    assert auth("rule", "add", "node.add", "--role", "hunters") == "node.add\n"
+    auth("rule", "add", "!node.add.inet:fqdn", "--user", "alice")
+    told = auth("check", "alice", "node.add.inet:fqdn")
+    assert told == "denied: rule !node.add.inet:fqdn of user alice\n"
+    assert auth("check", "alice", "node.add.inet:asn") == "allowed: rule node.add of role hunters\n"
+    listed = auth("user", "list").splitlines()
+    assert listed[1].split() == ["alice", "alice@example.com", "all", "hunters", "!node.add.inet:fqdn"]
+    assert listed[2].split() == ["root", "admin", "all"]
+    assert auth("role", "list").splitlines()[2].split() == ["hunters", "node.add"]
+    text = auth("key", "add", "loader", "--user", "alice", "--hours", "24").strip()
+    assert cell.passwords.prove_by_key(text)[0].name == "alice"
+    key_id = auth("key", "list", "--user", "alice").splitlines()[1].split()[0]
+    auth("key", "revoke", key_id)
+    auth("user", "lock", "alice")
+    assert cell.auth.get_user("alice").locked
+    auth("user", "unlock", "alice")
+    auth("user", "admin", "alice")
+    assert cell.auth.user("alice").admin
+    auth("user", "admin", "alice", "--off")
+    assert auth("rule", "del", "!node.add.inet:fqdn", "--user", "alice") == "no rules\n"
+    auth("role", "revoke", "alice", "hunters")
+    auth("role", "del", "hunters")
+    assert "alice" in auth("audit")
+    assert "all sound" in auth("audit", "--check")
+    auth("user", "archive", "alice")
+    assert "alice" not in auth("user", "list")
+    assert "alice" in auth("user", "list", "--all")
+    auth("user", "del", "alice")
+    assert "there is no user alice" in auth("user", "lock", "alice", code=1)
+    assert "--user or --role" in auth("rule", "add", "node", code=2)
+    assert "is no path" in auth("rule", "add", "a..b", "--user", "root", code=1)
