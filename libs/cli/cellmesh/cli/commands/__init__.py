@@ -7,6 +7,8 @@ aha       aha serve, provision, list
 axon      axon serve, put, get, has, list
 cryotank  cryotank serve, list, create, append, read, delete
 cortex    cortex serve
+backup    backup, restore, compact
+changes   changes
 auth      auth user, role, rule, key, check, audit
 enroll    enroll
 version   version
