@@ -53,6 +53,7 @@ class EditorBase:
         self.drafts: dict[bytes, Draft] = {}
         self.fresh: dict[bytes, Draft] = {}
         self.written: dict[bytes, bytes] = {}
+        self.committed: Sequence[NodeEdits] = ()
 
     # Drafts.
 
@@ -180,6 +181,7 @@ class EditorBase:
         if not nodes:
             return 0
         self._write(nodes)
+        self.committed = nodes
         return sum(len(node.edits) for node in nodes)
 
     def _write(self, nodes: Sequence[NodeEdits]) -> None:

@@ -13,7 +13,7 @@ from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers.bulk import FormParts, Fragments, NumberOf, PropFragment, TagFragment
 from cellmesh.cortex.layers.catalog import IndexCatalog
 from cellmesh.cortex.layers.names import Names, NameTables
-from cellmesh.cortex.model.registry import Model, Prop
+from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.values.changes import NODE_ADD
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.views.editor import CREATED
@@ -99,7 +99,6 @@ class FeedCache:
 
     def __init__(self, layer: bytes, catalog: IndexCatalog, names: NameTables) -> None:
         self.fragments = Fragments(layer, catalog, names)
-        self.prop_plans: dict[tuple[Prop, type, Any], PropPlan] = {}
         self.props: dict[tuple[str, str, Any], PropFragment] = {}
         self.plans: dict[PropPlan, tuple[PropFragment, ...]] = {}
         self.tags: dict[tuple[str, str, Interval], tuple[TagFragment, ...]] = {}
@@ -110,10 +109,10 @@ class FeedCache:
         if self._version != model.version:
             self._version = model.version
             self.fragments.clear()
-            for kept in (self.prop_plans, self.props, self.plans, self.tags):
+            for kept in (self.props, self.plans, self.tags):
                 kept.clear()
-        if max(len(self.prop_plans), len(self.props), len(self.plans), len(self.tags)) > KEPT_COUNT_MAX:
-            for kept in (self.prop_plans, self.props, self.plans, self.tags):
+        if max(len(self.props), len(self.plans), len(self.tags)) > KEPT_COUNT_MAX:
+            for kept in (self.props, self.plans, self.tags):
                 kept.clear()
 
 

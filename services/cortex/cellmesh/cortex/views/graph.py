@@ -15,7 +15,7 @@ from cellmesh.cortex.layers.nids import Nids
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Model
 from cellmesh.cortex.values.changes import decode_record, pack
-from cellmesh.cortex.values.edits import LayerEdits
+from cellmesh.cortex.values.edits import LayerEdits, NodeEdits
 from cellmesh.cortex.values.ids import LayerId, ViewId, new_layer_id, new_view_id
 from cellmesh.cortex.views.kept import KeptPool
 from cellmesh.cortex.views.rules import EditRules
@@ -37,6 +37,8 @@ class Graph:
         log: The cell's change log.
         now_ms: The clock.
         rules: What a cell adds to the rules of edits.
+        edit_watchers: What is called after each op that edited a view, outside of the op, with the session and
+            its edits.
     """
 
     def __init__(self, slab: Slab, model: Model, log: ChangeLog, now_ms: Callable[[], int]) -> None:
@@ -48,6 +50,7 @@ class Graph:
         self.nids = Nids()
         self.catalog = IndexCatalog(model)
         self.kept = KeptPool()
+        self.edit_watchers: dict[ViewId, Callable[[GraphSession, Sequence[NodeEdits]], None]] = {}
         self.rules = EditRules()
         self.layers: dict[LayerId, Layer] = {}
         self.views: dict[ViewId, View] = {}

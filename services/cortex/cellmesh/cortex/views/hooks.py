@@ -1,18 +1,63 @@
-"""Rules of single forms that need more than the value at hand: what their other nodes hold.
+"""Rules of single forms, beyond what their types say.
 
-A domain name is a zone if its parent is a public suffix; others take their parent's zone. Changing a name's
-`issuffix` or `iszone` changes the names below. A string of `it:dev:str` is also kept in lower case.
+Some need nothing but the value at hand (`DERIVED`): a text also kept in lower case, the digests of a password.
+Plans apply them. Others need what other nodes hold: a domain name is a zone if its parent is a public suffix;
+others take their parent's zone. Changing a name's `issuffix` or `iszone` changes the names below.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cellmesh.cortex.model.registry import Prop
 
 if TYPE_CHECKING:
     from cellmesh.cortex.views.editor import Draft, Editor
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A property that follows from the value of another, or of the node.
+
+    Attributes:
+        prop: The property that is set.
+        make: Gives the value to set, not yet normalised; None for none.
+        is_optional: Whether it is left as it is where the value does not normalise.
+    """
+
+    prop: str
+    make: Callable[[Any], Any]
+    is_optional: bool = False
+
+
+def _lower(value: Any) -> str | None:
+    return value.lower() or None
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _digest(algorithm: str) -> Callable[[Any], str]:
+    def make(value: Any) -> str:
+        data = value.encode("utf-8", "surrogatepass")
+        return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest()
+
+    return make
+
+
+DERIVED: Final[Mapping[tuple[str, str], tuple[Derived, ...]]] = {
+    ("it:dev:str", ""): (Derived("norm", str.lower),),
+    ("inet:passwd", ""): tuple(Derived(name, _digest(name)) for name in ("md5", "sha1", "sha256")),
+    ("it:prod:softver", "vers"): (
+        Derived("vers:norm", _lower),
+        Derived("semver", _itself, is_optional=True),
+    ),
+}
+"""(form, property, or nothing for its own value) -> what else is set with it."""
 
 
 class Held(Protocol):
@@ -51,11 +96,6 @@ def fqdn_props(editor: Nodes, props: Mapping[str, Any], value: Any) -> Mapping[s
     return fixed
 
 
-def text_props(editor: Nodes, props: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
-    """Return what a new it:dev:str starts with: its text in lower case, to find it by."""
-    return {**props, "norm": value.lower()}
-
-
 def fqdn_changed(editor: Editor, draft: Draft, prop: Prop) -> None:
     """Keep zones right after `issuffix` or `iszone` of a name changed."""
     if prop.name == "iszone":
@@ -91,7 +131,6 @@ def _set_zone(editor: Editor, draft: Draft, parent: Draft | None = None) -> None
 
 NEW_NODE_PROPS: Final[Mapping[str, Callable[[Nodes, Mapping[str, Any], Any], Mapping[str, Any]]]] = {
     "inet:fqdn": fqdn_props,
-    "it:dev:str": text_props,
 }
 """Form -> what gives the properties its new nodes start with."""
 

@@ -15,6 +15,7 @@ from cellmesh.cortex.layers.records import node_head
 from cellmesh.cortex.model.registry import Form, Model, Prop
 from cellmesh.cortex.model.types.base import BaseType, Normed
 from cellmesh.cortex.values.ids import buid_of
+from cellmesh.cortex.views.hooks import DERIVED, Derived
 
 DEPTH_MAX: Final = 200
 KEPT_COUNT_MAX: Final = 20_000
@@ -78,10 +79,11 @@ class _PropFacts:
         is_kept: Whether its values normalise the same at any time.
         is_form: Whether its values are nodes.
         subs: The properties its sub-values fill, by sub-value; those seen so far.
-        plans: Plans of values seen so far, if they are kept.
+        plans: Plans of values seen so far as sub-values, if they are kept.
+        given: The same of values set.
     """
 
-    __slots__ = ("is_form", "is_kept", "plans", "prop", "subs", "type")
+    __slots__ = ("given", "is_form", "is_kept", "plans", "prop", "subs", "type")
 
     def __init__(self, prop: Prop, model: Model) -> None:
         self.prop = prop
@@ -90,6 +92,7 @@ class _PropFacts:
         self.is_form = model.is_form(prop.type_name)
         self.subs: dict[str, _PropFacts | None] = {}
         self.plans: dict[str | int, PropPlan] = {}
+        self.given: dict[str | int, PropPlan] = {}
 
 
 class Planner:
@@ -117,6 +120,7 @@ class Planner:
             self._normed.clear()
             for facts in self._facts.values():
                 facts.plans.clear()
+                facts.given.clear()
         self._kept_count = 0
 
     def normalize(self, type_: BaseType, value: object) -> Normed:
@@ -183,18 +187,32 @@ class Planner:
             raise no_such_prop(self.model, form, name)
         return self.set_known_prop(prop, value)
 
-    def set_known_prop(self, prop: Prop, value: object, *, is_kept: bool = False) -> PropPlan:
+    def set_known_prop(self, prop: Prop, value: Any) -> PropPlan:
         """As `set_prop`, for a property already looked up."""
         self._renew()
+        facts = self._facts_of(prop)
+        kind = type(value)
+        is_kept = facts.is_kept and (kind is str or kind is int)
+        if is_kept:
+            found = facts.given.get(value)
+            if found is not None:
+                return found
+        subs: list[tuple[Prop, Any]] = []
+        implied: list[NodePlan] = []
         try:
-            subs: list[tuple[Prop, Any]] = []
-            implied: list[NodePlan] = []
-            stored = self._set(self._facts_of(prop), value, subs, implied, 0)
+            stored = self._set(facts, value, subs, implied, 0)
+            if prop.form is not None:
+                for rule in DERIVED.get((prop.form.name, prop.name), ()):
+                    self._derive(prop.form, rule, stored, subs, implied)
         except (BadTypeValu, NoSuchForm) as error:
             error.setdefault("form", prop.form.name if prop.form is not None else "")
             error.setdefault("prop", prop.name)
             raise
-        return PropPlan(prop, stored, tuple(subs), tuple(implied), is_kept)
+        plan = PropPlan(prop, stored, tuple(subs), tuple(implied), is_kept)
+        if is_kept:
+            self._kept_count += 1
+            facts.given[value] = plan
+        return plan
 
     def _facts_of(self, prop: Prop) -> _PropFacts:
         facts = self._facts.get(prop)
@@ -248,6 +266,22 @@ class Planner:
                 subs.append((sub.prop, stored))
         return normed.value
 
+    def _derive(
+        self, form: Form, rule: Derived, value: Any, subs: list[tuple[Prop, Any]], implied: list[NodePlan]
+    ) -> None:
+        made, target = rule.make(value), form.props[rule.prop]
+        if made is None:
+            return
+        mark = len(subs)
+        try:
+            stored = self._set(self._facts_of(target), made, subs, implied, 0)
+        except BadTypeValu:
+            if not rule.is_optional:
+                raise
+            del subs[mark:]
+            return
+        subs.append((target, stored))
+
     def _imply(self, form: str, value: Any, implied: list[NodePlan], depth: int) -> None:
         plan = self._implied(form, value, depth + 1)
         if plan not in implied:
@@ -294,6 +328,10 @@ class Planner:
             for node in plan.implied:
                 if node not in implied:
                     implied.append(node)
+        for rule in DERIVED.get((form.name, ""), ()):
+            derived: list[tuple[Prop, Any]] = []
+            self._derive(form, rule, value, derived, implied)
+            props.update((prop.name, stored) for prop, stored in derived)
         for name, part in normed.adds:
             if not (name == form.name and part == value):
                 self._imply(name, part, implied, depth)

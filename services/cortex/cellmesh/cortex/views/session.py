@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.errors import BadTypeValu, NoSuchProp, NoSuchTagProp
 from cellmesh.cortex.model.registry import Form
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.values.ids import buid_of
 from cellmesh.cortex.views.constructors import add_by_props, find_by_props
-from cellmesh.cortex.views.editor import Editor
+from cellmesh.cortex.views.editor import Draft, Editor
 from cellmesh.cortex.views.feed import Feeder, FeedNode, FeedResult
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.plans import PropPlan, no_such_prop
 from cellmesh.cortex.views.session_counts import CountingSession
 from cellmesh.cortex.views.session_data import DataSession
 from cellmesh.cortex.views.session_pivots import PivotingSession
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.views.graph import Graph
+    from cellmesh.cortex.views.view import View
+
+TAG_NAMES_MAX: Final = 10_000
 
 
 class GraphSession(PivotingSession, CountingSession, DataSession):
@@ -24,7 +31,11 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
     What it reads is in the modules it is made of; here are its edits.
     """
 
-    _feeder: Feeder | None = None
+    def __init__(self, graph: Graph, view: View, *, user: str, readonly: bool) -> None:
+        super().__init__(graph, view, user=user, readonly=readonly)
+        self._feeder: Feeder | None = None
+        # A tag's normalised name depends on nothing but the tag.
+        self._tag_names: dict[str, str] = {}
 
     def feed(self, batch: Sequence[FeedNode]) -> FeedResult:
         """Make or enrich many nodes; a record that cannot be used is rejected by itself. See `feed`."""
@@ -58,17 +69,14 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         plan = self.planner.node(form, value)
         prop_plans = [self.plan_prop(form, name, part) for name, part in (props or {}).items()]
 
-        def op(editor: Editor) -> bytes:
+        def op(editor: Editor) -> Draft:
             draft = editor.node(plan)
             only_new = plan.buid not in editor.fresh
             for prop_plan in prop_plans:
                 editor.apply_prop(draft, prop_plan, only_new=only_new)
-            return draft.key
+            return draft
 
-        key = self.edit(op)
-        data = self.read_node(key)
-        assert data is not None, "a node just made is not there"
-        return Node(self, key, data, self.generation)
+        return self.edit_making(op)
 
     def _add_by_dict(
         self, form: Form, value: Mapping[str, object], props: Mapping[str, object] | None
@@ -175,9 +183,17 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
 
     def tag_name(self, tag: object) -> str:
         """Return the normalised name of a tag, checked to be storable."""
+        if type(tag) is str:
+            known = self._tag_names.get(tag)
+            if known is not None:
+                return known
         plan = self.planner.node(self.tag_form, tag)
         name: str = plan.value
         self.graph.names.tags.check(name)
+        if type(tag) is str:
+            if len(self._tag_names) >= TAG_NAMES_MAX:
+                self._tag_names.clear()
+            self._tag_names[tag] = name
         return name
 
     def interval(self, interval: object) -> tuple[int, int]:

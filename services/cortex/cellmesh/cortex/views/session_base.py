@@ -12,13 +12,15 @@ from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.names import Names
 from cellmesh.cortex.layers.stats import read_count
 from cellmesh.cortex.model.registry import Form
-from cellmesh.cortex.views.editor import Editor
+from cellmesh.cortex.values.edits import NodeEdits
+from cellmesh.cortex.views.editor import Draft, Editor
 from cellmesh.cortex.views.kept import Kept
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.overlay import Stack
 from cellmesh.cortex.views.plans import NodePlan
 
 if TYPE_CHECKING:
+    from cellmesh.cortex.storm.runtime.budget import Budget
     from cellmesh.cortex.views.graph import Graph
     from cellmesh.cortex.views.view import View
 
@@ -36,6 +38,7 @@ class SessionBase:
         readonly: Whether edits are refused.
         edit_count: Node edits made so far.
         generation: Grows with each op that edited; tells Nodes when to look again.
+        budget: What the query that the session belongs to may use, if there is one.
     """
 
     def __init__(self, graph: Graph, view: View, *, user: str, readonly: bool) -> None:
@@ -46,6 +49,7 @@ class SessionBase:
         self.readonly = readonly
         self.edit_count = 0
         self.generation = 0
+        self.budget: Budget | None = None
         self.stack = Stack(view.layers)
         self._kept = graph.kept.take(graph.model)
         self.planner = self._kept.planner
@@ -106,18 +110,49 @@ class SessionBase:
             IsReadOnly: the session may not edit.
         """
 
-        def run(txn: WriteTxn) -> tuple[T, int, list[tuple[Names, str]], bytes | None]:
+        def run(txn: WriteTxn) -> tuple[T, int, list[tuple[Names, str]], bytes | None, Sequence[NodeEdits]]:
             editor = Editor(self, txn)
             result = op(editor)
             count = editor.commit()
             data = editor.node_bytes(node.key) if node is not None and count else None
-            return result, count, self.graph.names.take_stored(), data
+            return result, count, self.graph.names.take_stored(), data, editor.committed
 
-        result, count, stored, data = self.write_op(run)
+        result, count, stored, data, changed = self.write_op(run)
         self.note_edits(count, stored)
-        if count and node is not None:
-            node.renew(data, self.generation)
+        if count:
+            if node is not None:
+                node.renew(data, self.generation)
+            self.tell(changed)
         return result
+
+    def edit_making(self, op: Callable[[Editor], Draft]) -> Node:
+        """Run one op that edits, and return the node whose draft it gives.
+
+        Raises:
+            IsReadOnly: the session may not edit.
+        """
+
+        def run(
+            txn: WriteTxn,
+        ) -> tuple[bytes, bytes | None, int, list[tuple[Names, str]], Sequence[NodeEdits]]:
+            editor = Editor(self, txn)
+            key = op(editor).key
+            count = editor.commit()
+            return key, editor.node_bytes(key), count, self.graph.names.take_stored(), editor.committed
+
+        key, data, count, stored, changed = self.write_op(run)
+        self.note_edits(count, stored)
+        assert data is not None, "a node just made is not there"
+        node = Node(self, key, data, self.generation)
+        if count:
+            self.tell(changed)
+        return node
+
+    def tell(self, changed: Sequence[NodeEdits]) -> None:
+        """Tell whoever watches the view of edits that this session has just made; they may edit, too."""
+        watcher = self.graph.edit_watchers.get(self.view.id)
+        if watcher is not None:
+            watcher(self, changed)  # type: ignore[arg-type]  # all sessions are GraphSessions
 
     def write_op(self, op: Callable[[WriteTxn], T]) -> T:
         """Run one op in the open write transaction.
