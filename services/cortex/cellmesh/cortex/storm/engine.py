@@ -37,6 +37,7 @@ from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.places import locate
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.signals import LoopSignal, StormExit, StormReturn, StormSignal, StormStop
+from cellmesh.cortex.storm.runtime.turns import Turns
 from cellmesh.cortex.storm.runtime.values import toprim
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 from cellmesh.cortex.storm.source import Source
@@ -95,6 +96,7 @@ class Engine:
         self.limits = limits if limits is not None else QueryLimits()
         self._cache: OrderedDict[tuple[str, str, frozenset[str]], Compiled] = OrderedDict()
         self._lock = Lock()
+        self.turns = Turns()
         sys.setrecursionlimit(max(sys.getrecursionlimit(), PYTHON_RECURSION_LIMIT))
 
     # Compiling ---------------------------------------------------------------------------------------------
@@ -202,6 +204,7 @@ class Running:
         """Let go of what others may wait for: to be called, on the query's own thread, before blocking."""
         if self._session is not None:
             self._session.pause()
+        self._let_others()
 
     # Ways to run ---------------------------------------------------------------------------------------------
 
@@ -233,6 +236,7 @@ class Running:
             except (CellError, StormSignal, RecursionError) as error:
                 raise _surfaced(error) from error
             finally:
+                self._let_others()
                 session.sync()
 
     def count(self) -> int:
@@ -252,6 +256,7 @@ class Running:
             except (CellError, StormSignal, RecursionError) as error:
                 raise _surfaced(error) from error
             finally:
+                self._let_others()
                 session.sync()
 
     # Parts -----------------------------------------------------------------------------------------------------
@@ -279,6 +284,7 @@ class Running:
                         shown(Warn(signal.message))
                 except (CellError, StormSignal, RecursionError) as error:
                     yield Error(_surfaced(error))
+                self._let_others()
                 session.sync()
                 is_ended = True
                 yield Fini(count, time.monotonic() - started, session.edit_count)
@@ -289,8 +295,14 @@ class Running:
             LOGGER.exception("a query failed with an unexpected error")
             if not is_ended:
                 yield Error(Internal(f"the query failed: {type(error).__name__}"))
+        finally:
+            self._let_others()
         if not is_ended:
             yield Fini(count, time.monotonic() - started, 0)
+
+    def _let_others(self) -> None:
+        if self._budget is not None:
+            self._budget.let_others()
 
     def _begin(self) -> GraphSession:
         options = self._options
@@ -309,7 +321,7 @@ class Running:
             if limits.time_max_s is not None:
                 most = min(most, limits.time_max_s)
             limits = QueryLimits(limits.row_count_max, limits.depth_max, most)
-        self._budget = Budget(limits, session)
+        self._budget = Budget(limits, session, self._engine.turns)
         if self._is_cancelled:
             self._budget.cancel()
         return QueryRun(self._engine, session, self._options, self._budget, emit)

@@ -5,6 +5,7 @@ path         a row: a node and its variables
 options      options and bounds of a query
 counted      rows of which only the number is known
 budget       counting rows, time, depth; cancellation
+turns        long queries run one at a time
 context      a scope: variables, messages, nested queries
 messages     what a query sends
 values       coercions: text, numbers, truth, plain data

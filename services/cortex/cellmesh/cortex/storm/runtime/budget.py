@@ -7,10 +7,13 @@ Sources of rows (lifts, pivots, loops) call `tick` for each row. It only counts,
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cellmesh.common.errors import Cancelled, LimitExceeded, RecursionLimitHit
 from cellmesh.cortex.storm.runtime.options import QueryLimits
+from cellmesh.cortex.storm.runtime.turns import LONG_S, Turns
 
 if TYPE_CHECKING:
     from cellmesh.cortex.views.session import GraphSession
@@ -24,9 +27,19 @@ class Budget:
     `cancel` may be called from any thread; everything else belongs to the query's own.
     """
 
-    __slots__ = ("_cancelled", "_next_check", "_session", "_started", "depth", "limits", "steps")
+    __slots__ = (
+        "_cancelled",
+        "_inner",
+        "_next_check",
+        "_session",
+        "_started",
+        "_turns",
+        "depth",
+        "limits",
+        "steps",
+    )
 
-    def __init__(self, limits: QueryLimits, session: GraphSession) -> None:
+    def __init__(self, limits: QueryLimits, session: GraphSession, turns: Turns | None = None) -> None:
         self.limits = limits
         self.steps = 0
         self.depth = 0
@@ -34,6 +47,13 @@ class Budget:
         self._started = time.monotonic()
         self._cancelled = False
         self._session = session
+        self._inner: Budget | None = None
+        self._turns = turns
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether someone stopped the query."""
+        return self._cancelled
 
     @property
     def elapsed_s(self) -> float:
@@ -44,6 +64,23 @@ class Budget:
         """Make the query end with Cancelled at its next row."""
         self._cancelled = True
         self._next_check = 0
+        inner = self._inner
+        if inner is not None:
+            inner.cancel()
+
+    @contextmanager
+    def lent(self, session: GraphSession) -> Iterator[Budget]:
+        """Lend what is left to a part of the query that runs on a session of its own."""
+        inner = Budget(self.limits, session, self._turns)
+        inner.steps, inner.depth, inner._started = self.steps, self.depth, self._started
+        outer, self._inner = self._inner, inner
+        if self._cancelled:
+            inner.cancel()
+        try:
+            yield inner
+        finally:
+            self._inner = outer
+            self.steps = inner.steps
 
     def tick(self) -> None:
         """Count a row.
@@ -75,6 +112,11 @@ class Budget:
         """Come back from `enter`."""
         self.depth -= 1
 
+    def let_others(self) -> None:
+        """Give up the query's turn: it ends, or waits for something other than the graph."""
+        if self._turns is not None:
+            self._turns.leave(self)
+
     def _check(self) -> None:
         if self._cancelled:
             raise Cancelled("the query was stopped")
@@ -89,3 +131,10 @@ class Budget:
         if self._cancelled:  # set while the line above was overwriting what cancel() had set
             self._next_check = 0
         self._session.breathe()
+        turns = self._turns
+        if turns is not None and self.elapsed_s > LONG_S:
+            # A query that edits may hold the write transaction: waiting with it would keep others waiting too.
+            if self._session.edit_count:
+                turns.leave(self)
+            else:
+                turns.take(self)
