@@ -54,3 +54,8 @@ def store_layer(txn: WriteTxn, layer: Layer) -> None:
     txn.put(
         GRAPH, _LAYER + layer.id.encode(), json.dumps({"number": layer.number, "name": layer.name}).encode()
     )
+
+
+def remove_layer_row(txn: WriteTxn, layer_id: LayerId) -> None:
+    """Forget a layer, of which nothing is left."""
+    txn.delete(GRAPH, _LAYER + layer_id.encode())

@@ -58,6 +58,11 @@ def store_view(txn: WriteTxn, view: View) -> None:
     txn.put(GRAPH, _VIEW + view.id.encode(), json.dumps(row).encode())
 
 
+def remove_view_row(txn: WriteTxn, view_id: ViewId) -> None:
+    """Forget a view."""
+    txn.delete(GRAPH, _VIEW + view_id.encode())
+
+
 def load_default(txn: ReadTxn) -> ViewId | None:
     """Return which view is the default one."""
     found = txn.get(GRAPH, _DEFAULT_KEY)

@@ -4,7 +4,9 @@ rows.py     count, limit, max, min, once, sleep, spin, uniq
 nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
 reports.py  help, reindex, stats.countby, version
+gen.py      gen.*, note.add
 stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
+views.py    view.*, layer.*, diff, merge, copyto, runas
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.commands import edits, nested, reports, rows, stored
+from cellmesh.cortex.storm.commands import edits, gen, nested, reports, rows, stored, views
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -21,5 +23,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *nested.COMMANDS,
     *edits.COMMANDS,
     *reports.COMMANDS,
+    *gen.COMMANDS,
     *stored.COMMANDS,
+    *views.COMMANDS,
 )

@@ -7,6 +7,7 @@ data.py        $lib.csv, $lib.dict, $lib.iters, $lib.json, $lib.math
 binary.py      $lib.base64, $lib.basex, $lib.bytes, $lib.hex, $lib.pack
 times.py       $lib.time
 statistics.py  $lib.random, $lib.stats
+gen.py         $lib.gen
 graph.py       $lib.layer, $lib.lift, $lib.tags, $lib.user, $lib.view
 model.py       $lib.model, $lib.model.ext
 model_facts.py $lib.model.tags, $lib.model.deprecated, $lib.model.edge
@@ -23,6 +24,7 @@ from typing import Final
 from cellmesh.cortex.storm.library import (
     binary,
     data,
+    gen,
     graph,
     model,
     model_facts,
@@ -44,6 +46,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *binary.LIBRARIES,
     *times.LIBRARIES,
     *statistics.LIBRARIES,
+    *gen.LIBRARIES,
     *graph.LIBRARIES,
     *model.LIBRARIES,
     *model_facts.LIBRARIES,

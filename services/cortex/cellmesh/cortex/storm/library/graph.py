@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadTypeValu, NoSuchIden
+from cellmesh.common.errors import BadTypeValu, NoSuchIden, SchemaViolation
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject
 from cellmesh.cortex.storm.runtime.interface import (
     AttributeSpec,
@@ -15,7 +15,8 @@ from cellmesh.cortex.storm.runtime.interface import (
     ParameterSpec,
 )
 from cellmesh.cortex.storm.runtime.members import toiter
-from cellmesh.cortex.storm.runtime.values import tobool, toint, tostr
+from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr
+from cellmesh.cortex.views.stacks import remove_layer, remove_view
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -82,6 +83,35 @@ def _layer(context: RunContext, iden: Any) -> LayerObject:
     raise NoSuchIden("no layer of this iden", iden=wanted)
 
 
+def _add_view(context: RunContext, layers: Any, name: Any, world_readable: Any) -> ViewObject:
+    idens = [tostr(item) for item in toiter(context, layers)]
+    if not idens:
+        raise SchemaViolation("a view has at least one layer", name="layers")
+    graph = context.session.graph
+    stack = [graph.layer(iden) for iden in idens]
+    context.session.pause()
+    return ViewObject(graph.add_view(stack, name="" if name is None else tostr(name)))
+
+
+def _del_view(context: RunContext, iden: Any) -> None:
+    graph = context.session.graph
+    view = graph.view(tostr(iden))
+    context.session.pause()
+    remove_view(graph, view)
+
+
+def _add_layer(context: RunContext, facts: Any) -> LayerObject:
+    known = toprim(facts) or {}
+    context.session.pause()
+    return LayerObject(context.session.graph.add_layer(name=tostr(known.get("name") or "")))
+
+
+def _del_layer(context: RunContext, iden: Any) -> None:
+    layer = _layer(context, tostr(iden)).layer
+    context.session.pause()
+    remove_layer(context.session.graph, layer)
+
+
 def _layers(context: RunContext) -> list[LayerObject]:
     return [LayerObject(layer) for layer in context.session.graph.layers.values()]
 
@@ -99,6 +129,8 @@ def _allowed(context: RunContext, name: Any, gate: Any, default: Any) -> bool:
 
 _IDEN: Final = ParameterSpec("iden", None, "str", "Which; the query's own when left out.")
 
+_WHICH: Final = ParameterSpec("iden", type="str", doc="Which.")
+
 LIBRARIES: Final = (
     LibrarySpec(
         ("layer",),
@@ -108,6 +140,17 @@ LIBRARIES: Final = (
                 "get", "A layer; by default the one the query writes to.", _layer, (_IDEN,), "layer"
             ),
             FunctionSpec("list", "All layers.", _layers, (), "list"),
+            FunctionSpec(
+                "add",
+                "Make an empty layer.",
+                _add_layer,
+                (ParameterSpec("ldef", None, "dict", "Facts about it: `name`."),),
+                "layer",
+                changes_state=True,
+            ),
+            FunctionSpec(
+                "del", "Remove a layer that no view has.", _del_layer, (_WHICH,), changes_state=True
+            ),
         ),
     ),
     LibrarySpec(
@@ -182,6 +225,27 @@ LIBRARIES: Final = (
                 _views,
                 (ParameterSpec("deporder", False, "bool", "Forks behind what they were forked from."),),
                 "list",
+            ),
+            FunctionSpec(
+                "add",
+                "Make a view of some layers.",
+                _add_view,
+                (
+                    ParameterSpec(
+                        "layers", type="list of str", doc="Idens of the layers, the top one first."
+                    ),
+                    ParameterSpec("name", None, "str", "What to call it."),
+                    ParameterSpec("worldreadable", False, "bool", "Without effect yet."),
+                ),
+                "view",
+                changes_state=True,
+            ),
+            FunctionSpec(
+                "del",
+                "Remove a view that has no forks; its layers stay.",
+                _del_view,
+                (_WHICH,),
+                changes_state=True,
             ),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Views and layers as values: `$lib.view.get()` and `$lib.layer.get()`. They read; nothing here changes one."""
+"""Views and layers as values: `$lib.view.get()` and `$lib.layer.get()`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadTypeValu
+from cellmesh.common.errors import BadOptValu, BadTypeValu, CantMergeView
 from cellmesh.cortex.layers.layer import Layer
+from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import (
     UNDEF,
     AttributeSpec,
@@ -18,10 +19,11 @@ from cellmesh.cortex.storm.runtime.interface import (
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 from cellmesh.cortex.values.ids import ViewId
+from cellmesh.cortex.views.merge import ALL, Choice, merge_view
+from cellmesh.cortex.views.stacks import rename_layer, rename_view
 from cellmesh.cortex.views.view import View
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.session import GraphSession
 
 
@@ -87,6 +89,24 @@ def reading(context: RunContext, holder: Holder) -> Iterator[GraphSession]:
         return
     with context.session.graph.begin(view, user=context.user, readonly=True) as session:
         yield session
+
+
+@contextmanager
+def running_in(context: RunContext, view: View) -> Iterator[RunContext]:
+    """Give a scope that runs on another view, on a session of its own whose edits are durable at the end.
+
+    The query's own session is paused, and must not edit meanwhile: a thread has one write transaction.
+    """
+    graph = context.session.graph
+    context.session.pause()
+    with graph.begin(view, user=context.user, readonly=context.run.is_readonly) as session:
+        with context.run.budget.lent(session) as budget:
+            outer = context.run
+            run = QueryRun(outer.engine, session, outer.options, budget, outer.emit)
+            run.is_readonly = outer.is_readonly
+            yield RunContext(run, context.all_vars())
+        session.sync()
+    context.session.generation += 1
 
 
 # What both can be asked.
@@ -210,9 +230,45 @@ def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, prop
     given = {tostr(name): plain_value(item) for name, item in (props or {}).items()}
     if self.view.id == context.view.id:
         return context.session.add_node(found, plain_value(value), given)
+    context.session.pause()
     with context.session.graph.begin(self.view, user=context.user) as session:
         session.add_node(found, plain_value(value), given)
+        session.sync()
     return None
+
+
+def _fork(context: RunContext, self: ViewObject, name: Any) -> ViewObject:
+    context.session.pause()
+    return ViewObject(context.session.graph.fork(self.view, name="" if name is None else tostr(name)))
+
+
+def merge_fork(context: RunContext, view: View, choice: Choice = ALL) -> None:
+    """Merge all of a fork into what it was forked from."""
+    graph = context.session.graph
+    if any(other.parent == view.id for other in graph.views.values()):
+        raise CantMergeView("a view that has forks cannot be merged", view=str(view.id))
+    context.session.pause()
+    merge_view(graph, view, choice, context.user)
+    # Nodes of this query are to be read anew.
+    context.session.generation += 1
+
+
+def _merge(context: RunContext, self: ViewObject, force: Any) -> None:
+    merge_fork(context, self.view)
+
+
+def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> None:
+    if tostr(name) != "name":
+        raise BadOptValu(f"{tostr(name)} of a view cannot be set", name=tostr(name))
+    context.session.pause()
+    self.view = rename_view(context.session.graph, self.view, "" if value is None else tostr(value))
+
+
+def _set_layer(context: RunContext, self: LayerObject, name: Any, value: Any) -> None:
+    if tostr(name) != "name":
+        raise BadOptValu(f"{tostr(name)} of a layer cannot be set", name=tostr(name))
+    context.session.pause()
+    self.layer = rename_layer(context.session.graph, self.layer, "" if value is None else tostr(value))
 
 
 def _children(context: RunContext, self: ViewObject) -> Iterator[ViewObject]:
@@ -233,6 +289,11 @@ def _layer_repr(context: RunContext, self: LayerObject) -> str:
 _PROP_NAME: Final = ParameterSpec("propname", type="str", doc="The property by its full name.")
 _VALUE: Final = ParameterSpec("valu", UNDEF, "any", "Count only this value.")
 _ELEMENT: Final = ParameterSpec("valu", UNDEF, "any", "Count only this element.")
+
+_FACT: Final = (
+    ParameterSpec("name", type="str", doc="Which fact."),
+    ParameterSpec("valu", type="prim", doc="What it shall be."),
+)
 
 _SHARED: Final = (
     FunctionSpec("getEdgeVerbs", "The verbs of its light edges.", _edge_verbs, (), "str", is_generator=True),
@@ -312,7 +373,23 @@ TYPES: Final = (
                 (_PROP_NAME, _VALUE),
                 "int",
             ),
+            FunctionSpec(
+                "fork",
+                "Make a view with a layer of its own on top of this one's.",
+                _fork,
+                (ParameterSpec("name", None, "str", "What to call it."),),
+                "view",
+                changes_state=True,
+            ),
+            FunctionSpec(
+                "merge",
+                "Merge all that its top layer holds into what it was forked from.",
+                _merge,
+                (ParameterSpec("force", False, "bool", "Without effect."),),
+                changes_state=True,
+            ),
             FunctionSpec("repr", "A description in words.", _view_repr, (), "str"),
+            FunctionSpec("set", "Set a fact about it: `name`.", _set_view, _FACT, changes_state=True),
         ),
         (
             AttributeSpec("iden", "Its iden.", lambda c, s: str(s.view.id), "str"),
@@ -357,6 +434,7 @@ TYPES: Final = (
                 "int",
             ),
             FunctionSpec("repr", "A description in words.", _layer_repr, (), "str"),
+            FunctionSpec("set", "Set a fact about it: `name`.", _set_layer, _FACT, changes_state=True),
         ),
         (
             AttributeSpec("iden", "Its iden.", lambda c, s: str(s.layer.id), "str"),
