@@ -71,7 +71,9 @@ class Budget:
     @contextmanager
     def lent(self, session: GraphSession) -> Iterator[Budget]:
         """Lend what is left to a part of the query that runs on a session of its own."""
-        inner = Budget(self.limits, session, self._turns)
+        # The part takes no turns of its own: it would wait for this query's.
+        self.let_others()
+        inner = Budget(self.limits, session)
         inner.steps, inner.depth, inner._started = self.steps, self.depth, self._started
         outer, self._inner = self._inner, inner
         if self._cancelled:
