@@ -11,6 +11,9 @@ from cellmesh.cortex.api.feed import FeedServicer
 from cellmesh.cortex.api.model import ModelServicer
 from cellmesh.cortex.api.permissions import FEED_SERVICE, MODEL_SERVICE, PERMISSIONS, STORM_SERVICE
 from cellmesh.cortex.api.storm import StormServicer
+from cellmesh.cortex.automation import registry as automation
+from cellmesh.cortex.automation.part import Automation
+from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.model import Model
@@ -28,24 +31,26 @@ class CortexCell(Cell[CortexConfig]):
     """The typed hypergraph as a process of its own."""
 
     kind = "cortex"
-    databases = (*GRAPH_DATABASES, *STORE_DATABASES, *CHANGELOG_DATABASES)
+    databases = (*GRAPH_DATABASES, *STORE_DATABASES, *AUTOMATION_DATABASES, *CHANGELOG_DATABASES)
 
     def parts(self) -> Sequence[Part]:
-        """Nothing runs by itself yet; the graph is opened and the engine put together."""
+        """The graph is opened and the engine put together; what runs by itself is automation."""
         self.graph = Graph.open(self.slab, Model.load())
         self.stores = Stores.open(self.graph)
         limits = QueryLimits(
             depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
         )
+        self.automation = Automation(self.graph)
         self.engine = Engine(
             self.graph,
-            commands=COMMANDS,
-            libraries=LIBRARIES,
-            types=TYPES,
-            capabilities={**self.stores.capabilities()},
+            commands=(*COMMANDS, *automation.COMMANDS),
+            libraries=(*LIBRARIES, *automation.LIBRARIES),
+            types=(*TYPES, *automation.TYPES),
+            capabilities={**self.stores.capabilities(), **self.automation.capabilities},
             limits=limits,
         )
-        return ()
+        self.automation.load(self.engine)
+        return (self.automation,)
 
     def services(self) -> Sequence[Service]:
         """Storm, feeds and the model."""

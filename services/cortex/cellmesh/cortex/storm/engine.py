@@ -321,7 +321,7 @@ class Running:
             if limits.time_max_s is not None:
                 most = min(most, limits.time_max_s)
             limits = QueryLimits(limits.row_count_max, limits.depth_max, most)
-        self._budget = Budget(limits, session, self._engine.turns)
+        self._budget = session.budget = Budget(limits, session, self._engine.turns)
         if self._is_cancelled:
             self._budget.cancel()
         return QueryRun(self._engine, session, self._options, self._budget, emit)

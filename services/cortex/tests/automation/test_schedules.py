@@ -1,0 +1,99 @@
+"""Schedules: what users give, and when jobs run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cellmesh.common.errors import BadTime, StormRuntimeError
+from cellmesh.cortex.automation.schedules import Recurrence, check, moments, next_time, periodic
+
+NOW_S = datetime(2026, 11, 21, 11, 44, 43, tzinfo=UTC).timestamp()
+
+FIRST = [
+    ({"minute": "+10"}, "2026-11-21T11:54"),
+    ({"minute": "5"}, "2026-11-21T12:05"),
+    ({"minute": "50,10"}, "2026-11-21T11:50"),
+    ({"hour": "+2"}, "2026-11-21T13:00"),
+    ({"hour": "5"}, "2026-11-22T05:00"),
+    ({"day": "+2"}, "2026-11-23T00:00"),
+    ({"day": "+2", "hour": "23"}, "2026-11-21T23:00"),
+    ({"day": "Mon"}, "2026-11-23T00:00"),
+    ({"day": "Saturday"}, "2026-11-28T00:00"),
+    ({"day": "Sun,Tue"}, "2026-11-22T00:00"),
+    ({"day": "-1"}, "2026-11-30T00:00"),
+    ({"day": "31"}, "2026-11-30T00:00"),
+    ({"day": "21"}, "2026-12-21T00:00"),
+    ({"month": "+2"}, "2027-01-01T00:00"),
+    ({"month": "feb"}, "2027-02-01T00:00"),
+    ({"month": "11"}, "2027-11-01T00:00"),
+    ({"year": "+2"}, "2028-01-01T00:00"),
+    ({"hourly": "15"}, "2026-11-21T12:15"),
+    ({"daily": "10:45"}, "2026-11-22T10:45"),
+    ({"monthly": "-2:10:15"}, "2026-11-29T10:15"),
+    ({"yearly": "june:5:10:15"}, "2027-06-05T10:15"),
+]
+
+
+@pytest.mark.parametrize(("given", "wanted"), FIRST)
+def test_first_time(given: dict[str, Any], wanted: str) -> None:
+    found = next_time(periodic(given), NOW_S)
+    assert found is not None
+    assert datetime.fromtimestamp(found, UTC).strftime("%Y-%m-%dT%H:%M") == wanted
+
+
+@pytest.mark.parametrize("given", [given for given, _ in FIRST])
+def test_times_go_on_and_fit(given: dict[str, Any]) -> None:
+    recurrences, now_s = periodic(given), NOW_S
+    check(recurrences)
+    for _ in range(50):
+        found = next_time(recurrences, now_s)
+        assert found is not None
+        assert found > now_s
+        now_s = found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"minute": "*"},
+        {"minute": "ab"},
+        {"day": "Mon,3"},
+        {"day": "Mon", "month": "3"},
+        {"hour": "+2", "month": "jan", "day": "3"},
+        {"hour": "2", "minute": "+3"},
+        {"year": "2050"},
+        {"month": "-1"},
+        {"hourly": "15", "hour": "3"},
+        {"hourly": "0,30"},
+        {"daily": "10"},
+        {"monthly": "last:10:15"},
+        {"yearly": "12:10:15"},
+        {"minute": "+0"},
+    ],
+)
+def test_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(StormRuntimeError):
+        periodic(given)
+
+
+@pytest.mark.parametrize("given", [{"minute": "60"}, {"hour": "24"}, {"day": "32"}, {"month": "13"}])
+def test_out_of_range(given: dict[str, Any]) -> None:
+    with pytest.raises(BadTime):
+        check(periodic(given))
+
+
+def test_leap_days_are_not_skipped() -> None:
+    leap: Recurrence = ({"month": 2, "dayofmonth": -1, "hour": 0, "minute": 0}, "year", 1)
+    found = next_time([leap], datetime(2028, 1, 1, tzinfo=UTC).timestamp())
+    assert found is not None
+    assert datetime.fromtimestamp(found, UTC).day == 29
+
+
+def test_moments() -> None:
+    found = moments({"day": "+1", "minute": "5"}, [int(NOW_S * 1000) + 600_000], NOW_S)
+    assert [item[0]["minute"] for item in found] == [44, 49, 54]
+    with pytest.raises(BadTime):
+        moments({}, [0], NOW_S)
