@@ -191,3 +191,11 @@ def test_a_rate_is_told_of_many_nodes_only() -> None:
 def test_a_node_without_repr_is_printed_all_the_same() -> None:
     made = node_pb2.Node(form="it:dev:int", value=to_value(5))
     assert node_lines(made) == ["it:dev:int=5"]
+
+
+def test_a_value_with_line_breaks_stays_on_its_line() -> None:
+    made = node_pb2.Node(form="it:dev:str", value=to_value("a\nb"))
+    made.repr.value = "a\nb"
+    made.props["norm"].CopyFrom(to_value("a\nb"))
+    made.repr.props["norm"] = "A\nb"
+    assert node_lines(made) == [r"it:dev:str='a\nb'", r"        :norm = 'A\nb'"]

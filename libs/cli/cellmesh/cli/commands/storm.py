@@ -211,10 +211,11 @@ def node_lines(node: node_pb2.Node) -> list[str]:
     from cellmesh.cli.output import value_text
     from cellmesh.common.values import from_value
 
-    value = node.repr.value or value_text(from_value(node.value))
+    # Also what the Cortex made for people may hold line breaks: a node begins with its form, once.
+    value = value_text(node.repr.value or from_value(node.value))
     lines = [f"{node.form}={value}"]
     for name in sorted(node.props, key=lambda name: (not name.startswith("."), name)):
-        text = node.repr.props.get(name) or value_text(from_value(node.props[name]))
+        text = value_text(node.repr.props.get(name) or from_value(node.props[name]))
         lines.append(f"{INDENT}{name if name.startswith('.') else ':' + name} = {text}")
     for name, tag in sorted(node.tags.items()):
         lines.append(f"{INDENT}#{name}{_interval_text(tag)}")
