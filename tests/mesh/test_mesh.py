@@ -17,10 +17,15 @@ import grpc
 import pytest
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.api.axon.v1 import blob_pb2, blob_service_pb2_grpc
-from cellmesh.api.common.v1 import cell_service_pb2, cell_service_pb2_grpc
+from cellmesh.api.common.v1 import (
+    auth_service_pb2,
+    auth_service_pb2_grpc,
+    cell_service_pb2,
+    cell_service_pb2_grpc,
+)
 from cellmesh.cli.mesh import KINDS, Mesh, processes
 from cellmesh.client import open_cell
-from cellmesh.common.errors import CellUnreachable, NoSuchDir, SpawnExit, StorageLocked
+from cellmesh.common.errors import AuthDeny, CellUnreachable, NoSuchDir, SpawnExit, StorageLocked
 from cellmesh.common.tls.enrollment import enroll
 from cellmesh.common.tls.folder import IdentityFolder
 
@@ -160,11 +165,16 @@ def test_without_a_certificate_nobody_is_heard(mesh: Mesh) -> None:
         assert refusal(grpc.insecure_channel(address)) is grpc.StatusCode.UNAVAILABLE
 
 
-def test_an_enrolled_user_is_a_member(mesh: Mesh, tmp_path: Path) -> None:
+def test_an_enrolled_user_is_a_member_of_the_cells_that_know_it(mesh: Mesh, tmp_path: Path) -> None:
     identity = IdentityFolder(tmp_path / "alice")
     assert enroll(mesh.provision(user="alice"), identity).name == "alice@demo"
     with open_cell(mesh.url("axon"), identity=identity.path) as client:
         stub = client.stub(blob_service_pb2_grpc.BlobServiceStub)
+        with pytest.raises(AuthDeny, match="cellmesh auth user add alice"):
+            stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest())
+        with open_cell(mesh.url("axon"), identity=mesh.identity) as root:
+            users = root.stub(auth_service_pb2_grpc.AuthServiceStub)
+            users.CreateUser(auth_service_pb2.CreateUserRequest(name="alice"))
         assert stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest()).blob_count >= 0
 
 

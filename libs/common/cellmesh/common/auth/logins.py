@@ -160,7 +160,8 @@ class Logins:
             return replace(
                 caller,
                 admin=False,
-                refusal=f"{caller.name} has a certificate of the network and is no user of this cell",
+                refusal=f"{caller.name} has a certificate of the network and is no user of this cell: an "
+                f"administrator adds it with `cellmesh auth user add {identity.user}`",
             )
         if not user.active:
             state = "archived" if user.archived else "locked"
