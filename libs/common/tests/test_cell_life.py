@@ -18,9 +18,9 @@ import pytest
 from cellmesh.api.common.v1 import cell_service_pb2, cell_service_pb2_grpc
 from cellmesh.common.auth.context import current_caller
 from cellmesh.common.cell import Cell, CellState, Part, PartHealth, PartState, running
+from cellmesh.common.cell.disk import DiskSpace
 from cellmesh.common.cell.folder import CellFolder, read_run
 from cellmesh.common.cell.health import HealthWatch
-from cellmesh.common.cell.disk import DiskSpace
 from cellmesh.common.cell.part import WELL
 from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import (

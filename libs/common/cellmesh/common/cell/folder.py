@@ -7,6 +7,7 @@
     DIR/cell.sock   the unix socket
     DIR/certs/      the cell's identity
     DIR/slab/       its storage
+    DIR/backups/    backups that were made here
 
 Only its owner may enter it: who can open cell.sock is root.
 """
