@@ -15,13 +15,14 @@ from __future__ import annotations
 from cellmesh.common.rpc.permissions import Level, Permission, PermissionTable
 from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
 from cellmesh.common.rpc.service import Service
-from cellmesh.common.rpc.streams import FLUSH, BatchStream, CancelToken
+from cellmesh.common.rpc.streams import FLUSH, BatchStream, CancelToken, StreamToken
 from cellmesh.common.rpc.workers import Workers
 
 __all__ = [
     "FLUSH",
     "BatchStream",
     "CancelToken",
+    "StreamToken",
     "Level",
     "Listener",
     "Permission",

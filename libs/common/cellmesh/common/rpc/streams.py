@@ -83,7 +83,25 @@ class CancelToken:
         return event.wait(timeout_s)
 
 
-Producer = Callable[[CancelToken], Iterator[ItemT]]
+class StreamToken(CancelToken):
+    """The token of a stream's work, which may also send items itself, between those that its iterator gives.
+
+    For work that is not an iterator by nature, such as a query that prints while it looks for its next row.
+    """
+
+    __slots__ = ("_put",)
+
+    def __init__(self, put: Callable[[Any], None]) -> None:
+        super().__init__()
+        self._put = put
+
+    def send(self, item: Any) -> None:
+        """Send an item, waiting while the client is slow. Raises Cancelled if the work should end."""
+        self.check()
+        self._put(item)
+
+
+Producer = Callable[[StreamToken], Iterator[ItemT]]
 Packer = Callable[[list[ItemT]], MessageT]
 
 
@@ -224,7 +242,7 @@ class _Pipe(Generic[ItemT, MessageT]):
         count_max: int,
         size_max: int,
     ) -> None:
-        self.token = CancelToken()
+        self.token = StreamToken(self.put)
         self.ended = False
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
@@ -321,25 +339,29 @@ class _Pipe(Generic[ItemT, MessageT]):
             self._wake_threadsafe_locked()
 
     def _drive(self, items: Iterator[ItemT]) -> None:
-        token, lock, size_of = self.token, self._lock, self._size_of
+        token, put = self.token, self.put
         for item in items:
             if token.cancelled:
                 return
-            if item is FLUSH:
-                self._emit()
-                continue
-            size = size_of(item) if size_of is not None else 0
-            with lock:
-                self._pending.append(item)
-                self._size += size
-                full = len(self._pending) >= self._count_limit or self._size >= self._size_limit
-                if self._hungry and not full:
-                    self._wake_threadsafe_locked()
-            if full:
-                self._emit()
-                self._count_limit = min(self._count_limit * BATCH_GROWTH, self._count_max)
-                if self._size_limit < self._size_max:
-                    self._size_limit = min(self._size_limit * 2, self._size_max)
+            put(item)
+
+    def put(self, item: ItemT) -> None:
+        """Take in one item; waits while the client is slow."""
+        if item is FLUSH:
+            self._emit()
+            return
+        size = self._size_of(item) if self._size_of is not None else 0
+        with self._lock:
+            self._pending.append(item)
+            self._size += size
+            full = len(self._pending) >= self._count_limit or self._size >= self._size_limit
+            if self._hungry and not full:
+                self._wake_threadsafe_locked()
+        if full:
+            self._emit()
+            self._count_limit = min(self._count_limit * BATCH_GROWTH, self._count_max)
+            if self._size_limit < self._size_max:
+                self._size_limit = min(self._size_limit * 2, self._size_max)
 
     def _emit(self) -> None:
         """Pack what is pending and queue it, waiting for room."""

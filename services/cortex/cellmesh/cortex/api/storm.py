@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_caller
 from cellmesh.common.errors import AuthDeny
-from cellmesh.common.rpc import CancelToken, Workers
+from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
 from cellmesh.cortex.api.convert import message_bytes, options_from_proto, pack_messages
@@ -35,9 +35,11 @@ class StormServicer:
         options = options_from_proto(request.options, query_user(request.options))
         running = self._engine.start(request.text, options)
 
-        def produce(token: CancelToken) -> Iterator[bytes]:
+        def produce(token: StreamToken) -> Iterator[bytes]:
             token.on_cancel(running.cancel)
-            return (message_bytes(message, options.repr) for message in running.messages())
+            # Sent as they arise: what a query prints between two nodes must neither wait for the next nor pile up.
+            running.send_to(lambda message: token.send(message_bytes(message, options.repr)))
+            return iter(())
 
         stream = self._workers.stream(
             produce, pack=pack_messages, size_of=len, on_block=running.pause, count_first=FIRST_MESSAGE_COUNT
