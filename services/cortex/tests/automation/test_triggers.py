@@ -16,6 +16,7 @@ from cellmesh.common.errors import (
 )
 from cellmesh.cortex.automation.store import CHANGE_TYPE
 from cellmesh.cortex.automation.triggers import glob
+from cellmesh.cortex.views.feed import FeedNode
 
 sys.path.insert(0, str(Path(__file__).parent))
 from automation_kit import Bench, open_bench, wait_until
@@ -165,6 +166,22 @@ def test_asynchronous(tmp_path: Path) -> None:
         bench.automation.executor.start("tasks", bench.automation._run_tasks, bench.automation._stop_tasks)
         bench.run("[ inet:ipv4=8 +#foo.bar ]")
         wait_until(lambda: bench.engine.count("inet:asn") == 2)
+
+
+def test_feeds_set_triggers_off(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        add(bench, "node:add", form="inet:fqdn", storm="[ +#seen ]")
+        add(bench, "tag:add", tag="foo.*", storm="[ +#tagged ]")
+        batch = [FeedNode("inet:fqdn", f"n{n}.com", {}, {"foo.bar": None}) for n in range(20)]
+        with bench.graph.begin() as session:
+            result = session.feed(batch)
+            assert result.rejects == []
+            session.feed(batch)
+            session.sync()
+        assert bench.engine.count("inet:fqdn#tagged +#seen") == 20
+        assert bench.engine.count("inet:fqdn=com +#seen") == 1
+        row = bench.call("return($lib.trigger.list().0.pack())")
+        assert row["startcount"] == 21  # the second feed changed nothing
 
 
 def test_globs() -> None:

@@ -9,13 +9,17 @@ exists gets the properties of the record, replacing those it has.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from cellmesh.common.changelog import ChangeRecord
+from cellmesh.common.changelog.log import RECORDS
 from cellmesh.common.errors import CellError, LimitExceeded
 from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.common.storage.codecs import UINT64
 from cellmesh.cortex.layers.schema import NIDS
 from cellmesh.cortex.model.registry import Form
-from cellmesh.cortex.values.edits import Interval
+from cellmesh.cortex.values.changes import decode_record
+from cellmesh.cortex.values.edits import Interval, NodeEdits
 from cellmesh.cortex.values.wire import encode_value
 from cellmesh.cortex.views.editor import read_only
 from cellmesh.cortex.views.feed_batch import Batch, Row
@@ -26,6 +30,10 @@ from cellmesh.cortex.views.plans import NodePlan, PropPlan
 if TYPE_CHECKING:
     from cellmesh.cortex.layers.names import Names
     from cellmesh.cortex.views.session import GraphSession
+
+
+RECORD_COUNT_MAX: Final = 1_000_000
+"""More change records than any batch writes."""
 
 
 class Feeder:
@@ -160,14 +168,25 @@ class Feeder:
         preparer = Preparer(self.cache, session.graph.now_ms())
         implied = session.read(lambda txn: self._prepare(txn, rows, preparer))
 
+        is_watched = session.view.id in session.graph.edit_watchers
+        changed: list[NodeEdits] = []
+
         def run(txn: WriteTxn) -> tuple[int, list[tuple[Names, str]]]:
+            start = session.graph.log.next_offset(txn)
             batch = Batch(session, txn, preparer, implied, result)
             batch.run(rows)
+            if is_watched:
+                # What was written in bulk was never made of single edits, but its log is.
+                for _, data in txn.scan(RECORDS, UINT64.encode(start), count_max=RECORD_COUNT_MAX).items:
+                    record = ChangeRecord.from_bytes(data)
+                    changed.extend(decode_record(record.type_name, record.payload).nodes)
             return batch.edit_count, session.graph.names.take_stored()
 
         count, stored = session.write_op(run)
         session.note_edits(count, stored)
         result.edit_count += count
+        if changed:
+            session.tell(changed)
 
 
 __all__ = ["BATCH_COUNT_MAX", "FeedEdge", "FeedNode", "FeedReject", "FeedResult", "Feeder"]
