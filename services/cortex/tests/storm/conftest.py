@@ -11,6 +11,8 @@ from cellmesh.common.changelog.log import DATABASES as LOG_DATABASES
 from cellmesh.common.storage import Slab
 from cellmesh.cortex.layers.schema import DATABASES
 from cellmesh.cortex.model.registry import Model
+from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
+from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
@@ -23,7 +25,7 @@ MakeEngine = Callable[..., Engine]
 @pytest.fixture
 def graph(tmp_path: Path) -> Iterator[Graph]:
     """An empty graph."""
-    slab = Slab.open(tmp_path, (*DATABASES, *LOG_DATABASES), sync=False)
+    slab = Slab.open(tmp_path, (*DATABASES, *STORE_DATABASES, *LOG_DATABASES), sync=False)
     try:
         yield Graph.open(slab, Model.load())
     finally:
@@ -35,6 +37,7 @@ def make_engine(graph: Graph) -> MakeEngine:
     """Makes engines on the graph, with the arguments an Engine takes."""
 
     def make(**arguments: Any) -> Engine:
+        arguments.setdefault("capabilities", Stores.open(graph).capabilities())
         return Engine(graph, COMMANDS, LIBRARIES, TYPES, **arguments)
 
     return make

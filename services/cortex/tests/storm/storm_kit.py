@@ -12,6 +12,8 @@ from cellmesh.common.changelog import DATABASES as LOG_DATABASES
 from cellmesh.common.storage import Slab
 from cellmesh.cortex.layers.schema import DATABASES
 from cellmesh.cortex.model import Model
+from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
+from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
@@ -24,8 +26,9 @@ from cellmesh.cortex.views.graph import Graph
 @contextmanager
 def open_engine(folder: Path) -> Iterator[Engine]:
     """Give an engine on a new, empty graph in a folder."""
-    with Slab.open(folder, (*DATABASES, *LOG_DATABASES), sync=False) as slab:
-        yield Engine(Graph.open(slab, Model.load()), COMMANDS, LIBRARIES, TYPES)
+    with Slab.open(folder, (*DATABASES, *STORE_DATABASES, *LOG_DATABASES), sync=False) as slab:
+        graph = Graph.open(slab, Model.load())
+        yield Engine(graph, COMMANDS, LIBRARIES, TYPES, Stores.open(graph).capabilities())
 
 
 class Run:

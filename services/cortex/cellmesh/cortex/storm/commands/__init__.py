@@ -5,6 +5,7 @@ nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
 reports.py  help, reindex, stats.countby, version
 gen.py      gen.*, note.add
+scrape.py   scrape
 stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.commands import edits, gen, nested, reports, rows, stored, views
+from cellmesh.cortex.storm.commands import edits, gen, nested, reports, rows, scrape, stored, views
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -24,6 +25,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *edits.COMMANDS,
     *reports.COMMANDS,
     *gen.COMMANDS,
+    *scrape.COMMANDS,
     *stored.COMMANDS,
     *views.COMMANDS,
 )

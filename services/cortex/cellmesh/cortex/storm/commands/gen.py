@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
 from cellmesh.cortex.storm.commands.stored import lib
-from cellmesh.cortex.storm.library.gen import country_government
-from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
 
@@ -76,14 +74,29 @@ def _vuln(context: RunContext, given: Arguments) -> Any:
 
 
 def _government(context: RunContext, given: Arguments) -> Any:
-    return country_government(context, given.iso2, given.tried)
+    country = lib(context, "gen.polCountryByIso2", given.iso2, given.tried)
+    if country is None:
+        return None
+    session = context.session
+    government = country.get("government")
+    if government is not None:
+        found = session.node(context.model.require_form("ou:org"), government)
+        if found is not None:
+            return found
+    org = lib(context, "gen.orgByName", f"{country.get('iso2')} government")
+    session.set_prop(country, "government", org.value)
+    return org
 
 
 def _note_add(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     session = context.session
     form = context.model.require_form("meta:note")
     for path in rows:
-        props = {"text": arguments.text, "creator": user_iden(context), "created": session.graph.now_ms()}
+        props = {
+            "text": arguments.text,
+            "creator": context.run.library.get(context, "user").get(context, "iden"),
+            "created": session.graph.now_ms(),
+        }
         if arguments.type is not None:
             props["type"] = arguments.type
         note = session.add_node(form, hashing.guid(), props)

@@ -7,11 +7,14 @@ data.py        $lib.csv, $lib.dict, $lib.iters, $lib.json, $lib.math
 binary.py      $lib.base64, $lib.basex, $lib.bytes, $lib.hex, $lib.pack
 times.py       $lib.time
 statistics.py  $lib.random, $lib.stats
+digests.py     $lib.compression, $lib.crypto.hashes, $lib.crypto.hmac, $lib.inet
+environment.py $lib.env, $lib.gis, $lib.log, $lib.mime.html
 gen.py         $lib.gen
 graph.py       $lib.layer, $lib.lift, $lib.tags, $lib.user, $lib.view
 model.py       $lib.model, $lib.model.ext
 model_facts.py $lib.model.tags, $lib.model.deprecated, $lib.model.edge
 queries.py     $lib.storm
+scrape.py      $lib.scrape
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
 `LIBRARIES` lists them for the Engine; nothing is registered by being imported.
@@ -24,12 +27,15 @@ from typing import Final
 from cellmesh.cortex.storm.library import (
     binary,
     data,
+    digests,
+    environment,
     gen,
     graph,
     model,
     model_facts,
     queries,
     root,
+    scrape,
     statistics,
     stored,
     text,
@@ -46,10 +52,13 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *binary.LIBRARIES,
     *times.LIBRARIES,
     *statistics.LIBRARIES,
+    *digests.LIBRARIES,
+    *environment.LIBRARIES,
     *gen.LIBRARIES,
     *graph.LIBRARIES,
     *model.LIBRARIES,
     *model_facts.LIBRARIES,
     *queries.LIBRARIES,
+    *scrape.LIBRARIES,
     *stored.LIBRARIES,
 )

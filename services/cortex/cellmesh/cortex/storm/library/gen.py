@@ -125,21 +125,6 @@ def _country(context: RunContext, iso2: Any, is_tried: Any) -> Node | None:
     return tried(lambda: _by_fact(context, "pol:country", "iso2", iso2), is_tried)
 
 
-def country_government(context: RunContext, iso2: Any, is_tried: Any) -> Node | None:
-    """Return the organization that governs a country, made if it has none."""
-    country = _country(context, iso2, is_tried)
-    if country is None:
-        return None
-    government = country.get("government")
-    if government is not None:
-        found = context.session.node(context.model.require_form("ou:org"), government)
-        if found is not None:
-            return found
-    org = _org(context, f"{country.get('iso2')} government")
-    context.session.set_prop(country, "government", org.value)
-    return org
-
-
 def _contact(context: RunContext, type: Any, email: Any, is_tried: Any) -> Node | None:
     def make() -> Node:
         kind = _norm(context, "ps:contact:type", type)

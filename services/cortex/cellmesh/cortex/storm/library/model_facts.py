@@ -134,11 +134,8 @@ LIBRARIES: Final = (
             ),
             FunctionSpec(
                 "set",
-                """Set a rule of a tag.
-
-                `regex` is a list with a pattern for each part of the tag and of those below it, null for any. `prune`
-                is a number of levels from the tag down: they go when the last tag below them is removed.
-                """,
+                "Set a rule of a tag: `regex`, a list with a pattern for each part of the tag and of those below it, "
+                "null for any; or `prune`, how many levels from the tag down go with the last tag below them.",
                 _tag_set,
                 (_TAG, _RULE, ParameterSpec("propvalu", type="prim", doc="The rule.")),
                 changes_state=True,

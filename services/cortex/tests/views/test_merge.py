@@ -1,0 +1,109 @@
+"""Merging forks: what the top layer says, deletions included, is in the layer below, and in it no more."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from cellmesh.common.errors import CantMergeView, NoSuchView
+from cellmesh.cortex.storm.engine import Engine
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "storm"))
+from storm_kit import open_engine
+
+BASE = """
+[ ( inet:ipv4=1.1.1.1 :asn=1 :loc=us +#base=(2015, 2016) +#gone +(refs)> { [ inet:fqdn=a.com ] } )
+  ( inet:ipv4=3.3.3.3 ) ]
+"""
+FORKED = """
+view.exec $fork {
+    inet:ipv4=1.1.1.1 [ :asn=2 -:loc +#base=2020 +#new.tag -#gone -(refs)> { inet:fqdn=a.com } ]
+    $node.data.set(note, seen)
+    | spin | inet:ipv4=3.3.3.3 | delnode --force | spin | [ inet:ipv4=2.2.2.2 +(refs)> { inet:fqdn=a.com } ]
+}
+"""
+LOOK = """
+inet:ipv4=1.1.1.1 $n=$node
+return(({"props": $n.props, "tags": $n.tags(), "base": $n.tags(base), "data": $n.data.get(note), "asn": :asn}))
+"""
+
+
+def forked(engine: Engine) -> str:
+    engine.call(BASE)
+    fork: str = engine.call("return($lib.view.get().fork(name=mine).iden)")
+    run(engine, FORKED, fork)
+    return fork
+
+
+def run(engine: Engine, text: str, fork: str) -> object:
+    from cellmesh.cortex.storm.runtime.options import QueryOptions
+
+    return engine.call(text, QueryOptions(vars={"fork": fork}))
+
+
+def check_merged(engine: Engine) -> None:
+    found = engine.call(LOOK)
+    assert found["asn"] == 2
+    assert "loc" not in found["props"]
+    assert found["tags"] == ["base", "new", "new.tag"] or set(found["tags"]) == {"base", "new", "new.tag"}
+    assert found["data"] == "seen"
+    assert engine.count("inet:ipv4=1.1.1.1 -(refs)> *") == 0
+    assert engine.count("inet:ipv4=2.2.2.2 -(refs)> inet:fqdn") == 1
+    assert engine.count("inet:ipv4=3.3.3.3") == 0
+    assert engine.count("inet:ipv4:asn=1") == 0
+    assert engine.count("inet:ipv4:loc") == 0
+    assert engine.count("inet:ipv4#gone") == 0
+
+
+def test_a_fork_is_merged(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        fork = forked(engine)
+        assert engine.count("inet:ipv4") == 2
+        run(engine, "$lib.view.get($fork).merge()", fork)
+        check_merged(engine)
+        graph = engine.graph
+        top = graph.view(fork).layers[0]
+        # Nothing of properties, tags, edges or data is left above.
+        with graph.begin(graph.view(fork), readonly=True) as session:
+            assert session.count_form(session.model.require_form("inet:ipv4")) == 2
+        assert top.name != "default"
+
+
+def test_nodes_are_merged_by_the_command(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        fork = forked(engine)
+        run(engine, "view.exec $fork { diff | merge }", fork)
+        assert engine.count("inet:ipv4=2.2.2.2") == 0
+        run(engine, "view.exec $fork { inet:ipv4=1.1.1.1 | merge --apply --no-tags }", fork)
+        assert engine.count("inet:ipv4:asn=2") == 1
+        assert engine.count("inet:ipv4#new") == 0
+        run(engine, "view.exec $fork { merge --diff --apply }", fork)
+        assert engine.count("inet:ipv4#new.tag") == 1
+        assert engine.count("inet:ipv4=2.2.2.2") == 1
+
+
+def test_merging_twice_changes_nothing_more(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        fork = forked(engine)
+        run(engine, "$lib.view.get($fork).merge()", fork)
+        run(engine, "$lib.view.get($fork).merge()", fork)
+        check_merged(engine)
+
+
+def test_what_cannot_be_merged(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        with pytest.raises(CantMergeView):
+            engine.call("$lib.view.get().merge()")
+        with pytest.raises(CantMergeView):
+            engine.call("$f=$lib.view.get().fork() $g=$f.fork() $f.merge()")
+
+
+def test_a_fork_is_removed_with_its_layer(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        fork = forked(engine)
+        run(engine, "view.merge $fork --delete", fork)
+        check_merged(engine)
+        with pytest.raises(NoSuchView):
+            run(engine, "return($lib.view.get($fork).iden)", fork)
+        assert engine.call("return($lib.len($lib.layer.list()))") == 1
