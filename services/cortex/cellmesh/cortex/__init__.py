@@ -4,6 +4,8 @@ main      process entry
 config    settings
 cell      builds every part and wires them together
 api/      the Cortex on the wire; proto messages stop here
+automation/  queries that run by themselves: triggers, cron jobs, daemons
+stores/   small durable collections: macros, queues, globals and their like
 storm/    the query language, from text to rows
 views/    layers stacked into one graph, and the sessions that work on it
 layers/   one durable set of edits and its indexes

@@ -49,7 +49,7 @@ SERVER_OPTIONS: Final = (
     ("grpc.max_send_message_length", limits.MESSAGE_SIZE_MAX),
     ("grpc.keepalive_time_ms", KEEPALIVE_TIME_S * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", CLIENT_PING_INTERVAL_MIN_S * 1000),
+    ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_INTERVAL_MIN_S * 1000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
 

@@ -5,5 +5,6 @@ certs           keys, requests, an authority, issuing
 folder          IdentityFolder: where a cell or user keeps its certificate, and what it knows of its mesh
 contexts        gRPC server and channel credentials out of such a folder
 rotate          renews a certificate well before it ends
+enrollment      joins a mesh with such a URL: key and request made here, certificate stored
 enrollment_url  the one-time URL that brings a cell or user into the mesh
 """

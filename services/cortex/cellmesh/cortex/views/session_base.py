@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from cellmesh.common.errors import IsReadOnly
 from cellmesh.common.storage import ReadTxn, WriteTxn
@@ -20,7 +20,6 @@ from cellmesh.cortex.views.overlay import Stack
 from cellmesh.cortex.views.plans import NodePlan
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.runtime.budget import Budget
     from cellmesh.cortex.views.graph import Graph
     from cellmesh.cortex.views.view import View
 
@@ -38,7 +37,8 @@ class SessionBase:
         readonly: Whether edits are refused.
         edit_count: Node edits made so far.
         generation: Grows with each op that edited; tells Nodes when to look again.
-        budget: What the query that the session belongs to may use, if there is one.
+        budget: What the query that the session belongs to may use, if there is one. Of a class of Storm, which
+            stands above: nothing here looks inside.
     """
 
     def __init__(self, graph: Graph, view: View, *, user: str, readonly: bool) -> None:
@@ -49,7 +49,7 @@ class SessionBase:
         self.readonly = readonly
         self.edit_count = 0
         self.generation = 0
-        self.budget: Budget | None = None
+        self.budget: Any = None
         self.stack = Stack(view.layers)
         self._kept = graph.kept.take(graph.model)
         self.planner = self._kept.planner

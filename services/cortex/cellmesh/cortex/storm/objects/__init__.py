@@ -3,6 +3,7 @@
 builder.py   text that grows
 chance.py    sources of random numbers
 models.py    forms, properties and types of the data model
+queues.py    durable queues
 stacks.py    views and layers
 tally.py     counts by name
 """
