@@ -44,6 +44,9 @@ def compile_command(compiler: Compiler, node: ast.Command) -> Op:
                 yield from spec.run(context, arguments, rows if first is None else chain((first,), rows))
             return
         if spec.needs_constant:
+            # Without a row there is nothing that the arguments could depend on.
+            if next(rows, None) is None:
+                return
             raise StormRuntimeError(f"the arguments of {name} may not depend on the node", name=name)
         arguments.is_constant = False
 

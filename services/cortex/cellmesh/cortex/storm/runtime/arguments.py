@@ -143,6 +143,8 @@ def _take_positional(spec: CommandSpec, values: dict[str, Any], given: list[Any]
 def _typed(spec: CommandSpec, argument: ArgumentSpec, value: Any) -> Any:
     if isinstance(value, list) and (argument.count in ("*", "+") or isinstance(argument.count, int)):
         return [_one(spec, argument, item) for item in value]
+    if argument.action in ("store_true", "store_false"):
+        return value
     if argument.action == "append":
         return [_one(spec, argument, item) for item in value]
     return _one(spec, argument, value)
