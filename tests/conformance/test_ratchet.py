@@ -43,7 +43,10 @@ def test_the_judge_sees_a_missing_node_a_wrong_order_and_a_wrong_error() -> None
     assert differences(case_expecting(nodes=[two, one], ordered=True, err=None), right) != []
     assert differences(case_expecting(nodes=[one], ordered=False, err=None), right) != []
     assert differences(case_expecting(nodes=[one, two], ordered=True, err={"name": "BadArg"}), right) != []
-    assert differences(case_expecting(nodes=[one, {**two, "tags": {"a": None}}], ordered=True, err=None), right) != []
+    assert (
+        differences(case_expecting(nodes=[one, {**two, "tags": {"a": None}}], ordered=True, err=None), right)
+        != []
+    )
 
 
 def test_numbers_compare_by_value_and_booleans_do_not() -> None:

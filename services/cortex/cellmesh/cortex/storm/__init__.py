@@ -7,6 +7,8 @@ compiler/            AST to closures over generators
 runtime/             what a running query is: contexts, paths, values, functions, bounds, messages
 engine.py            runs queries on a graph: cache of compiled texts, messages, returned values, counts
 text_tools.py        texts put together and taken apart, for methods and functions
+text_scrape.py       indicators found in text, for the library, the scrape command and look-ups
+top_levels.py        top-level domains that names found in text may end in
 container_tools.py   the same for lists and dictionaries
 waiting.py           sleeping that ends when the query does
 objects/             values with a life of their own: node properties and data, views, layers, model parts
