@@ -124,12 +124,7 @@ class OurTarget:
     def footprint(self) -> dict[str, float]:
         """Memory of the server, disk of its folder."""
         assert self._process is not None
-        memory = processes.memory_bytes(self._process.pid)
-        return {
-            "rss_bytes": memory["rss"],
-            "anonymous_bytes": memory["anonymous"],
-            "disk_bytes": processes.disk_bytes(self.folder),
-        }
+        return processes.footprint(self._process.pid, self.folder)
 
 
 def make_target(folder: Path) -> OurTarget:

@@ -60,6 +60,16 @@ def disk_bytes(folder: Path) -> int:
     return total
 
 
+def footprint(pid: int, folder: Path) -> dict[str, float]:
+    """Memory of the process and its descendants, and disk of its folder, in bytes."""
+    memory = memory_bytes(pid)
+    return {
+        "rss_bytes": memory["rss"],
+        "anonymous_bytes": memory["anonymous"],
+        "disk_bytes": disk_bytes(folder),
+    }
+
+
 def _stat(pid: int) -> list[str] | None:
     """The fields of /proc/PID/stat behind the command name, or None when it is gone."""
     try:

@@ -65,8 +65,3 @@ class CortexCell(Cell[CortexConfig]):
             Service(FEED_SERVICE, FeedServicer(self.graph, self.workers), PERMISSIONS),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
         )
-
-    def change_offset(self) -> int:
-        """The offset that the next change record gets."""
-        with self.slab.view() as txn:
-            return self.graph.log.next_offset(txn)
