@@ -2,6 +2,7 @@
 
     record.py   ChangeRecord, and its form on disk
     log.py      ChangeLog: append inside the caller's transaction, read, wait, trim; its databases
+    apply.py    Applier, Replay: records applied to another slab, by mirrors and replay
     writer.py   ChangeWriter: what a store appends with, under the present time and caller
 
 A cell adds `DATABASES` to those of its schema.
@@ -9,6 +10,7 @@ A cell adds `DATABASES` to those of its schema.
 
 from __future__ import annotations
 
+from cellmesh.common.changelog.apply import Applier, ContentSource, Replay
 from cellmesh.common.changelog.log import DATABASES, ChangeChunk, ChangeLog, next_offset
 from cellmesh.common.changelog.record import ChangeRecord
 from cellmesh.common.changelog.writer import AppendChange, ChangeWriter, actor_name
@@ -16,10 +18,13 @@ from cellmesh.common.changelog.writer import AppendChange, ChangeWriter, actor_n
 __all__ = [
     "DATABASES",
     "AppendChange",
+    "Applier",
     "ChangeChunk",
     "ChangeLog",
     "ChangeRecord",
     "ChangeWriter",
+    "ContentSource",
+    "Replay",
     "actor_name",
     "next_offset",
 ]
