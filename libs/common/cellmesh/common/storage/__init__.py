@@ -8,6 +8,7 @@ In order of use:
     copying.py       a consistent copy as a stream, while others go on
     session.py       one caller's unit of work: reads that see its own writes, sync
     writer.py        the one write transaction: who has it, whose ops share it, when it is committed
+    gate.py          the seam where mirrors hold or refuse acknowledgements
     readers.py       read transactions, pooled, and held back while the map grows
     transactions.py  get, scan in chunks, put, delete
     layout.py        the version of what is stored, and migrations
@@ -22,6 +23,7 @@ docs/storage.md says what is promised and how.
 from __future__ import annotations
 
 from cellmesh.common.storage.compaction import Compacted, compact, compact_slab
+from cellmesh.common.storage.gate import AckGate
 from cellmesh.common.storage.layout import Layout, Migration
 from cellmesh.common.storage.peek import layout_version, peek
 from cellmesh.common.storage.session import Session
@@ -31,6 +33,7 @@ from cellmesh.common.storage.transactions import Chunk, Position, ReadTxn, Write
 
 __all__ = [
     "MAP_SIZE_BYTES",
+    "AckGate",
     "Chunk",
     "Compacted",
     "Layout",

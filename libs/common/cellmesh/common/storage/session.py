@@ -25,16 +25,21 @@ class Session:
     waits for anything outside the storage.
 
     Attributes:
-        batch: The transaction its last write went into. None if it has written nothing since `sync`.
+        batch: The transaction its last write went into, or saw what others had written before it was committed.
+            None if there is none since `sync`.
+        has_looked: Whether a write since `sync` found nothing to do in a state that was committed already.
+        is_privileged: Whether it passes the slab's gate.
         token: Stands for the session as holder, so that the writer doesn't keep a forgotten session alive.
     """
 
-    __slots__ = ("_slab", "_writer", "batch", "token")
+    __slots__ = ("_slab", "_writer", "batch", "has_looked", "is_privileged", "token")
 
-    def __init__(self, slab: Slab, writer: Writer) -> None:
+    def __init__(self, slab: Slab, writer: Writer, *, is_privileged: bool = False) -> None:
         self._slab = slab
         self._writer = writer
         self.batch: Batch | None = None
+        self.has_looked = False
+        self.is_privileged = is_privileged
         self.token = object()
 
     def __enter__(self) -> Self:
@@ -81,6 +86,7 @@ class Session:
         Raises:
             StorageAborted: earlier writes of this session were rolled back; so is every later call's answer.
             StorageFull, LowSpace: there is no room.
+            CellError: what the slab's gate raises. Nothing is written then.
         """
         writer = self._writer
         if writer.holder is not self.token:
@@ -102,19 +108,29 @@ class Session:
             self._writer.commit()
 
     def sync(self) -> None:
-        """Return when all writes of this session are committed and synced to disk.
+        """Return when all writes of this session are committed and synced to disk, and may be acknowledged.
+
+        What a write only found to be there already counts as its own: who is told so may rely on it.
 
         Raises:
             StorageAborted, StorageFull: they are not, and never will be.
+            CellError: what the slab's gate raises. They are committed, and may not be acknowledged (yet: `sync`
+                asks again).
         """
         self.pause()
         batch = self.batch
-        if batch is None:
+        if batch is not None:
+            if batch.state is BatchState.OPEN:
+                self._writer.wait_for(batch)
+            batch.check()
+        elif not self.has_looked:
             return
-        if batch.state is BatchState.OPEN:
-            self._writer.wait_for(batch)
-        batch.check()
+        gate = self._writer.gate
+        if gate is not None and not self.is_privileged:
+            # Read after the commit: the state has at least what this session wrote.
+            gate.acknowledge(self._writer.durable_txn_id)
         self.batch = None
+        self.has_looked = False
 
     def check(self) -> None:
         """Raise StorageAborted if writes of this session were rolled back."""

@@ -18,6 +18,7 @@ from cellmesh.common.errors import BackupAlreadyRunning, CellError, LowSpace, Re
 from cellmesh.common.failpoints import load_environment
 from cellmesh.common.storage.copying import STALL_MAX_S, SlabCopy, read_meta
 from cellmesh.common.storage.faults import is_map_full, translate
+from cellmesh.common.storage.gate import AckGate
 from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, PROBE_KEY, Layout, stamp, stored_version
 from cellmesh.common.storage.lockfile import FolderLock
 from cellmesh.common.storage.readers import ReaderPool, View
@@ -225,17 +226,30 @@ class Slab:
 
     # Use.
 
-    def session(self) -> Session:
-        """A new unit of work."""
-        return Session(self, self._writer)
+    def session(self, *, privileged: bool = False) -> Session:
+        """A new unit of work.
+
+        Args:
+            privileged: Whether it passes the gate: for a follower's own writes.
+        """
+        return Session(self, self._writer, is_privileged=privileged)
+
+    @property
+    def gate(self) -> AckGate | None:
+        """What may hold or refuse writes and acknowledgements; None: nothing does. See `gate.py`."""
+        return self._writer.gate
+
+    @gate.setter
+    def gate(self, gate: AckGate | None) -> None:
+        self._writer.gate = gate
 
     def view(self) -> View:
         """A read transaction for one chunk of work: `with slab.view() as txn`."""
         return View(self._readers)
 
-    def write(self, op: Callable[[WriteTxn], T]) -> T:
-        """Run one op and return when it is committed and synced; see `Session.write`."""
-        session = Session(self, self._writer)
+    def write(self, op: Callable[[WriteTxn], T], *, privileged: bool = False) -> T:
+        """Run one op and return when it is committed and synced, and may be acknowledged; see `Session.write`."""
+        session = Session(self, self._writer, is_privileged=privileged)
         try:
             result = self._writer.enter(session, op, durable=True)
             session.sync()
@@ -256,8 +270,8 @@ class Slab:
         Raises:
             LowSpace, StorageFull: there is none.
         """
-        self.write(lambda txn: txn.put(META, PROBE_KEY, bytes(PROBE_SIZE)))
-        self.write(lambda txn: txn.put(META, PROBE_KEY, b""))
+        self.write(lambda txn: txn.put(META, PROBE_KEY, bytes(PROBE_SIZE)), privileged=True)
+        self.write(lambda txn: txn.put(META, PROBE_KEY, b""), privileged=True)
         self._trouble = None
 
     @property

@@ -13,6 +13,7 @@ Invariants:
     - `attention` is True whenever the queue has an op or somebody waits for the end of the open batch. It is
       read without the mutex: a stale False delays the holder's help to its next op.
     - An op waits for nothing, so the mutex and the transaction are never held across a wait.
+    - While there is a gate, the ops of a batch are all of privileged sessions, or all of plain ones.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import lmdb
 from cellmesh.common.errors import StorageAborted, StorageFull
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage.faults import translate
+from cellmesh.common.storage.gate import AckGate
 from cellmesh.common.storage.transactions import WriteTxn
 
 if TYPE_CHECKING:
@@ -148,6 +150,8 @@ class Writer:
         self.abort_count = 0
         self.shared_op_count = 0
         self.durable_txn_id = durable_txn_id
+        self.gate: AckGate | None = None
+        self._is_privileged = False
         self._environment = environment
         self._burst_shared_s = burst_shared_s
         self._burst_alone_s = burst_alone_s
@@ -170,8 +174,12 @@ class Writer:
             op: Runs in the write transaction, on this thread or on the holder's.
             durable: Return only when the op is committed and synced.
         """
+        if self.gate is not None and not session.is_privileged:
+            self.gate.check_write()
         if self._thread is threading.current_thread():
-            return self._run_beside(session, op)
+            if not self._keeps_out(session):
+                return self._run_beside(session, op)
+            self.commit()
         with self._mutex:
             if self._closed:
                 raise StorageAborted("the storage is closed")
@@ -223,6 +231,9 @@ class Writer:
         self._thread = threading.current_thread()
         try:
             session.check()
+            if self.gate is not None and not session.is_privileged:
+                # Again: it may have waited for its turn while the gate was closed.
+                self.gate.check_write()
             failpoint("slab_before_begin")
             self.txn.bind(self._environment.begin_write())
         except BaseException as error:
@@ -232,6 +243,7 @@ class Writer:
                 raise
             raise fault from error
         self.batch = Batch()
+        self._is_privileged = session.is_privileged
         self._started_s = monotonic()
         self.burst_end_s = self._started_s + self._burst_alone_s
         self.holder = session.token
@@ -262,6 +274,11 @@ class Writer:
         if txn.touched:
             self.batch.dirty = True
             session.batch = self.batch
+        elif self.batch.dirty:
+            # What it found may be a write of another session, and is on disk only with this batch.
+            session.batch = self.batch
+        else:
+            session.has_looked = True
         return result
 
     def serve(self) -> None:
@@ -277,6 +294,11 @@ class Writer:
         """Run the ops that wait now; not those that come meanwhile, so that the holder gets on too."""
         for _ in range(len(self._queue)):
             with self._mutex:
+                if not self._queue:
+                    break
+                if self._keeps_out(self._queue[0].session):
+                    # It gets the turn when this batch ends, and those behind it wait too.
+                    return
                 request = self._queue.popleft()
             self._run_request(request)
             if self.holder is None:
@@ -314,6 +336,12 @@ class Writer:
             # Nothing was written at all: the turn is not kept for a failure.
             self._abort(fault)
         return fault
+
+    def _keeps_out(self, session: Session) -> bool:
+        """Whether a session may not share the open transaction, as one passes the gate and one does not."""
+        return (
+            self.gate is not None and self.holder is not None and session.is_privileged != self._is_privileged
+        )
 
     # Giving up the transaction: on the holder's thread.
 
