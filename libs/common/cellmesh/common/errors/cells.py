@@ -177,6 +177,24 @@ class NotLeader(Retry):
     field_docs = describe(name="the cell", leader="the leader's address")
 
 
+class MirrorDiverged(CellError):
+    """A follower has changes that its leader's history does not have."""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = ErrorReason.ERROR_REASON_MIRROR_DIVERGED
+    field_docs = describe(
+        name="the follower", offset="the offset it is at", term="the term of its last change"
+    )
+
+
+class PromotionUnsafe(CellError):
+    """A promotion by force could lose acknowledged changes."""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = ErrorReason.ERROR_REASON_PROMOTION_UNSAFE
+    field_docs = describe(name="the cell", missing="the instances that do not answer")
+
+
 class SpawnExit(CellError):
     """A child process ended unexpectedly."""
 
