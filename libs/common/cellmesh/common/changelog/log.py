@@ -10,8 +10,10 @@ from cellmesh.common.errors import BadArg, LogTrimmed
 from cellmesh.common.storage import ReadTxn, Slab, SubDb, WriteTxn
 from cellmesh.common.storage.codecs import UINT64
 
-RECORDS = SubDb("changelog", "offset (8 bytes, big-endian) -> cellmesh.api.common.v1.ChangeRecord")
-FACTS = SubDb("changelog_facts", "name of a fact about the log -> 8 bytes")
+RECORDS = SubDb(
+    "changelog", "offset (8 bytes, big-endian) -> cellmesh.api.common.v1.ChangeRecord", local=True
+)
+FACTS = SubDb("changelog_facts", "name of a fact about the log -> 8 bytes", local=True)
 
 DATABASES = (RECORDS, FACTS)
 """What a cell's schema lists for its change log."""

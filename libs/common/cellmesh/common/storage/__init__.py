@@ -5,7 +5,10 @@ In order of use:
     subdb.py         declarations of databases, and their typed use
     codecs.py        encodings of keys that sort like their values
     slab.py          open, read transactions, growth, low space, backup, figures
+    snapshot.py      a state kept open for more than a chunk of work
+    creation.py      the first file, whole or absent
     copying.py       a consistent copy as a stream, while others go on
+    state_hash.py    a hash of what databases hold, to compare replicas
     session.py       one caller's unit of work: reads that see its own writes, sync
     writer.py        the one write transaction: who has it, whose ops share it, when it is committed
     gate.py          the seam where mirrors hold or refuse acknowledgements
@@ -28,6 +31,8 @@ from cellmesh.common.storage.layout import Layout, Migration
 from cellmesh.common.storage.peek import layout_version, peek
 from cellmesh.common.storage.session import Session
 from cellmesh.common.storage.slab import MAP_SIZE_BYTES, Slab, SlabStats
+from cellmesh.common.storage.snapshot import Snapshot
+from cellmesh.common.storage.state_hash import StateHash, hash_state
 from cellmesh.common.storage.subdb import SubDb, TypedDb
 from cellmesh.common.storage.transactions import Chunk, Position, ReadTxn, WriteTxn
 
@@ -43,11 +48,14 @@ __all__ = [
     "Session",
     "Slab",
     "SlabStats",
+    "Snapshot",
+    "StateHash",
     "SubDb",
     "TypedDb",
     "WriteTxn",
     "compact",
     "compact_slab",
+    "hash_state",
     "layout_version",
     "peek",
 ]

@@ -1,6 +1,6 @@
 """A consistent copy of a slab as a stream of bytes, while reads and writes go on.
 
-A read transaction is held as long as the copy lasts: the one long reader there is. LMDB never writes to a page
+A read transaction is held as long as the copy lasts, a `Snapshot`. LMDB never writes to a page
 that an open reader may use, so the file itself is read, page after page, and what newer commits put into
 other pages meanwhile does no harm: the copy begins with the meta page of its own state, twice, and in that
 state those pages are free. The file grows by what is written meanwhile.
@@ -15,25 +15,16 @@ from __future__ import annotations
 
 import os
 import struct
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
-import lmdb
-from cellmesh.common.errors import CellError, Retry, StorageCorrupt, TimeOut
+from cellmesh.common.errors import CellError, StorageCorrupt
+from cellmesh.common.storage.snapshot import Snapshot
 
 CHUNK_SIZE: Final = 256 * 1024
 """Most bytes of one chunk of a copy."""
-
-STALL_MAX_S: Final = 60.0
-"""A copy ends when nothing of it was taken for so long, or a dead reader would keep old pages for ever."""
-
-STALL_CHECKS: Final = 10
-"""How often in that time it is looked at."""
 
 # LMDB's data format 1: a page header of 16 bytes with the page's number in front, then the meta: magic,
 # version, address, map size, two databases of 48 bytes (the first begins with the page size), last page,
@@ -82,35 +73,24 @@ class SlabCopy:
     """One running copy, in a `with` block. Made by `Slab.copy`; read from one thread.
 
     Args:
-        file: The slab's file.
-        raw: A read transaction on the state to copy; the copy ends it.
+        snapshot: The state to copy; the copy ends it.
         meta: Of the state.
         handle: An open descriptor of the file; the copy closes it.
-        stall_max_s: The copy ends when nothing of it was taken for so long.
 
     Attributes:
         size_bytes: The copy's size.
     """
 
-    def __init__(
-        self, file: Path, raw: lmdb.Transaction[bytes], meta: Meta, handle: int, stall_max_s: float
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, meta: Meta, handle: int) -> None:
         self.size_bytes = meta.size_bytes
-        self._file = file
-        self._raw = raw
+        self._snapshot = snapshot
         self._meta = meta
         self._handle = handle
-        self._stall_max_s = stall_max_s
-        self._taken_s = monotonic()
-        self._stopped_by: CellError | None = None
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        threading.Thread(target=self._watch, name="slab-copy-watch", daemon=True).start()
 
     @property
     def is_running(self) -> bool:
         """Whether its transaction is open still."""
-        return not self._ended.is_set()
+        return self._snapshot.is_open
 
     def chunks(self) -> Iterator[bytes]:
         """The file's bytes, in order, all chunks but the last of the same size.
@@ -123,20 +103,13 @@ class SlabCopy:
         while position < self.size_bytes:
             chunk = self._read(position, min(CHUNK_SIZE, self.size_bytes - position))
             # After reading: up to here the transaction has kept the pages as they were.
-            if self._stopped_by is not None:
-                raise self._stopped_by
-            self._taken_s = monotonic()
+            self._snapshot.touch()
             yield chunk
             position += len(chunk)
 
     def stop(self, reason: CellError | None = None) -> None:
         """End the copy; its transaction is closed then. Whoever reads on gets the reason."""
-        with self._lock:
-            if self._ended.is_set():
-                return
-            self._stopped_by = reason or Retry("the copy was stopped")
-            self._raw.abort()
-            self._ended.set()
+        self._snapshot.stop(reason)
 
     def __enter__(self) -> Self:
         return self
@@ -158,13 +131,3 @@ class SlabCopy:
             )
             chunk = head + chunk[2 * page_size :]
         return chunk
-
-    def _watch(self) -> None:
-        while not self._ended.wait(self._stall_max_s / STALL_CHECKS):
-            if monotonic() - self._taken_s > self._stall_max_s:
-                self.stop(
-                    TimeOut(
-                        f"nothing of the copy was taken for {self._stall_max_s:g} s, and it was ended",
-                        hint="old pages of the database cannot be reused while a copy runs: read it faster",
-                    )
-                )

@@ -15,7 +15,7 @@ from cellmesh.common.errors import BadStorageVersion
 from cellmesh.common.storage.subdb import SubDb
 from cellmesh.common.storage.transactions import ReadTxn, WriteTxn
 
-META = SubDb("meta", "name of a fact about the slab -> its value")
+META = SubDb("meta", "name of a fact about the slab -> its value", local=True)
 
 NAME_KEY = b"layout.name"
 VERSION_KEY = b"layout.version"

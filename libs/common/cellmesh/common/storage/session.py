@@ -29,17 +29,21 @@ class Session:
             None if there is none since `sync`.
         has_looked: Whether a write since `sync` found nothing to do in a state that was committed already.
         is_privileged: Whether it passes the slab's gate.
+        is_exclusive: Whether nobody else's ops go into its transaction.
         token: Stands for the session as holder, so that the writer doesn't keep a forgotten session alive.
     """
 
-    __slots__ = ("_slab", "_writer", "batch", "has_looked", "is_privileged", "token")
+    __slots__ = ("_slab", "_writer", "batch", "has_looked", "is_exclusive", "is_privileged", "token")
 
-    def __init__(self, slab: Slab, writer: Writer, *, is_privileged: bool = False) -> None:
+    def __init__(
+        self, slab: Slab, writer: Writer, *, is_privileged: bool = False, is_exclusive: bool = False
+    ) -> None:
         self._slab = slab
         self._writer = writer
         self.batch: Batch | None = None
         self.has_looked = False
         self.is_privileged = is_privileged
+        self.is_exclusive = is_exclusive
         self.token = object()
 
     def __enter__(self) -> Self:

@@ -14,15 +14,18 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import lmdb
-from cellmesh.common.errors import BackupAlreadyRunning, CellError, LowSpace, Retry, StorageFull
+from cellmesh.common.errors import BackupAlreadyRunning, BadState, CellError, LowSpace, Retry, StorageFull
 from cellmesh.common.failpoints import load_environment
-from cellmesh.common.storage.copying import STALL_MAX_S, SlabCopy, read_meta
+from cellmesh.common.storage.copying import Meta, SlabCopy, read_meta
+from cellmesh.common.storage.creation import create_file
 from cellmesh.common.storage.faults import is_map_full, translate
 from cellmesh.common.storage.gate import AckGate
 from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, PROBE_KEY, Layout, stamp, stored_version
 from cellmesh.common.storage.lockfile import FolderLock
 from cellmesh.common.storage.readers import ReaderPool, View
 from cellmesh.common.storage.session import Session
+from cellmesh.common.storage.snapshot import STALL_MAX_S, Snapshot
+from cellmesh.common.storage.state_hash import StateHash, hash_state
 from cellmesh.common.storage.subdb import SubDb
 from cellmesh.common.storage.transactions import ReadTxn, WriteTxn
 from cellmesh.common.storage.writer import BURST_ALONE_S, BURST_SHARED_S, Writer
@@ -44,6 +47,11 @@ PROBE_SIZE = 1 << 20
 
 MAKE_ROOM = "make room on the disk: writes go on by themselves then"
 READER_COUNT_MAX = 2048
+
+DATA_FILE = "data.mdb"
+
+COPY = "copy"
+"""The purpose of a snapshot that is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +103,8 @@ class Slab:
         self._handles = {db.name: _open_database(environment, db) for db in databases}
         self._readers = ReaderPool(environment.begin, self._handles)
         self._growth_count = 0
-        self._copy: SlabCopy | None = None
-        self._copy_lock = threading.Lock()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._snapshots_lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._trouble: CellError | None = None
         last_txn_id = environment.info()["last_txnid"]
@@ -163,9 +171,11 @@ class Slab:
         burst_shared_s: float,
         burst_alone_s: float,
     ) -> Slab:
-        data = path / "data.mdb"
+        data = path / DATA_FILE
         is_new = not data.exists()
-        if not is_new:
+        if is_new:
+            create_file(data, _whole_pages(map_size_bytes))
+        else:
             map_size_bytes = max(map_size_bytes, 2 * data.stat().st_size)
         environment = lmdb.open(
             str(path),
@@ -179,8 +189,7 @@ class Slab:
             readahead=False,
         )
         if is_new:
-            # Else a power cut could take the file's name with it, and all that was acknowledged.
-            _sync_path(path)
+            # Else a power cut could take the folder's name with it, and all that was acknowledged.
             _sync_path(path.parent)
         try:
             # Before any database is made: a refused file stays as it was.
@@ -252,6 +261,27 @@ class Slab:
         session = Session(self, self._writer, is_privileged=privileged)
         try:
             result = self._writer.enter(session, op, durable=True)
+            session.sync()
+        finally:
+            session.close()
+        return result
+
+    def write_then(
+        self, op: Callable[[WriteTxn], T], then: Callable[[], None], *, privileged: bool = False
+    ) -> T:
+        """As `write`, in a transaction of its own, and call a function before anyone writes more.
+
+        Args:
+            op: What to write.
+            then: Called when it is committed and synced, and the newest committed state is the one that the op
+                left: a snapshot begun here is of that very state. Writes wait for it, so it takes no longer than
+                beginning one. It runs whatever a gate says of the acknowledgement afterwards.
+            privileged: As for `session`.
+        """
+        session = Session(self, self._writer, is_privileged=privileged, is_exclusive=True)
+        try:
+            result = self._writer.enter(session, op)
+            self._writer.batch.then = then
             session.sync()
         finally:
             session.close()
@@ -329,44 +359,88 @@ class Slab:
         Raises:
             BackupAlreadyRunning: another copy is being made.
         """
-        file = self.path / "data.mdb"
-        with self._copy_lock:
-            if self._copy is not None and self._copy.is_running:
-                raise BackupAlreadyRunning("another copy of the storage is being made: one at a time")
-            handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-            raw: lmdb.Transaction[bytes] | None = None
-            try:
-                # No commit may end between the transaction and the look at its meta page. What is committed
-                # under this lock is on disk, so a copy never has what its cell could still lose.
-                with self._commit_lock:
-                    raw = self._environment.begin()
-                    meta = read_meta(handle, raw.id(), self._page_size, str(file))
-                txn = ReadTxn(self._handles)
-                txn.bind(raw)
+        file = self.path / DATA_FILE
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            meta: list[Meta] = []
+
+            def begin(txn: ReadTxn) -> None:
+                meta.append(read_meta(handle, txn.raw.id(), self._page_size, str(file)))
                 look(txn)
-                self._copy = SlabCopy(file, raw, meta, handle, stall_max_s)
-            except BaseException:
-                if raw is not None:
-                    raw.abort()
-                os.close(handle)
-                raise
-            return self._copy
+
+            return SlabCopy(self.snapshot(COPY, begin, stall_max_s=stall_max_s), meta[0], handle)
+        except BaseException:
+            os.close(handle)
+            raise
+
+    def snapshot(
+        self,
+        purpose: str,
+        look: Callable[[ReadTxn], None] = lambda txn: None,
+        *,
+        stall_max_s: float = STALL_MAX_S,
+    ) -> Snapshot:
+        """Keep the newest committed state open, for more than a chunk of work: `with slab.snapshot("check")`.
+
+        Args:
+            purpose: What for, in words: one at a time for each.
+            look: Called with a transaction of the state, while no commit runs.
+            stall_max_s: It ends when nothing was read for so long.
+
+        Raises:
+            BackupAlreadyRunning: another copy is being made.
+            BadState: there is another one for the same purpose.
+        """
+        with self._snapshots_lock:
+            other = self._snapshots.get(purpose)
+            if other is not None and other.is_open:
+                if purpose == COPY:
+                    raise BackupAlreadyRunning("another copy of the storage is being made: one at a time")
+                raise BadState(f"another {purpose} of the storage is running: one at a time", name=purpose)
+            txn = ReadTxn(self._handles)
+            # What is committed under this lock is on disk, so a snapshot never has what its cell could still lose.
+            with self._commit_lock:
+                txn.bind(self._environment.begin())
+                try:
+                    look(txn)
+                except BaseException:
+                    txn.raw.abort()
+                    raise
+            found = Snapshot(txn, purpose, stall_max_s)
+            self._snapshots[purpose] = found
+            return found
+
+    def state_hash(
+        self, databases: Sequence[SubDb] | None = None, look: Callable[[ReadTxn], None] = lambda txn: None
+    ) -> StateHash:
+        """Hash the newest committed state, while others go on; see `state_hash.py`.
+
+        Args:
+            databases: Which; left out, all. Those that are local to the cell are left out either way.
+            look: Called with a transaction of the very state that is hashed.
+
+        Raises:
+            BadState: another one is being computed.
+            Retry: the database had to grow.
+        """
+        with self.snapshot("state hash", look) as snapshot:
+            return hash_state(snapshot, self._databases if databases is None else databases)
 
     def backup(self, path: Path) -> None:
         """Write a synced copy of the newest committed state, as path/data.mdb, while others go on."""
         path.mkdir(parents=True, exist_ok=True)
-        with (path / "data.mdb").open("wb") as file, self.copy() as copy:
+        with (path / DATA_FILE).open("wb") as file, self.copy() as copy:
             for chunk in copy.chunks():
                 file.write(chunk)
-        for written in (path / "data.mdb", path, path.parent):
+        for written in (path / DATA_FILE, path, path.parent):
             _sync_path(written)
 
     def close(self) -> None:
         """Close the file. No session may be open."""
         self._writer.close()
-        with self._copy_lock:
-            if self._copy is not None:
-                self._copy.stop(Retry("the storage is being closed"))
+        with self._snapshots_lock:
+            for snapshot in self._snapshots.values():
+                snapshot.stop(Retry("the storage is being closed"))
         self._environment.close()
         self._lock.release()
 
@@ -429,17 +503,18 @@ class Slab:
         """Double the map, while no transaction is open; readers that come meanwhile wait.
 
         Args:
-            urgent: Whether there is no room left at all. A copy is stopped then; else it is waited for, as
-                half of the map is left.
+            urgent: Whether there is no room left at all. Snapshots are stopped then; else they are waited for,
+                as half of the map is left.
         """
         map_size_bytes = _whole_pages(2 * self._environment.info()["map_size"])
-        with self._copy_lock:
-            if self._copy is not None and self._copy.is_running:
-                if not urgent:
+        with self._snapshots_lock:
+            for snapshot in self._snapshots.values():
+                if snapshot.is_open and not urgent:
                     return
-                self._copy.stop(
+                snapshot.stop(
                     Retry(
-                        "the database had to grow during the copy, and writes go first", hint="run it again"
+                        f"the database had to grow during the {snapshot.purpose}, and writes go first",
+                        hint="run it again",
                     )
                 )
             with self._readers.paused() as is_quiet:

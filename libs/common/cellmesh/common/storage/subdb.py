@@ -26,12 +26,15 @@ class SubDb:
         doc: One line: what key and value are.
         dupsort: Whether a key may have many values, kept sorted by their bytes.
         dupfixed: More than 0: every value has exactly this many bytes (needs `dupsort`), which packs them.
+        local: Whether its content is the cell's own business. All others are equal on replicas of a service, at
+            equal offsets of the change log.
     """
 
     name: str
     doc: str
     dupsort: bool = False
     dupfixed: int = 0
+    local: bool = False
 
     def __post_init__(self) -> None:
         assert self.dupsort or not self.dupfixed, f"database {self.name}: dupfixed needs dupsort"

@@ -78,7 +78,7 @@ class BatchState(Enum):
 class Batch:
     """All ops that share one write transaction."""
 
-    __slots__ = ("cause", "commit_failed", "dirty", "state", "waiters")
+    __slots__ = ("cause", "commit_failed", "dirty", "state", "then", "waiters")
 
     def __init__(self) -> None:
         self.state = BatchState.OPEN
@@ -86,6 +86,7 @@ class Batch:
         self.commit_failed = False
         self.cause: BaseException | None = None
         self.waiters: list[threading.Lock] = []
+        self.then: Callable[[], None] | None = None
 
     def check(self) -> None:
         """Raise StorageAborted if the batch was rolled back, StorageFull if its commit found no room."""
@@ -152,6 +153,7 @@ class Writer:
         self.durable_txn_id = durable_txn_id
         self.gate: AckGate | None = None
         self._is_privileged = False
+        self._is_exclusive = False
         self._environment = environment
         self._burst_shared_s = burst_shared_s
         self._burst_alone_s = burst_alone_s
@@ -244,6 +246,7 @@ class Writer:
             raise fault from error
         self.batch = Batch()
         self._is_privileged = session.is_privileged
+        self._is_exclusive = session.is_exclusive
         self._started_s = monotonic()
         self.burst_end_s = self._started_s + self._burst_alone_s
         self.holder = session.token
@@ -338,10 +341,12 @@ class Writer:
         return fault
 
     def _keeps_out(self, session: Session) -> bool:
-        """Whether a session may not share the open transaction, as one passes the gate and one does not."""
-        return (
-            self.gate is not None and self.holder is not None and session.is_privileged != self._is_privileged
-        )
+        """Whether a session may not share the open transaction: one wants it alone, or one passes the gate."""
+        if self.holder is None or self.holder is session.token:
+            return False
+        if self._is_exclusive or session.is_exclusive:
+            return True
+        return self.gate is not None and session.is_privileged != self._is_privileged
 
     # Giving up the transaction: on the holder's thread.
 
@@ -385,6 +390,8 @@ class Writer:
             if state is BatchState.COMMITTED:
                 self.commit_count += 1
                 self.durable_txn_id = self._environment.after_commit()
+                if batch.then is not None:
+                    batch.then()
             else:
                 assert cause is not None
                 self.abort_count += 1
