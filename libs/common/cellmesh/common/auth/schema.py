@@ -15,6 +15,8 @@ AUDIT: Final = SubDb(
     "auth_audit",
     'offset (8 bytes) -> SHA-256 of the chain so far, cellmesh.api.common.v1.AuditRecord; "head" -> '
     "offset and SHA-256 of the last record",
+    # Each cell tells of the calls that came to it.
+    local=True,
 )
 
 # Few, as making each costs a new cell a sync of the disk.
