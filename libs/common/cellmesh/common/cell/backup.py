@@ -31,7 +31,7 @@ from cellmesh.common.backup.manifest import (
 from cellmesh.common.changelog import next_offset
 from cellmesh.common.errors import BackupAlreadyRunning, BadDataValu, DupName, LowSpace, NoSuchName
 from cellmesh.common.failpoints import failpoint
-from cellmesh.common.files import sync_folder, write_atomically
+from cellmesh.common.files import make_folder, sync_folder, write_atomically
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.storage import ReadTxn, Slab
 from cellmesh.common.storage.copying import CHUNK_SIZE, SlabCopy
@@ -147,6 +147,8 @@ class Backups:
             (self._backups / name).rename(dropped)
         except FileNotFoundError as error:
             raise NoSuchName(f"there is no backup {name}", name=name) from error
+        # Or a power cut could bring back the name without the files.
+        sync_folder(self._backups)
         shutil.rmtree(dropped)
 
     def create(
@@ -169,7 +171,7 @@ class Backups:
         self._making.add(name)
         part = self._backups / f"{UNFINISHED_PREFIX}{name}"
         try:
-            self._backups.mkdir(mode=0o700, exist_ok=True)
+            make_folder(self._backups, mode=0o700)
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)
             moment = _Moment(self._about.keeps_log)
@@ -183,8 +185,13 @@ class Backups:
             self._making.discard(name)
             shutil.rmtree(part, ignore_errors=True)
 
-    def stream(self, name: str, token: CancelToken) -> Iterator[Piece]:
+    def stream(self, name: str, token: CancelToken, *, storage_only: bool = False) -> Iterator[Piece]:
         """Make a backup and hand it over piece by piece, 256 KiB of data at most.
+
+        Args:
+            name: What it is called; empty takes the time.
+            token: Ends it.
+            storage_only: Whether it is a seed: the storage, without certificates and settings.
 
         Raises:
             BadName: it cannot be called so.
@@ -195,7 +202,7 @@ class Backups:
         name = check_name(name or _time_name())
         moment = _Moment(self._about.keeps_log)
         with self._slab.copy(moment.look) as copy:
-            yield from self._pieces(name, moment, copy, token)
+            yield from self._pieces(name, moment, copy, token, storage_only=storage_only)
 
     def _write(
         self, part: Path, copy: SlabCopy, pieces: Iterator[Piece]
@@ -249,7 +256,9 @@ class Backups:
                 hint="make room, or fetch a backup to another machine with `cellmesh backup fetch`",
             )
 
-    def _pieces(self, name: str, moment: _Moment, copy: SlabCopy, token: CancelToken) -> Iterator[Piece]:
+    def _pieces(
+        self, name: str, moment: _Moment, copy: SlabCopy, token: CancelToken, *, storage_only: bool = False
+    ) -> Iterator[Piece]:
         about = self._about
         backup = backup_service_pb2.Backup(
             name=name,
@@ -262,7 +271,7 @@ class Backups:
             change_offset=moment.change_offset,
         )
         backup.create_time.FromNanoseconds(moment.time_ns)
-        for path, mode, data in self._small_files():
+        for path, mode, data in [] if storage_only else self._small_files():
             yield backup_service_pb2.BackupFile(path=path, mode=mode)
             for start in range(0, len(data), CHUNK_SIZE):
                 yield data[start : start + CHUNK_SIZE]

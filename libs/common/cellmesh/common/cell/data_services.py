@@ -59,7 +59,9 @@ class BackupServicer:
     ) -> AsyncIterator[backup_service_pb2.StreamBackupResponse]:
         """See the proto."""
         stream = self._workers.stream(
-            lambda token: self._backups.stream(request.name, token), pack=_pack_piece, count_max=1
+            lambda token: self._backups.stream(request.name, token, storage_only=request.storage_only),
+            pack=_pack_piece,
+            count_max=1,
         )
         async for message in stream:
             yield message
