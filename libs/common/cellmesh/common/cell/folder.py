@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cellmesh.common.errors import BadConfValu, BadState, StorageLocked
-from cellmesh.common.files import write_atomically
+from cellmesh.common.files import make_folder, write_atomically
 from cellmesh.common.storage.lockfile import FolderLock
 from cellmesh.common.tls.folder import IdentityFolder
 
@@ -52,7 +52,7 @@ class CellFolder:
             BadState: the folder belongs to another kind of cell, or cell.json is damaged.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path, mode=0o700)
             if self.path.stat().st_mode & 0o077:
                 self.path.chmod(0o700)
             self._lock = FolderLock(self.path)
