@@ -1,7 +1,7 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos golden conformance bench docs clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos golden conformance robustness bench docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -67,6 +67,9 @@ golden: setup ## rewrite the golden files from what the code does now; read the 
 
 conformance: setup ## Storm cases over gRPC [CASES=folder] [AREA=04] [CASE=id] [V=1 prints differences]
 	@$(BIN)/python -m cellmesh.testing.conformance $(if $(CASES),--cases $(CASES)) $(foreach a,$(AREA),--area $(a)) $(foreach c,$(CASE),--case $(c)) $(if $(V),-v) $(ARGS)
+
+robustness: setup ## power cuts, kills, faults and hostile clients at length [SEED=n] [ROUNDS=n] [QUICK=1]
+	@CELLMESH_ROBUSTNESS=$(if $(QUICK),quick,full) CELLMESH_SEED=$(SEED) CELLMESH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/robustness -s $(ARGS)
 
 bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.256.0]
 	@$(BIN)/python -m benchmarks $(foreach w,$(ONLY),--only $(w)) $(if $(PEER),--peer) $(ARGS)

@@ -1,0 +1,160 @@
+"""Power cuts at the points of a recorded run: each state that one may leave is opened and judged."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cellmesh.api.common.v1 import backup_service_pb2, backup_service_pb2_grpc
+from cellmesh.common.backup import restore_backup
+from cellmesh.common.cell import running
+from cellmesh.common.errors import CellError
+from cellmesh.common.rpc.channel import open_channel
+from cellmesh.testing.disk.crash import (
+    DROPPED,
+    KEPT,
+    MIXED,
+    MOSTLY_KEPT,
+    TORN,
+    Choice,
+    crash_points,
+    write_state,
+)
+from cellmesh.testing.disk.events import Event
+from cellmesh.testing.robustness.journal import Edit, Journal
+from cellmesh.testing.robustness.journal_cell import keeper
+
+CHOICES: Final[tuple[Choice, ...]] = (DROPPED, KEPT, MIXED, MOSTLY_KEPT, TORN)
+
+Judge = Callable[[Path, Sequence[str]], None]
+"""Raises if the files in a folder are no good, given the marks in the trace before the cut."""
+
+
+@dataclass(slots=True)
+class Cuts:
+    """What was tried.
+
+    Attributes:
+        points: Events at which the power was cut.
+        states: States that differ among those left; each was opened.
+    """
+
+    points: int = 0
+    states: int = 0
+
+
+class BadCut(AssertionError):
+    """A state after a power cut is no good."""
+
+
+def try_cuts(
+    events: Sequence[Event],
+    judge: Judge,
+    folder: Path,
+    seed: int,
+    *,
+    point_count_max: int | None = None,
+    choices: Sequence[Choice] = CHOICES,
+    mixed_count: int = 1,
+) -> Cuts:
+    """Cut the power at events of a trace, all or some.
+
+    Args:
+        events: The trace.
+        judge: Told of each state.
+        folder: Where states are written; each is removed when it was good.
+        seed: Settles points and pieces.
+        point_count_max: So many points, chosen at random; None means all.
+        choices: What is tried at each point.
+        mixed_count: How often the choices with chance in them are tried.
+
+    Raises:
+        BadCut: tells the point, the choice, and where the state is kept.
+    """
+    rng = random.Random(seed)
+    total = sum(1 for _ in crash_points(events))
+    wanted = set(range(total))
+    if point_count_max is not None and point_count_max < total:
+        wanted = set(rng.sample(range(total), point_count_max))
+    done = Cuts()
+    seen: set[bytes] = set()
+    for point, (number, event, disk) in enumerate(crash_points(events)):
+        if point not in wanted:
+            continue
+        done.points += 1
+        for choice in choices[:1] if disk.is_certain else choices:
+            chance = 0 < choice.keep < 1
+            for _ in range(mixed_count if chance else 1):
+                state = disk.after_cut(choice, rng)
+                digest = hashlib.sha256(repr((len(disk.marks), sorted(state.items()))).encode()).digest()
+                if digest in seen:
+                    continue
+                seen.add(digest)
+                done.states += 1
+                place = folder / f"cut-{number}-{done.states}"
+                place.mkdir(parents=True)
+                write_state(state, place)
+                try:
+                    judge(place, disk.marks)
+                except (AssertionError, CellError) as error:
+                    raise BadCut(
+                        f"power cut at event {number} ({str(event)[:80]}), {choice.name}: {error!r}; "
+                        f"the state is in {place}"
+                    ) from error
+                shutil.rmtree(place)
+    return done
+
+
+def acknowledged(marks: Sequence[str]) -> Mapping[int, str]:
+    """The edits that marks tell of."""
+    return {int(offset): text for offset, _, text in (mark.partition(" ") for mark in marks)}
+
+
+def judge_journal(place: Path, marks: Sequence[str]) -> None:
+    """The store opens, is at a prefix that has all that was acknowledged, and takes the next edit."""
+    (place / "slab").mkdir(parents=True, exist_ok=True)
+    store = Journal(place / "slab", sync=False)
+    try:
+        told = dict(acknowledged(marks))
+        end = store.check(told)
+        offset, text = store.write(Edit("put", 0, 1, 100))
+        assert offset == end, f"the next edit got offset {offset}, not {end}"
+        store.check({**told, offset: text})
+    finally:
+        store.close()
+
+
+def judge_cell(place: Path, marks: Sequence[str]) -> None:
+    """The cell starts and has every item and backup that was acknowledged; what backups are listed are whole."""
+    items = {int(mark.split()[1]) for mark in marks if mark.startswith("item ")}
+    backups = {mark.split()[1] for mark in marks if mark.startswith("backup ")}
+    gone = {mark.split()[1] for mark in marks if mark.startswith("deleted ")}
+    doubtful = {mark.split()[1] for mark in marks if mark.startswith("deleting ")}
+    with running(keeper(place / "cell", space_min_bytes=0)) as cell:
+        kept = cell.numbers()
+        assert kept == list(range(len(kept))), f"items {kept} are no prefix"
+        assert items <= set(kept), f"acknowledged were {sorted(items)}, there are {kept}"
+        with open_channel(f"unix:{cell.folder.socket_path}") as channel:
+            stub = backup_service_pb2_grpc.BackupServiceStub(channel)
+            listed = {item.name for item in stub.ListBackups(backup_service_pb2.ListBackupsRequest()).backups}
+    assert backups - doubtful <= listed, f"backups {sorted(backups - doubtful)}, listed are {sorted(listed)}"
+    assert not gone & listed, f"the backup {gone} is back"
+    for name in listed:
+        restore_backup(place / "cell" / "backups" / name, place / f"restored-{name}")
+
+
+def judge_files(place: Path, marks: Sequence[str]) -> None:
+    """The file is whole, and no older than the version last told of."""
+    path = place / "settings"
+    content = path.read_bytes() if path.exists() else b""
+    told = int(marks[-1]) if marks else -1
+    versions = set(content.split())
+    assert len(versions) <= 1, "parts of two versions"
+    found = int(versions.pop()) if versions else -1
+    assert told <= found <= told + 1, f"version {told} was written, {found} is there"
+    assert content == b"%d " % found * (len(content) // 2), "bytes are lost"
