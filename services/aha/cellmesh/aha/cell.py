@@ -10,9 +10,11 @@ from typing import Final
 from cellmesh.aha import schema
 from cellmesh.aha.api.certificates import CertificateServicer
 from cellmesh.aha.api.enrollment import EnrollmentServicer
+from cellmesh.aha.api.leadership import LeadershipServicer
 from cellmesh.aha.api.permissions import (
     CERTIFICATE_SERVICE,
     ENROLLMENT_SERVICE,
+    LEADERSHIP_SERVICE,
     PERMISSIONS,
     REGISTRY_SERVICE,
 )
@@ -21,7 +23,7 @@ from cellmesh.aha.ca import Authority, Journal
 from cellmesh.aha.ca.identities import ensure_identity, tell_registry
 from cellmesh.aha.changes import change_writer
 from cellmesh.aha.config import AhaConfig
-from cellmesh.aha.directory import Instance, Registry
+from cellmesh.aha.directory import Instance, Leaders, LeaderTable, Registry
 from cellmesh.aha.directory.names import Names
 from cellmesh.aha.provisioning import Enrollments
 from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE as REGISTRY_NAME
@@ -77,16 +79,18 @@ class AhaCell(Cell[AhaConfig]):
             self.clock,
             restart_grace_s=config.restart_grace_s,
         )
-        return OwnIdentities(self, journal), Leases(self.registry)
+        self.leaders = Leaders(LeaderTable(self.slab, writer), self.workers, self.registry.set_leader)
+        return OwnIdentities(self, journal), Leases(self.registry, self.leaders)
 
     def services(self) -> Sequence[Service]:
-        """RegistryService and CertificateService; EnrollmentService has its own port."""
+        """RegistryService, CertificateService and LeadershipService; EnrollmentService has its own port."""
         certificates = CertificateServicer(
             self.enrollments, self.authority, self.workers, lambda: self.enroll_address
         )
         return (
             Service(REGISTRY_SERVICE, RegistryServicer(self.registry), PERMISSIONS),
             Service(CERTIFICATE_SERVICE, certificates, PERMISSIONS),
+            Service(LEADERSHIP_SERVICE, LeadershipServicer(self.leaders, self.config.network), PERMISSIONS),
         )
 
     def registers(self) -> bool:
@@ -212,16 +216,18 @@ class OwnIdentities:
 
 
 class Leases:
-    """A Part: the registry as it was before a restart, and the end of leases."""
+    """A Part: the registry and who leads as they were before a restart, and the end of leases."""
 
     name = "leases"
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, leaders: Leaders) -> None:
         self._registry = registry
+        self._leaders = leaders
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Recover, then look at the leases."""
+        await self._leaders.recover()
         count = await self._registry.recover()
         if count:
             _log.info("registry_recovered", count=count)

@@ -18,5 +18,6 @@ ENROLLMENTS: Final = SubDb("enrollments", "SHA-256 of the token -> Enrollment")
 CERTIFICATES: Final = SubDb(
     "certificates", "serial (20 bytes) -> expiry in ms since 1970 (8 bytes), subject URI"
 )
+LEADERS: Final = SubDb("leaders", "service -> cellmesh.api.aha.v1.Leadership, with the length of its lease")
 
-DATABASES: Final = (INSTANCES, ENROLLMENTS, CERTIFICATES, *CHANGELOG_DATABASES)
+DATABASES: Final = (INSTANCES, ENROLLMENTS, CERTIFICATES, LEADERS, *CHANGELOG_DATABASES)

@@ -54,4 +54,9 @@ class FixedClock:
         return self.millis / 1000
 
 
+def boottime_s() -> float:
+    """The clock that leases are measured on, in seconds: it goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 SYSTEM_CLOCK: Final = SystemClock()

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.api.aha.v1 import enrollment_service_pb2, registry_service_pb2
+from cellmesh.api.aha.v1 import enrollment_service_pb2, leadership_service_pb2, registry_service_pb2
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, Permission, PermissionTable
 
 REGISTRY_SERVICE: Final = registry_service_pb2.DESCRIPTOR.services_by_name["RegistryService"]
 ENROLLMENT_SERVICE: Final = enrollment_service_pb2.DESCRIPTOR.services_by_name["EnrollmentService"]
 CERTIFICATE_SERVICE: Final = enrollment_service_pb2.DESCRIPTOR.services_by_name["CertificateService"]
+LEADERSHIP_SERVICE: Final = leadership_service_pb2.DESCRIPTOR.services_by_name["LeadershipService"]
 
-SERVICES: Final = (REGISTRY_SERVICE.full_name, ENROLLMENT_SERVICE.full_name, CERTIFICATE_SERVICE.full_name)
+SERVICES: Final = (
+    REGISTRY_SERVICE.full_name,
+    ENROLLMENT_SERVICE.full_name,
+    CERTIFICATE_SERVICE.full_name,
+    LEADERSHIP_SERVICE.full_name,
+)
 """The services that this cell alone has."""
 
 PERMISSIONS: Final[PermissionTable] = {
@@ -35,4 +41,11 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.aha.v1.CertificateService/RenewCertificate": Permission(
         Level.MEMBER, "aha.certificate.renew"
     ),
+    # The handlers take cells alone, each for itself.
+    "/cellmesh.api.aha.v1.LeadershipService/ClaimLeadership": Permission(Level.MEMBER, "aha.leadership.hold"),
+    "/cellmesh.api.aha.v1.LeadershipService/RenewLeadership": Permission(Level.MEMBER, "aha.leadership.hold"),
+    "/cellmesh.api.aha.v1.LeadershipService/TransferLeadership": Permission(
+        Level.MEMBER, "aha.leadership.hold"
+    ),
+    "/cellmesh.api.aha.v1.LeadershipService/GetLeadership": Permission(Level.MEMBER, "aha.leadership.get"),
 }

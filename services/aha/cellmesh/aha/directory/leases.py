@@ -27,6 +27,7 @@ class Directory:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._leases: dict[str, _Lease] = {}
+        self._leaders: dict[str, str] = {}
         self._watches: set[Watch] = set()
         self._closed = False
 
@@ -45,6 +46,20 @@ class Directory:
         found = (lease.instance for lease in self._leases.values())
         return sorted((item for item in found if not service or item.service == service), key=_name)
 
+    def set_leader(self, service: str, name: str) -> None:
+        """From now on an instance of this service is its leader if it has this name, whatever it registers."""
+        self._leaders[service] = name
+        for lease in self._leases.values():
+            marked = self.marked(lease.instance)
+            if marked != lease.instance:
+                lease.instance = marked
+                self._tell(ChangeKind.UPDATED, marked)
+
+    def marked(self, instance: Instance) -> Instance:
+        """The instance as leader or not; as it says itself while nobody has claimed to lead its service."""
+        leader = self._leaders.get(instance.service)
+        return instance if leader is None else replace(instance, leader=instance.name == leader)
+
     def put(self, instance: Instance, lease_s: float | None, *, renewal_s: float | None = None) -> Instance:
         """Add an instance or replace the one of its name, and tell those who watch.
 
@@ -54,7 +69,9 @@ class Directory:
             renewal_s: For how long once it renews, if that differs.
         """
         now_ms = self._clock.now()
-        stored = replace(instance, register_ms=now_ms, expire_ms=self._expiry_ms(now_ms, lease_s))
+        stored = replace(
+            self.marked(instance), register_ms=now_ms, expire_ms=self._expiry_ms(now_ms, lease_s)
+        )
         before = self._leases.get(instance.name)
         self._leases[instance.name] = _Lease(stored, renewal_s or lease_s or 0.0, self._end_s(lease_s))
         if before is None:

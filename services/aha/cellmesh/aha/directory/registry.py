@@ -68,6 +68,7 @@ class Registry:
                 network=self.network,
             )
         async with self._lock:
+            instance = self._directory.marked(instance)
             before = self._directory.get(instance.name)
             if before is None or not before.is_same_but_for_times(instance):
                 await self._workers.run(self._names.put, instance)
@@ -108,6 +109,10 @@ class Registry:
             except CellError as error:
                 # What is left on disk is recovered and runs out again after the next start.
                 _log.warning("expiry_not_stored", error=str(error))
+
+    def set_leader(self, service: str, name: str) -> None:
+        """Note who leads a service; instances are told as leaders by this alone."""
+        self._directory.set_leader(service, name)
 
     def find(self, name: str) -> list[Instance]:
         """The live instances of a service, or one instance: the leader first, then by name.
