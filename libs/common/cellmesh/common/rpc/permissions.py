@@ -57,6 +57,8 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/grpc.health.v1.Health/List": Permission(Level.ANYONE),
     "/grpc.health.v1.Health/Watch": Permission(Level.ANYONE),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Permission(Level.ANYONE),
+    # The calls inside are checked each by its own row.
+    "/cellmesh.api.common.v1.CallService/Pipeline": Permission(Level.MEMBER, "cell.pipeline"),
     "/cellmesh.api.common.v1.CellService/GetCellInfo": Permission(Level.MEMBER, "cell.info"),
     # On MEMBER rows, who is no administrator reaches itself only; the handlers check that.
     "/cellmesh.api.common.v1.AuthService/GetCurrentUser": Permission(Level.MEMBER, "auth.self.get"),
@@ -94,6 +96,25 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.common.v1.BackupService/DeleteBackup": Permission(Level.ADMIN, "cell.backup.delete"),
     "/cellmesh.api.common.v1.BackupService/StreamBackup": Permission(Level.ADMIN, "cell.backup.create"),
     "/cellmesh.api.common.v1.ChangeLogService/ReadChanges": Permission(Level.ADMIN, "cell.changes.read"),
+    "/cellmesh.api.common.v1.ChangeLogService/GetLogStatus": Permission(Level.ADMIN, "cell.changes.read"),
+    "/cellmesh.api.common.v1.ChangeLogService/TrimChanges": Permission(Level.ADMIN, "cell.changes.trim"),
+    "/cellmesh.api.common.v1.ChangeLogService/HoldChanges": Permission(Level.ADMIN, "cell.changes.hold"),
+    "/cellmesh.api.common.v1.ChangeLogService/ReleaseChanges": Permission(Level.ADMIN, "cell.changes.hold"),
+    "/cellmesh.api.common.v1.StorageService/GetStorageStats": Permission(Level.ADMIN, "cell.storage.stats"),
+    "/cellmesh.api.common.v1.StorageService/Compact": Permission(Level.ADMIN, "cell.storage.compact"),
+    "/cellmesh.api.common.v1.CellService/GetLogLevel": Permission(Level.ADMIN, "cell.log.get"),
+    "/cellmesh.api.common.v1.CellService/SetLogLevel": Permission(Level.ADMIN, "cell.log.set"),
+    # The handlers of KeyValueService ask for a rule that allows the path as well.
+    "/cellmesh.api.common.v1.KeyValueService/GetKeyValue": Permission(Level.MEMBER, "cell.kv.get"),
+    "/cellmesh.api.common.v1.KeyValueService/SetKeyValue": Permission(Level.MEMBER, "cell.kv.set"),
+    "/cellmesh.api.common.v1.KeyValueService/AddKeyValue": Permission(Level.MEMBER, "cell.kv.set"),
+    "/cellmesh.api.common.v1.KeyValueService/PopKeyValue": Permission(Level.MEMBER, "cell.kv.pop"),
+    "/cellmesh.api.common.v1.KeyValueService/ListKeyValues": Permission(Level.MEMBER, "cell.kv.list"),
+    "/cellmesh.api.common.v1.KeyValueService/LoadKeyValues": Permission(Level.MEMBER, "cell.kv.set"),
+    "/cellmesh.api.common.v1.KeyValueService/WatchKeyValues": Permission(Level.MEMBER, "cell.kv.watch"),
+    # Of TaskService, who is no administrator reaches its own tasks only.
+    "/cellmesh.api.common.v1.TaskService/ListTasks": Permission(Level.MEMBER, "cell.tasks.list"),
+    "/cellmesh.api.common.v1.TaskService/CancelTask": Permission(Level.MEMBER, "cell.tasks.cancel"),
 }
 
 

@@ -19,6 +19,7 @@ from cellmesh.common.errors import AddressInUse, BadConfValu, BadState
 from cellmesh.common.rpc.interceptors.auth import caller_of_peer
 from cellmesh.common.rpc.interceptors.base import Interceptor
 from cellmesh.common.rpc.interceptors.chain import check_order, default_chain, wrap_single, wrap_stream
+from cellmesh.common.rpc.pipeline import Endpoint, Pipelines, pipeline_service
 from cellmesh.common.rpc.service import (
     Service,
     SingleHandler,
@@ -131,8 +132,11 @@ class RpcServer:
         insecure = any(isinstance(where, TcpListener) and where.tls is None for where in listeners)
         self._chain = default_chain(caller_of_peer(insecure=insecure)) if chain is None else tuple(chain)
         check_order(self._chain)
-        self._services = (*services, *_common_services(services, self.board))
-        self._handlers = [_generic_handler(service, self._chain) for service in self._services]
+        self._pipelines = Pipelines()
+        self._services = (*services, *_common_services(services, self.board, self._pipelines))
+        self._handlers = [
+            _generic_handler(service, self._chain, self._pipelines.endpoints) for service in self._services
+        ]
 
     async def start(self) -> None:
         """Open the listeners and serve.
@@ -165,6 +169,7 @@ class RpcServer:
         if server is None:
             return
         self.board.close()
+        self._pipelines.close()
         await server.stop(self._stop_grace_s)
         self.addresses = ()
         for where in self._listeners:
@@ -183,20 +188,24 @@ class RpcServer:
         return WELL if self._server is not None else PartHealth(PartState.FAILED, "it does not serve")
 
 
-def _common_services(services: Sequence[Service], board: HealthBoard) -> tuple[Service, ...]:
+def _common_services(
+    services: Sequence[Service], board: HealthBoard, pipelines: Pipelines
+) -> tuple[Service, ...]:
     from cellmesh.common.rpc.health import health_service
     from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
     from grpc_reflection.v1alpha import reflection_pb2
     from grpc_reflection.v1alpha._async import ReflectionServicer
 
-    health = health_service(board)
+    health, calls = health_service(board), pipeline_service(pipelines)
     descriptor = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-    told = [*(service.name for service in services), health.name, descriptor.full_name]
+    told = [*(service.name for service in services), health.name, calls.name, descriptor.full_name]
     reflection = Service(descriptor, ReflectionServicer(told), COMMON_PERMISSIONS)
-    return health, reflection
+    return health, calls, reflection
 
 
-def _generic_handler(service: Service, chain: Sequence[Interceptor]) -> grpc.GenericRpcHandler[Any, Any]:
+def _generic_handler(
+    service: Service, chain: Sequence[Interceptor], endpoints: dict[str, Endpoint]
+) -> grpc.GenericRpcHandler[Any, Any]:
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method, descriptor in methods_of(service):
         reader, writer = request_reader(service, descriptor), response_writer(service, descriptor)
@@ -213,6 +222,8 @@ def _generic_handler(service: Service, chain: Sequence[Interceptor]) -> grpc.Gen
             # On the wire one answer is a stream of one: gRPC sends what such a handler returns and the call's end
             # in one go, after whatever the handler has written itself.
             single = wrap_single(chain, method, handler)
+            if not method.request_streaming and not method.response_streaming:
+                endpoints[method.path] = Endpoint(single, reader, writer)
             made = (
                 grpc.stream_unary_rpc_method_handler
                 if method.request_streaming
