@@ -29,6 +29,9 @@ _log = get_logger(__name__)
 
 LEASE_S_DEFAULT: Final = 3.0
 LEASE_S_MAX: Final = 60.0
+CONTEST_S: Final = 2.0
+"""How long after the end of a lease its leader must leave room for who claims with force."""
+
 TERM_MAX: Final = 2**62
 LOAD_COUNT: Final = 1024
 
@@ -60,11 +63,13 @@ class Lease:
         leader: Who leads.
         until_s: When the lease ends, on the clock of `Leaders`.
         given_back: Whether the leader has given it back, and has not claimed anew.
+        contested_until_s: Until then it is not prolonged, as another instance claims the leadership with force.
     """
 
     leader: Leader
     until_s: float
     given_back: bool = False
+    contested_until_s: float = 0.0
 
 
 class LeaderTable:
@@ -203,8 +208,10 @@ class Leaders:
                 raise _another(caller, lease.leader)
             left_s = self.left_s(lease)
             if left_s > 0:
+                # A leader that renews and does nothing else must not keep the others out for ever.
+                self._keep(replace(lease, contested_until_s=self._clock() + left_s + CONTEST_S))
                 raise Retry(
-                    f"{lease.leader.name} leads {caller.service} for {left_s:.3f} s more, unless it renews",
+                    f"{lease.leader.name} leads {caller.service} for {left_s:.3f} s more",
                     leader=lease.leader.name,
                     term=lease.leader.term,
                     wait_s=left_s,
@@ -239,8 +246,10 @@ class Leaders:
         return lease
 
     async def _prolong(self, lease: Lease, lease_s: float) -> Lease:
-        """Begin a lease anew, longer than before if asked."""
+        """Begin a lease anew, longer than before if asked; as it is while somebody claims the leadership."""
         leader = lease.leader
+        if self._clock() < lease.contested_until_s:
+            return lease
         if lease_s > leader.lease_s:
             # First on disk: a restart must not cut short what is promised now.
             leader = replace(leader, lease_s=lease_s)
