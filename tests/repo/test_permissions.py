@@ -7,12 +7,32 @@ import re
 from pathlib import Path
 
 import pytest
-from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
 CELLS = ("aha", "axon", "cortex", "cryotank")
+
+# What leaves something behind, but at the instance that is called alone: its backups, its file, its log, its part among
+# the instances. A follower does these itself.
+OF_THE_INSTANCE = {
+    "BackupService/CreateBackup",
+    "BackupService/DeleteBackup",
+    "CallService/Pipeline",
+    "CellService/SetLogLevel",
+    "ChangeLogService/HoldChanges",
+    "ChangeLogService/ReleaseChanges",
+    "ChangeLogService/TrimChanges",
+    "MirrorService/CreateCheckpoint",
+    "MirrorService/Follow",
+    "MirrorService/HandOver",
+    "MirrorService/Promote",
+    "MirrorService/RemoveFollower",
+    "StorageService/Compact",
+    "TaskService/CancelTask",
+}
 
 
 def methods_of(service_names: tuple[str, ...]) -> set[str]:
@@ -50,3 +70,24 @@ def test_the_rpcs_that_all_cells_share_have_rows() -> None:
         importlib.import_module(f"cellmesh.api.common.v1.{module}_pb2")
         shared |= methods_of((f"cellmesh.api.common.v1.{service}",))
     assert shared <= set(COMMON_PERMISSIONS)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_row_says_whether_the_call_changes_what_instances_share(cell: str) -> None:
+    """Rows agree with the protos: a call without side effects changes nothing, and others do unless they are named here."""
+    for path in (ROOT / "protos" / "cellmesh" / "api" / "common" / "v1").glob("*_service.proto"):
+        importlib.import_module(f"cellmesh.api.common.v1.{path.stem}_pb2")
+    rows = importlib.import_module(f"cellmesh.{cell}.api.permissions").PERMISSIONS
+    pool = descriptor_pool.Default()
+    wrong = []
+    for path, row in rows.items():
+        if not path.startswith("/cellmesh.api."):
+            continue
+        service, _, name = path[1:].rpartition("/")
+        options = pool.FindServiceByName(service).methods_by_name[name].GetOptions()
+        short = f"{service.rpartition('.')[2]}/{name}"
+        leaves_nothing = options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS
+        assert not (leaves_nothing and short in OF_THE_INSTANCE), f"{short} is named without need"
+        if (row.changes is Changes.NO) != (leaves_nothing or short in OF_THE_INSTANCE):
+            wrong.append(short)
+    assert not wrong

@@ -527,13 +527,16 @@ def test_an_unsound_order_is_refused() -> None:
 
 
 def test_permission_rows_open_methods_to_whom_they_say() -> None:
-    cell = caller_of_identity(CellIdentity("00", "axon", "demo"))
+    own = CellIdentity("01", "axon", "demo")
+    cell = caller_of_identity(CellIdentity("00", "cortex", "demo"), own)
+    elsewhere = caller_of_identity(CellIdentity("00", "axon", "other"), own)
+    peer = caller_of_identity(CellIdentity("00", "axon", "demo"), own)
     alice = caller_of_identity(UserIdentity("alice", "demo"))
     root = caller_of_identity(UserIdentity("root", "demo"))
     allowed: dict[Level, tuple[bool, ...]] = {}
     for level in Level:
         answers = []
-        for caller in (ANONYMOUS, cell, alice, root, LOCAL_ROOT):
+        for caller in (ANONYMOUS, cell, elsewhere, peer, alice, root, LOCAL_ROOT):
             try:
                 check_permission(Permission(level, "trial.do"), caller, "/t.T/Do")
                 answers.append(True)
@@ -541,9 +544,10 @@ def test_permission_rows_open_methods_to_whom_they_say() -> None:
                 answers.append(False)
         allowed[level] = tuple(answers)
     assert allowed == {
-        Level.ANYONE: (True, True, True, True, True),
-        Level.MEMBER: (False, True, True, True, True),
-        Level.ADMIN: (False, False, False, True, True),
+        Level.ANYONE: (True, True, True, True, True, True, True),
+        Level.MEMBER: (False, True, True, True, True, True, True),
+        Level.PEER: (False, False, False, True, False, True, True),
+        Level.ADMIN: (False, False, False, False, False, True, True),
     }
 
 

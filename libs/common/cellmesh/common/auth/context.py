@@ -6,12 +6,13 @@ context variable, which `Workers` copies to its threads.
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from cellmesh.common.errors import Unauthenticated
+from cellmesh.common.errors import CellError, Unauthenticated
 from cellmesh.common.tls.identity import CellIdentity, Identity, UserIdentity
 
 ROOT_USER: Final = "root"
@@ -45,6 +46,7 @@ class Caller:
         user_id: Identifier of the user of this cell that it is; empty for cells and for who is no user here.
         refusal: Why it may call nothing but what is open to anyone, although it is known; empty else.
         one_time: Whether it came with a one-time password.
+        peer: Whether it is an instance of the very service that is called.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Caller:
     user_id: str = ""
     refusal: str = ""
     one_time: bool = False
+    peer: bool = False
 
     @property
     def network(self) -> str:
@@ -70,11 +73,17 @@ LOCAL_ROOT: Final = Caller(ROOT_USER, CallerKind.LOCAL, admin=True, user_id=ROOT
 ANONYMOUS: Final = Caller("", CallerKind.ANONYMOUS)
 
 
-def caller_of_identity(identity: Identity | None) -> Caller:
-    """Make the caller that a verified certificate speaks for."""
+def caller_of_identity(identity: Identity | None, own: CellIdentity | None = None) -> Caller:
+    """Make the caller that a verified certificate speaks for.
+
+    Args:
+        identity: The name in the certificate.
+        own: The name of the cell that is called, if it has one.
+    """
     match identity:
         case CellIdentity():
-            return Caller(identity.name, CallerKind.CELL, identity)
+            is_peer = own is not None and own.service_name == identity.service_name
+            return Caller(identity.name, CallerKind.CELL, identity, peer=is_peer)
         case UserIdentity():
             return Caller(identity.name, CallerKind.USER, identity, admin=identity.admin)
         case None:
@@ -91,6 +100,10 @@ class Call:
         caller: Who calls; anonymous until the auth interceptor has run.
         deadline: When the caller stops waiting, on time.monotonic's clock, or None.
         peer: Where the call comes from, "ipv4:127.0.0.1:4711" or "unix:"; set where credentials are checked.
+        text: What is done, such as the text of a query, for who looks at the running tasks; set by the handler.
+        start_ns: When it began, on time.monotonic_ns's clock.
+        task: What serves it in the event loop; None where no server does.
+        ended_by: Why it was ended here, before its time; None else.
     """
 
     request_id: str
@@ -98,6 +111,10 @@ class Call:
     caller: Caller = ANONYMOUS
     deadline: float | None = None
     peer: str = ""
+    text: str = ""
+    start_ns: int = 0
+    task: asyncio.Task[Any] | None = None
+    ended_by: CellError | None = None
 
 
 _call: ContextVar[Call | None] = ContextVar("cellmesh_call", default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.api.axon.v1 import blob_service_pb2
-from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, Permission, PermissionTable
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, Permission, PermissionTable
 
 BLOB_SERVICE: Final = blob_service_pb2.DESCRIPTOR.services_by_name["BlobService"]
 
@@ -14,8 +14,8 @@ SERVICES: Final = (BLOB_SERVICE.full_name,)
 
 PERMISSIONS: Final[PermissionTable] = {
     **COMMON_PERMISSIONS,
-    "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.MEMBER, "axon.blob.put"),
-    "/cellmesh.api.axon.v1.BlobService/UploadBlob": Permission(Level.MEMBER, "axon.blob.put"),
+    "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.MEMBER, "axon.blob.put", Changes.YES),
+    "/cellmesh.api.axon.v1.BlobService/UploadBlob": Permission(Level.MEMBER, "axon.blob.put", Changes.YES),
     "/cellmesh.api.axon.v1.BlobService/GetBlob": Permission(Level.MEMBER, "axon.blob.get"),
     "/cellmesh.api.axon.v1.BlobService/HasBlobs": Permission(Level.MEMBER, "axon.blob.has"),
     "/cellmesh.api.axon.v1.BlobService/ListMissingBlobs": Permission(Level.MEMBER, "axon.blob.has"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.api.cortex.v1 import feed_service_pb2, model_service_pb2, storm_service_pb2
-from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, Permission, PermissionTable
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, Permission, PermissionTable
 
 STORM_SERVICE: Final = storm_service_pb2.DESCRIPTOR.services_by_name["StormService"]
 FEED_SERVICE: Final = feed_service_pb2.DESCRIPTOR.services_by_name["FeedService"]
@@ -16,10 +16,10 @@ SERVICES: Final = (STORM_SERVICE.full_name, FEED_SERVICE.full_name, MODEL_SERVIC
 
 PERMISSIONS: Final[PermissionTable] = {
     **COMMON_PERMISSIONS,
-    "/cellmesh.api.cortex.v1.StormService/Storm": Permission(Level.MEMBER, "storm"),
-    "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.MEMBER, "storm"),
-    "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.MEMBER, "storm"),
-    "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.MEMBER, "feed"),
+    "/cellmesh.api.cortex.v1.StormService/Storm": Permission(Level.MEMBER, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.MEMBER, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.MEMBER, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.MEMBER, "feed", Changes.YES),
     "/cellmesh.api.cortex.v1.ModelService/GetForm": Permission(Level.MEMBER, "model.read"),
     "/cellmesh.api.cortex.v1.ModelService/ListForms": Permission(Level.MEMBER, "model.read"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.api.cryotank.v1 import tank_service_pb2
-from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, Permission, PermissionTable
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, Permission, PermissionTable
 
 TANK_SERVICE: Final = tank_service_pb2.DESCRIPTOR.services_by_name["TankService"]
 
@@ -14,10 +14,16 @@ SERVICES: Final = (TANK_SERVICE.full_name,)
 
 PERMISSIONS: Final[PermissionTable] = {
     **COMMON_PERMISSIONS,
-    "/cellmesh.api.cryotank.v1.TankService/CreateTank": Permission(Level.MEMBER, "cryotank.tank.create"),
+    "/cellmesh.api.cryotank.v1.TankService/CreateTank": Permission(
+        Level.MEMBER, "cryotank.tank.create", Changes.YES
+    ),
     "/cellmesh.api.cryotank.v1.TankService/ListTanks": Permission(Level.MEMBER, "cryotank.tank.list"),
-    "/cellmesh.api.cryotank.v1.TankService/DeleteTank": Permission(Level.MEMBER, "cryotank.tank.delete"),
-    "/cellmesh.api.cryotank.v1.TankService/AppendRecords": Permission(Level.MEMBER, "cryotank.record.append"),
+    "/cellmesh.api.cryotank.v1.TankService/DeleteTank": Permission(
+        Level.MEMBER, "cryotank.tank.delete", Changes.YES
+    ),
+    "/cellmesh.api.cryotank.v1.TankService/AppendRecords": Permission(
+        Level.MEMBER, "cryotank.record.append", Changes.YES
+    ),
     "/cellmesh.api.cryotank.v1.TankService/ReadRecords": Permission(Level.MEMBER, "cryotank.record.read"),
     "/cellmesh.api.cryotank.v1.TankService/GetLastRecord": Permission(Level.MEMBER, "cryotank.record.read"),
     "/cellmesh.api.cryotank.v1.TankService/GetTankMetrics": Permission(Level.MEMBER, "cryotank.tank.list"),

@@ -11,7 +11,7 @@ from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, caller_of_ide
 from cellmesh.common.errors import AuthDeny, CellError
 from cellmesh.common.rpc.permissions import Level, check_permission
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
-from cellmesh.common.tls.identity import identity_of_names
+from cellmesh.common.tls.identity import CellIdentity, identity_of_names
 
 SUBJECT_NAMES_KEY = "x509_subject_alternative_name"
 AUTHORIZATION_KEY = "authorization"
@@ -151,16 +151,17 @@ class AuthInterceptor:
         return decide
 
 
-def caller_of_peer(*, insecure: bool) -> CallerOf:
+def caller_of_peer(*, insecure: bool, own: CellIdentity | None = None) -> CallerOf:
     """Make the function that tells who calls a server.
 
     Args:
         insecure: Whether the server's TCP port is without TLS, which makes root of whoever connects.
+        own: The name of the cell that serves, if it has one.
     """
 
     def find(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         if insecure or context.peer().startswith("unix:"):
             return LOCAL_ROOT
-        return caller_of_identity(identity_of_names(context.auth_context().get(SUBJECT_NAMES_KEY, ())))
+        return caller_of_identity(identity_of_names(context.auth_context().get(SUBJECT_NAMES_KEY, ())), own)
 
     return find
