@@ -65,8 +65,7 @@ class World:
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "ARGON2_MEMORY_KIB", 8)
-    monkeypatch.setattr(credentials, "ARGON2_ITERATIONS", 1)
+    monkeypatch.setattr(credentials, "DEFAULT_COST", credentials.HashCost(memory_kib=8, iterations=1))
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ import hypothesis.strategies as st
 from cellmesh.api.common.v1 import auth_change_pb2
 from cellmesh.common.auth import audit
 from cellmesh.common.auth.context import ROOT_ID
+from cellmesh.common.auth.keeper import TYPE_NAME
 from cellmesh.common.auth.principals import ALL_ID, Role, User
 from cellmesh.common.auth.rules import Rule
 from cellmesh.common.auth.schema import DATABASES as AUTH_DATABASES
-from cellmesh.common.auth.store import TYPE_NAME, AuthStore, load_policy
+from cellmesh.common.auth.store import AuthStore
+from cellmesh.common.auth.stored import load_policy
 from cellmesh.common.changelog import DATABASES as LOG_DATABASES
 from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.errors import BadArg, DupRoleName, DupUserName, NoSuchRole, NoSuchUser

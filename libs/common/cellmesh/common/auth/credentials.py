@@ -12,15 +12,11 @@ import hashlib
 import hmac
 import secrets
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cellmesh.common.errors import BadArg
 
-ARGON2_ITERATIONS: Final = 2
-ARGON2_LANES: Final = 1
-ARGON2_MEMORY_KIB: Final = 19 * 1024
-"""With two iterations what OWASP recommends as least."""
 ARGON2_SALT_SIZE: Final = 16
 ARGON2_HASH_SIZE: Final = 32
 
@@ -33,6 +29,39 @@ ONE_TIME_SIZE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
+class HashCost:
+    """What Argon2id takes for one password. The default is what OWASP recommends as least.
+
+    Attributes:
+        memory_kib: Memory, in KiB; at least eight for each lane.
+        iterations: Passes over it.
+        lanes: Parts of it that could be filled at the same time.
+    """
+
+    memory_kib: int = 19 * 1024
+    iterations: int = 2
+    lanes: int = 1
+
+    def fits(self, password_hash: str) -> bool:
+        """Whether a hash was made at this cost."""
+        return password_hash.startswith(self._head)
+
+    @property
+    def nothing(self) -> str:
+        """A hash of nothing known, at this cost: compared against where there is none, so that names which exist cannot
+        be told by the time an answer takes.
+        """
+        return self._head + _NOTHING
+
+    @property
+    def _head(self) -> str:
+        return f"$argon2id$v=19$m={self.memory_kib},t={self.iterations},p={self.lanes}$"
+
+
+DEFAULT_COST = HashCost()
+
+
+@dataclass(frozen=True, slots=True)
 class PasswordPolicy:
     """What a password must be.
 
@@ -41,12 +70,14 @@ class PasswordPolicy:
         classes_min: Least number of kinds of characters out of four: lower case, upper case, digits, others.
         history_count: How many passwords, the present one among them, may not come again.
         attempts_max: Wrong attempts in a row after which a user is locked; 0 for never.
+        cost: What hashing a password takes. One hashed at another cost is hashed anew when it is next shown.
     """
 
     length_min: int = 12
     classes_min: int = 1
     history_count: int = 3
     attempts_max: int = 10
+    cost: HashCost = field(default_factory=lambda: DEFAULT_COST)
 
     def check(self, password: str, *names: str) -> None:
         """Check a new password, except for its history.
@@ -96,36 +127,35 @@ def normalize_password(password: str) -> str:
     raise BadArg("this can be no password: too long, or no proper text", name="password")
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, cost: HashCost) -> str:
     """Argon2id of a normalized password in PHC form, with a new salt. Takes long."""
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     return Argon2id(
         salt=secrets.token_bytes(ARGON2_SALT_SIZE),
         length=ARGON2_HASH_SIZE,
-        iterations=ARGON2_ITERATIONS,
-        lanes=ARGON2_LANES,
-        memory_cost=ARGON2_MEMORY_KIB,
+        iterations=cost.iterations,
+        lanes=cost.lanes,
+        memory_cost=cost.memory_kib,
     ).derive_phc_encoded(password.encode())
 
 
-def verify_password(password: str, password_hash: str) -> bool:
-    """Whether a normalized password is the one hashed. Takes long, and as long for an empty hash, which fits none."""
+def verify_password(password: str, password_hash: str, cost: HashCost) -> bool:
+    """Whether a normalized password is the one hashed. Takes long: what the hash says, or `cost` for an empty hash,
+    which fits none.
+    """
     from cryptography.exceptions import InvalidKey
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     try:
-        Argon2id.verify_phc_encoded(password.encode(), password_hash or _NOBODY)
+        Argon2id.verify_phc_encoded(password.encode(), password_hash or cost.nothing)
     except InvalidKey:
         return False
     return bool(password_hash)
 
 
-# A hash of nothing known, with our parameters: compared against where there is none, so that names which exist
-# cannot be told by the time an answer takes.
-_NOBODY: Final = (
-    f"$argon2id$v=19$m={ARGON2_MEMORY_KIB},t={ARGON2_ITERATIONS},p={ARGON2_LANES}$"
-    + base64.b64encode(secrets.token_bytes(ARGON2_SALT_SIZE)).decode().rstrip("=")
+_NOTHING: Final = (
+    base64.b64encode(secrets.token_bytes(ARGON2_SALT_SIZE)).decode().rstrip("=")
     + "$"
     + base64.b64encode(secrets.token_bytes(ARGON2_HASH_SIZE)).decode().rstrip("=")
 )

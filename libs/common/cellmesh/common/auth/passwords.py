@@ -62,7 +62,7 @@ class Passwords:
         if password:
             self.policy.check(password, user.name, user.email)
             self._check_history(store.get_credentials(user.user_id), password)
-            hashed = hash_password(password)
+            hashed = hash_password(password, self.policy.cost)
         with store.changing():
             store.get_user(user.user_id)
             found = store.get_credentials(user.user_id)
@@ -89,13 +89,13 @@ class Passwords:
         user = store.policy.find_user(name) if name else None
         # A user is named by its name here: identifiers are no secret, and no name either.
         if user is None or user.name != name:
-            verify_password(password, "")
+            verify_password(password, "", self.policy.cost)
             raise wrong_login(name)
         if self._use_one_time(user, password):
             return user, ""
         found = store.get_credentials(user.user_id)
         open_to_try = user.active and not self._must_pause(user, found)
-        if not verify_password(password, found.password_hash if open_to_try else ""):
+        if not verify_password(password, found.password_hash if open_to_try else "", self.policy.cost):
             # Where nobody is locked nothing is counted, or guesses would fill the disk.
             if open_to_try and found.password_hash and self.policy.attempts_max:
                 self._count_failure(user)
@@ -111,7 +111,7 @@ class Passwords:
                     raise wrong_login(name)
                 cleared = replace(fresh, failed_attempt_count=0, failed_time_us=0)
                 self._put_quietly(cleared, "attempts forgotten")
-            return now, found.password_hash
+        return now, self._hashed_anew(now, password, found.password_hash)
 
     def check_current(self, user: User, password: str) -> None:
         """Have a user show its present password, which counts as an attempt. Raises Unauthenticated."""
@@ -183,11 +183,31 @@ class Passwords:
 
     def _check_history(self, found: Credentials, password: str) -> None:
         olds = (found.password_hash, *found.old_password_hashes)[: self.policy.history_count]
-        if any(old and verify_password(password, old) for old in olds):
+        if any(old and verify_password(password, old, self.policy.cost) for old in olds):
             raise BadArg(
                 f"a password is none of the last {self.policy.history_count} that the user had",
                 name="password",
             )
+
+    def _hashed_anew(self, user: User, password: str, password_hash: str) -> str:
+        """The hash of a password that was right, made at the cost of today's settings. Where it cannot be stored, or
+        the password was changed meanwhile, the old one.
+        """
+        cost = self.policy.cost
+        if cost.fits(password_hash):
+            return password_hash
+        fresh = hash_password(password, cost)
+        with self._store.changing():
+            found = self._store.get_credentials(user.user_id)
+            if user.user_id not in self._store.policy.users or found.password_hash != password_hash:
+                return password_hash
+            try:
+                self._store.put(replace(found, password_hash=fresh), detail="password hashed anew")
+            except CellError as error:
+                _log.warning("password_not_hashed_anew", user=user.name, error=str(error))
+                # It may have been committed all the same, if only the acknowledgement failed.
+                return self._store.get_credentials(user.user_id).password_hash
+        return fresh
 
     def _use_one_time(self, user: User, password: str) -> bool:
         store = self._store

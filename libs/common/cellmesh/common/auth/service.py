@@ -10,6 +10,7 @@ from cellmesh.api.common.v1 import auth_service_pb2 as pb
 from cellmesh.common.auth import audit
 from cellmesh.common.auth.context import current_caller
 from cellmesh.common.auth.gates import Gate
+from cellmesh.common.auth.held import AuthUser
 from cellmesh.common.auth.passwords import ONE_TIME_LIFE_S_DEFAULT, Passwords
 from cellmesh.common.auth.principals import Role, User
 from cellmesh.common.auth.records import (
@@ -19,7 +20,7 @@ from cellmesh.common.auth.records import (
     rules_of_proto,
     rules_to_proto,
 )
-from cellmesh.common.auth.store import AuthStore, AuthUser
+from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.errors import AuthDeny, BadArg, NoSuchIden, NoSuchUser
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
 from cellmesh.common.rpc.service import Service

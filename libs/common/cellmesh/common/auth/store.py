@@ -1,23 +1,15 @@
-"""AuthStore: the users of one cell, durable, and the checks that need them.
-
-Every change is one transaction: the new state, its entry in the change log, its record in the audit log. Changes are
-made one after the other; checks go on meanwhile with the policy as it was.
-"""
+"""AuthStore: the users of one cell, durable, and the changes that can be made to them."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
 
-from cellmesh.api.common.v1 import auth_change_pb2, auth_pb2
-from cellmesh.common.auth import audit, schema
-from cellmesh.common.auth.context import ROOT_ID, Caller, CallerKind, find_current_call
+from cellmesh.api.common.v1 import auth_change_pb2
 from cellmesh.common.auth.credentials import new_identifier
 from cellmesh.common.auth.gates import Gate, GateUser, check_gate_id
-from cellmesh.common.auth.policy import Decision, Policy
+from cellmesh.common.auth.keeper import PolicyKeeper
 from cellmesh.common.auth.principals import (
     ALL_ID,
     ROLE_COUNT_MAX,
@@ -26,83 +18,24 @@ from cellmesh.common.auth.principals import (
     check_email,
     check_name,
 )
-from cellmesh.common.auth.records import (
-    ApiKey,
-    Credentials,
-    Stored,
-    api_key_of_bytes,
-    credentials_of_bytes,
-    gate_of_bytes,
-    put_change,
-    role_of_bytes,
-    to_bytes,
-    user_of_bytes,
-)
-from cellmesh.common.auth.rules import Path, Rule, check_rules, parse_path
-from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.auth.records import ApiKey
+from cellmesh.common.auth.rules import Rule, check_rules
 from cellmesh.common.errors import (
     BadArg,
     DupRoleName,
     DupUserEmail,
     DupUserName,
     LimitExceeded,
-    NoSuchAuthGate,
     NoSuchIden,
-    NoSuchRole,
-    NoSuchUser,
-    StorageCorrupt,
 )
-from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.storage import Slab
 from cellmesh.common.time.clock import SYSTEM_CLOCK, Clock
 
-T = TypeVar("T")
-
-TYPE_NAME: Final = auth_change_pb2.AuthChange.DESCRIPTOR.full_name
-LOAD_COUNT: Final = 1000
 API_KEY_COUNT_MAX: Final = 100
 """Most API keys of one user."""
 
 
-@dataclass(frozen=True, slots=True)
-class AuthUser:
-    """A user as other code holds it: what it says is always of now.
-
-    Attributes:
-        store: Where it is kept.
-        user_id: Its identifier.
-    """
-
-    store: AuthStore
-    user_id: str
-
-    @property
-    def record(self) -> User:
-        """What is known of it. Raises NoSuchUser when it was deleted meanwhile."""
-        return self.store.get_user(self.user_id)
-
-    @property
-    def name(self) -> str:
-        """Its name. Raises NoSuchUser when it was deleted meanwhile."""
-        return self.record.name
-
-    @property
-    def admin(self) -> bool:
-        """Whether it may do everything; nobody who is locked, archived or deleted may."""
-        found = self.store.policy.users.get(self.user_id)
-        return found is not None and found.admin and found.active
-
-    def allowed(self, path: Path | str, gate: str = "", *, default: bool = False) -> bool:
-        """Whether it may do something, on a gate or nowhere in particular; `default` where no rule speaks of it."""
-        path = parse_path(path) if isinstance(path, str) else path
-        return self.store.policy.allowed(self.user_id, path, gate, default=default)
-
-    def decide(self, path: Path | str, gate: str = "") -> Decision:
-        """Whether it may do something, and why."""
-        path = parse_path(path) if isinstance(path, str) else path
-        return self.store.policy.decide(self.user_id, path, gate)
-
-
-class AuthStore:
+class AuthStore(PolicyKeeper):
     """Users, roles, rules, gates, credentials and the audit log of one cell.
 
     Its methods block for a commit when they change something, and then belong into worker threads; what only reads
@@ -111,65 +44,12 @@ class AuthStore:
     Args:
         slab: Opened with `DATABASES` of the change log and of auth among its databases.
         clock: Where the time comes from.
-        user_count_max: Most users beside root; 0 for no limit.
-
-    Attributes:
-        policy: Everything as it is now. Replaced by each change.
+        user_count_max: Most users beside root and those archived; 0 for no limit.
     """
 
     def __init__(self, slab: Slab, *, clock: Clock = SYSTEM_CLOCK, user_count_max: int = 0) -> None:
-        self.slab = slab
-        self.clock = clock
-        self._log = ChangeLog(slab)
+        super().__init__(slab, clock=clock)
         self._user_count_max = user_count_max
-        self._lock = threading.RLock()
-        self.policy = load_policy(slab)
-
-    @property
-    def now_us(self) -> int:
-        """The time, in microseconds since 1970."""
-        return self.clock.now() * 1000
-
-    # For others: who is who, and who may do what. From memory.
-
-    def user(self, name: str) -> AuthUser:
-        """The user of this name or identifier. Raises NoSuchUser."""
-        return AuthUser(self, self.get_user(name).user_id)
-
-    def find_user_of(self, caller: Caller) -> AuthUser | None:
-        """The user that a caller is; None for cells and strangers, who are no users."""
-        if caller.kind is CallerKind.LOCAL:
-            return AuthUser(self, ROOT_ID)
-        return AuthUser(self, caller.user_id) if caller.user_id in self.policy.users else None
-
-    def allowed(self, user: str, path: Path, gate: str = "", *, default: bool = False) -> bool:
-        """Whether a user (name or identifier) may do something. Raises NoSuchUser, BadArg."""
-        return self.policy.allowed(self.get_user(user).user_id, path, gate, default=default)
-
-    def get_user(self, name: str) -> User:
-        """A user by name or identifier. Raises NoSuchUser."""
-        found = self.policy.find_user(name)
-        if found is None:
-            raise NoSuchUser(f"there is no user {name[:128]}", username=name[:128])
-        return found
-
-    def get_role(self, name: str) -> Role:
-        """A role by name or identifier. Raises NoSuchRole."""
-        found = self.policy.find_role(name)
-        if found is None:
-            raise NoSuchRole(f"there is no role {name[:128]}", name=name[:128])
-        return found
-
-    def get_gate(self, gate_id: str) -> Gate:
-        """A gate. Raises NoSuchAuthGate."""
-        found = self.policy.gates.get(gate_id)
-        if found is None:
-            raise NoSuchAuthGate(f"there is no gate {gate_id[:200]}", iden=gate_id[:200])
-        return found
-
-    def get_credentials(self, user_id: str) -> Credentials:
-        """The credentials of a user; empty ones when it has none."""
-        return self.policy.credentials.get(user_id) or Credentials(user_id)
 
     # Users.
 
@@ -177,11 +57,7 @@ class AuthStore:
         """Make a user. Raises BadName, BadArg, DupUserName, DupUserEmail, LimitExceeded."""
         with self.changing():
             name, email = self._check_user_name(name), self._check_email(email)
-            if 0 < self._user_count_max <= len(self.policy.users) - 1:
-                raise LimitExceeded(
-                    f"this cell has {self._user_count_max} users, and is set to have no more",
-                    limit=self._user_count_max,
-                )
+            self._check_room()
             user = User(new_identifier(), name, email, admin, create_time_us=self.now_us)
             return self.put(user, detail="created" + (", admin" if admin else ""))
 
@@ -195,7 +71,12 @@ class AuthStore:
         locked: bool | None = None,
         archived: bool | None = None,
     ) -> User:
-        """Change what is given. Raises NoSuchUser, BadName, BadArg, DupUserName, DupUserEmail."""
+        """Change what is given.
+
+        Raises:
+            NoSuchUser, BadName, BadArg, DupUserName, DupUserEmail: as for `add_user`; BadArg also for root.
+            LimitExceeded: there is no room for a user that is brought back from the archive.
+        """
         with self.changing():
             user = before = self.get_user(name)
             if user.is_root and (
@@ -207,6 +88,8 @@ class AuthStore:
             if email is not None and email != user.email:
                 user = replace(user, email=self._check_email(email))
             if archived is not None:
+                if user.archived and not archived:
+                    self._check_room()
                 # Bringing somebody back and letting them in are two decisions.
                 user = replace(user, archived=archived, locked=user.locked or archived)
             if admin is not None:
@@ -230,7 +113,7 @@ class AuthStore:
             if user.is_root:
                 raise BadArg("root cannot be removed", name="user")
             change = auth_change_pb2.AuthChange(user_deleted=user.user_id)
-            self._commit(change, target=f"users/{user.name}")
+            self.commit(change, target=f"users/{user.name}")
 
     def set_user_roles(self, name: str, roles: Sequence[str]) -> User:
         """Set a user's roles and their order. Raises NoSuchUser, NoSuchRole, BadArg."""
@@ -289,7 +172,7 @@ class AuthStore:
             role = self.get_role(name)
             if role.role_id == ALL_ID:
                 raise BadArg("the role all cannot be removed", name="role")
-            self._commit(auth_change_pb2.AuthChange(role_deleted=role.role_id), target=f"roles/{role.name}")
+            self.commit(auth_change_pb2.AuthChange(role_deleted=role.role_id), target=f"roles/{role.name}")
 
     # Rules. A subject is a user or a role.
 
@@ -355,7 +238,7 @@ class AuthStore:
         """Remove a gate with all rules on it. Raises NoSuchAuthGate."""
         with self.changing():
             gate = self.get_gate(gate_id)
-            self._commit(auth_change_pb2.AuthChange(gate_deleted=gate_id), target=f"gates/{gate.gate_id}")
+            self.commit(auth_change_pb2.AuthChange(gate_deleted=gate_id), target=f"gates/{gate.gate_id}")
 
     def set_gate_admin(self, name: str, gate_id: str, admin: bool) -> Gate:
         """Say whether a user may do everything on a gate. Raises NoSuchUser, NoSuchAuthGate."""
@@ -389,79 +272,7 @@ class AuthStore:
                 raise NoSuchIden(f"there is no API key {key_id[:64]}", iden=key_id[:64])
             owner = self.get_user(key.user_id).name
             change = auth_change_pb2.AuthChange(api_key_deleted=key_id)
-            self._commit(change, target=f"users/{owner}", detail=f"API key {key.name or key_id} revoked")
-
-    # How changes are made.
-
-    def changing(self) -> AbstractContextManager[object]:
-        """Held by whoever looks at the policy and then changes it."""
-        return self._lock
-
-    def put(self, value: T, *, detail: str = "") -> T:
-        """Make or replace one thing, durably. The caller has checked it, and holds `changing`."""
-        assert isinstance(value, Stored)
-        self._commit(put_change(value), target=self._resource(value), detail=detail)
-        return value
-
-    def put_in_memory(self, value: Stored) -> None:
-        """Have something count until the restart, where it could not be stored. Hold `changing` meanwhile."""
-        self.policy = self.policy.after(put_change(value))
-
-    def _commit(self, change: auth_change_pb2.AuthChange, *, target: str, detail: str = "") -> None:
-        call = find_current_call()
-        actor = call.caller.name if call else ""
-        entry = audit.AuditEntry(
-            auth_pb2.AUDIT_KIND_CHANGE,
-            actor,
-            str(change.WhichOneof("change")),
-            target,
-            detail,
-            call.peer if call else "",
-            call.request_id if call else "",
-        )
-        time_us = self.now_us
-        payload = change.SerializeToString(deterministic=True)
-        write, publish = self.plan(change)
-
-        def op(txn: WriteTxn) -> None:
-            write(txn)
-            self._log.append(txn, time_us=time_us, actor=actor, type_name=TYPE_NAME, payload=payload)
-            audit.append(txn, entry, time_us)
-
-        self.slab.write(op)
-        publish()
-
-    def plan(
-        self, change: auth_change_pb2.AuthChange
-    ) -> tuple[Callable[[WriteTxn], None], Callable[[], None]]:
-        """What a change means: what to write, and what to call once that is committed. Hold `changing` meanwhile.
-
-        A follower does both with the payload of each record whose type is `TYPE_NAME`.
-        """
-        before, after = self.policy, self.policy.after(change)
-        puts, deletes = _written(before, after)
-
-        def write(txn: WriteTxn) -> None:
-            for key, value in puts:
-                txn.put(schema.AUTH, key, value)
-            for key in deletes:
-                txn.delete(schema.AUTH, key)
-
-        def publish() -> None:
-            self.policy = after
-
-        return write, publish
-
-    def _resource(self, value: Stored) -> str:
-        match value:
-            case User():
-                return f"users/{value.name}"
-            case Role():
-                return f"roles/{value.name}"
-            case Gate():
-                return f"gates/{value.gate_id}"
-            case Credentials() | ApiKey():
-                return f"users/{self.get_user(value.user_id).name}"
+            self.commit(change, target=f"users/{owner}", detail=f"API key {key.name or key_id} revoked")
 
     def _current(self, subject: User | Role) -> User | Role:
         return self.get_user(subject.user_id) if isinstance(subject, User) else self.get_role(subject.role_id)
@@ -473,6 +284,16 @@ class AuthStore:
             return user
         names = " ".join(self.policy.roles[role_id].name for role_id in role_ids)
         return self.put(replace(user, role_ids=role_ids), detail=f"roles: {names}")
+
+    def _check_room(self) -> None:
+        """Raise LimitExceeded when there may be no more users. Those archived are not counted."""
+        limit = self._user_count_max
+        if limit and sum(not user.archived for user in self.policy.users.values()) > limit:
+            raise LimitExceeded(
+                f"this cell has {limit} users, and is set to have no more",
+                limit=limit,
+                hint="archive or remove one, or raise user_count_max",
+            )
 
     def _check_user_name(self, name: str) -> str:
         name = check_name(name)
@@ -490,50 +311,6 @@ class AuthStore:
         if name in self.policy.role_names:
             raise DupRoleName(f"there is a role {name} already", name=name)
         return name
-
-
-def load_policy(slab: Slab) -> Policy:
-    """Read everything that is stored. Raises StorageCorrupt."""
-    found: dict[bytes, list[bytes]] = {kind: [] for kind in _KINDS}
-    after = None
-    while True:
-        with slab.view() as txn:
-            chunk = txn.scan(schema.AUTH, count_max=LOAD_COUNT, after=after)
-        for key, value in chunk.items:
-            if key[:1] not in found:
-                raise StorageCorrupt(f"auth has a record of an unknown kind, {key[:1]!r}")
-            found[key[:1]].append(value)
-        after = chunk.resume
-        if after is None:
-            break
-    return Policy(
-        map(user_of_bytes, found[schema.USER]),
-        map(role_of_bytes, found[schema.ROLE]),
-        map(gate_of_bytes, found[schema.GATE]),
-        map(credentials_of_bytes, found[schema.CREDENTIALS]),
-        map(api_key_of_bytes, found[schema.API_KEY]),
-    )
-
-
-def _written(before: Policy, after: Policy) -> tuple[list[tuple[bytes, bytes]], list[bytes]]:
-    """What to put and what to delete for the second policy where the first one is stored."""
-    puts: list[tuple[bytes, bytes]] = []
-    deletes: list[bytes] = []
-    for kind, old, new in zip(_KINDS, _parts(before), _parts(after), strict=True):
-        for name, value in new.items():
-            # What did not change is the same object in both.
-            if old.get(name) is not value:
-                puts.append((kind + name.encode(), to_bytes(value)))
-        deletes += [kind + name.encode() for name in old if name not in new]
-    return puts, deletes
-
-
-_KINDS: Final = (schema.USER, schema.ROLE, schema.GATE, schema.CREDENTIALS, schema.API_KEY)
-
-
-def _parts(policy: Policy) -> tuple[Mapping[str, Stored], ...]:
-    """What is stored of a policy, in the order of the kinds."""
-    return policy.users, policy.roles, policy.gates, policy.credentials, policy.api_keys
 
 
 def _differences(before: User, after: User) -> str:
