@@ -1,23 +1,50 @@
 """Calls to cells, by URL. Needs no storage and no server.
 
-    with open_cell("aha://cortex") as cell:
+    import cellmesh.client
+
+    with cellmesh.client.open("aha://cortex") as cell:
         stub = cell.stub(StormServiceStub)
         for message in stub.Storm(request): ...
 
-    urls      CellUrl: grpc://, grpcs://, unix://, aha://
-    resolve   from a URL to an address, asking AHA where needed
-    login     Login: user and password, or an API key
-    failures  what a failed call means, in our errors, and what to do about it
-    blocking  open_cell: the synchronous face
-    aio       open_cell_aio: the asyncio face
+    urls       CellUrl: grpc://, grpcs://, unix://, aha://, cell://
+    aliases    names for URLs, kept in a file
+    resolve    from a URL to an address
+    login      Login: user and password, or an API key
+    methods    which RPCs may be made again, as their protos declare it
+    retry      RetryPolicy: how often and how soon
+    instances  the instances of a service, and which of them a call goes to
+    core       ClientCore, Attempts: what both faces share, and what follows a failure
+    failures   what a failed call means, in our errors, and what to do about it
+    inprocess  a cell inside this process
+    blocking   open, open_cell: the synchronous face
+    aio        aio.open, open_cell_aio: the asyncio face
+    watching   how both follow AHA's registry
+    pipelining, pipeline_blocking, pipeline_aio
+               many small calls on one stream
 
 Errors come back as the class the server raised. A cell that cannot be reached is CellUnreachable.
+`docs/client.md` has examples.
 """
 
 from __future__ import annotations
 
 from cellmesh.client.aio import AioCellClient, open_cell_aio
 from cellmesh.client.blocking import CellClient, open_cell
+from cellmesh.client.instances import Prefer
+from cellmesh.client.retry import NO_RETRY, RetryPolicy
 from cellmesh.client.urls import CellUrl, Scheme
 
-__all__ = ["AioCellClient", "CellClient", "CellUrl", "Scheme", "open_cell", "open_cell_aio"]
+open = open_cell
+"""`cellmesh.client.open(url)`; the longer name is for imports, where this one would hide Python's own."""
+
+__all__ = [
+    "NO_RETRY",
+    "AioCellClient",
+    "CellClient",
+    "CellUrl",
+    "Prefer",
+    "RetryPolicy",
+    "Scheme",
+    "open_cell",
+    "open_cell_aio",
+]

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import grpc
 import grpc.aio
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
-from cellmesh.client.blocking import (
-    NO_LOGIN,
-    RESOLVE_ATTEMPTS_MAX,
-    RESOLVE_PAUSE_S,
-    registry_failure,
-    with_ours,
-)
-from cellmesh.client.failures import as_cell_error, is_connection_failure
+from cellmesh.client.aliases import parse_url
+from cellmesh.client.core import Attempts, ClientCore, ClientOptions
+from cellmesh.client.failures import registry_failure
+from cellmesh.client.instances import Prefer
 from cellmesh.client.login import Login
-from cellmesh.client.resolve import (
-    LOOKUP_DEADLINE_S,
-    Target,
-    choose,
-    identity_folder,
-    registry_targets,
-    static_target,
-)
-from cellmesh.client.urls import CellUrl, Scheme
-from cellmesh.common.errors import CellError, CellUnreachable, IsFini
+from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
+from cellmesh.client.retry import RetryPolicy
+from cellmesh.client.urls import CellUrl
+from cellmesh.client.watching import WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
+from cellmesh.common.errors import CellError, CellUnreachable
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_aio_channel
 from cellmesh.common.tls.folder import IdentityFolder
+
+if TYPE_CHECKING:
+    from cellmesh.client.pipeline_aio import AioPipeline
 
 StubT = TypeVar("StubT")
 
@@ -43,13 +38,21 @@ def open_cell_aio(
     user: str | None = None,
     password: str | None = None,
     api_key: str | None = None,
-    timeout_s: float = UNARY_DEADLINE_S,
+    timeout_s: float | None = UNARY_DEADLINE_S,
+    stream_timeout_s: float | None = None,
+    prefer: Prefer | str = Prefer.LEADER,
+    retry: RetryPolicy | None = None,
 ) -> AioCellClient:
     """Make a client of a cell for the running event loop. Arguments and errors are those of `open_cell`."""
-    parsed = CellUrl.parse(url)
+    parsed = parse_url(url)
+    options = ClientOptions(timeout_s, stream_timeout_s, Prefer(prefer), retry or RetryPolicy())
     return AioCellClient(
-        parsed, identity_folder(identity), timeout_s, Login.of(parsed, user, password, api_key)
+        parsed, identity_folder(identity), Login.of(parsed, user, password, api_key), options
     )
+
+
+open = open_cell_aio
+"""`cellmesh.client.aio.open(url)`; the longer name is for imports, where this one would hide Python's own."""
 
 
 class _Connection:
@@ -57,6 +60,7 @@ class _Connection:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.answered = False
         self.channel = open_aio_channel(
             target.address,
             identity=target.identity,
@@ -67,45 +71,54 @@ class _Connection:
 
 
 class AioCellClient:
-    """A client of one cell, or of whichever instance of a service AHA names. Belongs to one event loop."""
+    """A client of one cell, or of the instances of a service that AHA names. Belongs to one event loop."""
 
-    def __init__(
-        self, url: CellUrl, identity: IdentityFolder, timeout_s: float, login: Login = NO_LOGIN
-    ) -> None:
+    def __init__(self, url: CellUrl, identity: IdentityFolder, login: Login, options: ClientOptions) -> None:
         self.url = url
-        self.login = login
-        self.timeout_s = timeout_s
-        self._identity = identity
-        self._lock = asyncio.Lock()
-        self._connection: _Connection | None = None
-        self._closed = False
-        self._failed_address = ""
-        if url.scheme is Scheme.AHA:
-            registry_targets(identity)
-        else:
-            static_target(url, identity, logs_in=bool(login.header))
+        self.core: ClientCore[_Connection] = ClientCore(url, identity, login, options, _Connection)
+        self._look_up_lock = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
 
-    def stub(self, stub_class: Callable[[grpc.aio.Channel], StubT]) -> StubT:
-        """Make a stub of a generated class. Its calls raise CellErrors."""
-        return stub_class(self.channel)
+    def stub(self, stub_class: Callable[[grpc.aio.Channel], StubT], *, read_only: bool = False) -> StubT:
+        """Make a stub of a generated class. Its calls raise CellErrors. Arguments as of `CellClient.stub`."""
+        return stub_class(cast(grpc.aio.Channel, _Channel(self, read_only)))
 
     @property
     def channel(self) -> grpc.aio.Channel:
         """What stubs are made over: a channel whose calls raise CellErrors and find the cell anew when it moved."""
-        return cast(grpc.aio.Channel, _Channel(self))
+        return cast(grpc.aio.Channel, _Channel(self, False))
+
+    def pipeline(self, **options: Any) -> AioPipeline:
+        """Open a pipeline: many small calls on one stream. See `AioPipeline` for the options."""
+        from cellmesh.client.pipeline_aio import AioPipeline
+
+        return AioPipeline(self, **options)
 
     async def find_address(self) -> str:
-        """Where the cell is, finding it if need be. Raises CellUnreachable."""
-        return (await self.connect()).target.address
+        """Where the cell is that takes the writes, finding it if need be. Raises CellUnreachable."""
+        attempts = Attempts(self.core, "", replayable=True, timeout_s=None)
+        return (await self.connect(attempts)).target.address
+
+    @property
+    def change_offset(self) -> int:
+        """The highest change offset that an answer has told."""
+        return self.core.change_offset
 
     async def close(self) -> None:
-        """Close the connection. Running calls are cancelled."""
-        self._closed = True
-        connection, self._connection = self._connection, None
-        if connection is not None:
+        """Close the connections. Running calls are cancelled. A cell in this process is stopped."""
+        connections = self.core.close()
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.cancel()
+            await asyncio.wait([watch])
+        for connection in connections:
             await connection.channel.close(None)
+        if self.core.in_process is not None:
+            await asyncio.to_thread(self.core.in_process.close)
 
     async def __aenter__(self) -> Self:
+        if self.core.in_process is not None:
+            await asyncio.to_thread(self.core.in_process.start)
         return self
 
     async def __aexit__(
@@ -115,92 +128,141 @@ class AioCellClient:
 
     # Used by the calls.
 
-    async def connect(self) -> _Connection:
-        """Return the connection, made if there is none."""
-        connection = self._connection
-        if connection is not None:
-            return connection
-        async with self._lock:
-            if self._closed:
-                raise IsFini("the client is closed", name=str(self.url))
-            if self._connection is None:
-                self._connection = _Connection(await self._find())
-            return self._connection
+    async def connect(self, attempts: Attempts) -> _Connection:
+        """Return the connection that a call goes over next, finding the cell if need be."""
+        core = self.core
+        if core.in_process is not None and not core.in_process.is_running and not core.closed:
+            await asyncio.to_thread(core.in_process.start)
+        while True:
+            try:
+                connection = core.find(attempts)
+                if connection is not None:
+                    return connection
+                await self._look_up()
+                continue
+            except CellError as error:
+                pause_s = attempts.not_found(error)
+            await asyncio.sleep(pause_s)
 
-    def failed(self, error: grpc.RpcError, connection: _Connection) -> tuple[CellError, bool]:
-        """Make our error of gRPC's. Also tells whether the call may be made again at once."""
-        made = as_cell_error(error, self.url, connection.target)
-        if not is_connection_failure(made):
-            return made, False
-        if self._connection is connection:
-            self._connection = None
-            self._failed_address = connection.target.address
-            # The channel goes with the last call that uses it; closing it here would cancel those calls.
-        return made, self.url.scheme is Scheme.AHA
+    async def _look_up(self) -> None:
+        """Ask AHA where the cell is, unless another task has done so meanwhile."""
+        table = self.core.table
+        assert table is not None
+        async with self._look_up_lock:
+            if not table.stale:
+                return
+            self.core.told(list((await self._ask_registry()).instances))
+            if self._watch is None and not self.core.closed:
+                targets = registry_targets(self.core.identity)
+                core = weakref.ref(self.core)
+                self._watch = asyncio.ensure_future(_watch(core, table.service, targets))
+                weakref.finalize(self, self._watch.cancel)
 
-    async def _find(self) -> Target:
-        found = static_target(self.url, self._identity, logs_in=bool(self.login.header))
-        return found if found is not None else await self._ask_registry()
-
-    async def _ask_registry(self) -> Target:
+    async def _ask_registry(self) -> registry_pb2.GetServiceResponse:
         last: CellError | None = None
-        for target in registry_targets(self._identity):
-            async with open_aio_channel(
-                target.address, identity=target.identity, server_name=target.server_name
-            ) as channel:
+        for target in registry_targets(self.core.identity):
+            async with _open_registry(target) as channel:
                 registry = registry_service_pb2_grpc.RegistryServiceStub(channel)
                 request = registry_pb2.GetServiceRequest(name=self.url.name)
                 try:
-                    response = await registry.GetService(request, timeout=LOOKUP_DEADLINE_S)
+                    return await registry.GetService(request, timeout=LOOKUP_DEADLINE_S)
                 except grpc.aio.AioRpcError as error:
                     last = registry_failure(error, self.url, target)
-                    if isinstance(last, CellUnreachable):
-                        continue
-                    raise last from None
-            return choose(self.url.name, response.instances, self._identity, self._failed_address)
+                    if not isinstance(last, CellUnreachable):
+                        raise last from None
         assert last is not None, "there is at least one registry address"
         raise last
+
+
+def _open_registry(target: Target) -> grpc.aio.Channel:
+    return open_aio_channel(target.address, identity=target.identity, server_name=target.server_name)
+
+
+async def _watch(
+    core_of: Callable[[], ClientCore[_Connection] | None], service: str, targets: tuple[Target, ...]
+) -> None:
+    """Follow AHA's registry until cancelled, or the client is gone."""
+    pause_s = WATCH_PAUSE_MIN_S
+    turn = 0
+    request = registry_pb2.WatchInstancesRequest(service=service)
+    while True:
+        target = targets[turn % len(targets)]
+        turn += 1
+        whole = True
+        async with _open_registry(target) as channel:
+            try:
+                async for message in registry_service_pb2_grpc.RegistryServiceStub(channel).WatchInstances(
+                    request
+                ):
+                    core = core_of()
+                    if core is None:
+                        return
+                    core.watched(message, whole=whole)
+                    whole = False
+                    del core
+            except grpc.aio.AioRpcError as error:
+                if ends_watch(error):
+                    return
+        pause_s = min(pause_s * 2, WATCH_PAUSE_MAX_S) if whole else WATCH_PAUSE_MIN_S
+        await asyncio.sleep(pause_s)
 
 
 class _Channel:
     """Looks like grpc.aio.Channel to a generated stub."""
 
-    def __init__(self, client: AioCellClient) -> None:
+    def __init__(self, client: AioCellClient, read_only: bool) -> None:
         self._client = client
+        self._read_only = read_only
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> _Single:
-        return _Single(self._client, "unary_unary", method, args, kwargs)
+        return _Single(self._client, "unary_unary", method, self._read_only, args, kwargs)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> _Single:
-        return _Single(self._client, "stream_unary", method, args, kwargs)
+        return _Single(self._client, "stream_unary", method, self._read_only, args, kwargs)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> _Streaming:
-        return _Streaming(self._client, "unary_stream", method, args, kwargs)
+        return _Streaming(self._client, "unary_stream", method, self._read_only, args, kwargs)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> _Streaming:
-        return _Streaming(self._client, "stream_stream", method, args, kwargs)
+        return _Streaming(self._client, "stream_stream", method, self._read_only, args, kwargs)
 
 
 class _Method:
     """One method of a stub."""
 
     def __init__(
-        self, client: AioCellClient, kind: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        client: AioCellClient,
+        kind: str,
+        path: str,
+        read_only: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         self.client = client
-        self.replayable = kind.startswith("unary")
-        self._kind = kind
-        self._method = method
-        self._args = args
-        self._kwargs = kwargs
+        self.path = path
+        self.kind = kind
+        self.read_only = read_only
+        self.args = args
+        self.kwargs = kwargs
 
     def on(self, connection: _Connection) -> Any:
         """gRPC's callable for this method on a connection."""
-        found = connection.callables.get(self._method)
+        found = connection.callables.get(self.path)
         if found is None:
-            found = getattr(connection.channel, self._kind)(self._method, *self._args, **self._kwargs)
-            connection.callables[self._method] = found
+            found = getattr(connection.channel, self.kind)(self.path, *self.args, **self.kwargs)
+            connection.callables[self.path] = found
         return found
+
+    def attempts(self, timeout_s: float | None) -> Attempts:
+        """Begin a call."""
+        return Attempts(
+            self.client.core,
+            self.path,
+            replayable=self.kind.startswith("unary"),
+            timeout_s=timeout_s,
+            reads=self.read_only,
+        )
 
 
 class _Single(_Method):
@@ -216,27 +278,25 @@ class _Single(_Method):
         compression: Any = None,
     ) -> Any:
         client = self.client
-        loop = asyncio.get_running_loop()
-        timeout = client.timeout_s if timeout is None else timeout
-        until = loop.time() + timeout
-        attempt = 0
+        attempts = self.attempts(client.core.options.timeout_s if timeout is None else timeout)
         while True:
-            attempt += 1
-            connection = await client.connect()
+            connection = await client.connect(attempts)
+            call = self.on(connection)(
+                request,
+                timeout=attempts.timeout_s(),
+                metadata=attempts.metadata(metadata),
+                wait_for_ready=wait_for_ready,
+                compression=compression,
+            )
             try:
-                return await self.on(connection)(
-                    request,
-                    timeout=timeout,
-                    metadata=with_ours(metadata, client.login),
-                    wait_for_ready=wait_for_ready,
-                    compression=compression,
-                )
+                answer = await call
             except grpc.aio.AioRpcError as error:
-                made, again = client.failed(error, connection)
-                if not (again and self.replayable and attempt < RESOLVE_ATTEMPTS_MAX):
-                    raise made from None
-            await asyncio.sleep(RESOLVE_PAUSE_S * (attempt - 1))
-            timeout = max(until - loop.time(), 0.001)
+                pause_s = attempts.failed(error, connection)
+            else:
+                attempts.succeeded(connection, await call.trailing_metadata())
+                return answer
+            if pause_s:
+                await asyncio.sleep(pause_s)
 
 
 class _Streaming(_Method):
@@ -251,23 +311,22 @@ class _Streaming(_Method):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> AioAnswerStream:
-        kwargs = {
-            "timeout": timeout,
-            "metadata": with_ours(metadata, self.client.login),
-            "wait_for_ready": wait_for_ready,
-            "compression": compression,
-        }
-        return AioAnswerStream(self, request, kwargs)
+        attempts = self.attempts(self.client.core.options.stream_timeout_s if timeout is None else timeout)
+        options = {"wait_for_ready": wait_for_ready, "compression": compression}
+        return AioAnswerStream(self, request, attempts, metadata, options)
 
 
 class AioAnswerStream(AsyncIterator[Any]):
     """The answers of a streaming call. Dropping it, or `cancel`, ends the call at the server too."""
 
-    def __init__(self, method: _Streaming, request: Any, kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, method: _Streaming, request: Any, attempts: Attempts, metadata: Any, options: dict[str, Any]
+    ) -> None:
         self._method = method
         self._request = request
-        self._kwargs = kwargs
-        self._attempt = 0
+        self._attempts = attempts
+        self._metadata = metadata
+        self._options = options
         self._begun = False
         self._connection: _Connection | None = None
         self._call: Any = None
@@ -276,28 +335,37 @@ class AioAnswerStream(AsyncIterator[Any]):
     def __aiter__(self) -> AioAnswerStream:
         return self
 
+    async def _open(self) -> tuple[_Connection, AsyncIterator[Any]]:
+        attempts = self._attempts
+        connection = self._connection = await self._method.client.connect(attempts)
+        self._call = self._method.on(connection)(
+            self._request,
+            timeout=attempts.timeout_s(),
+            metadata=attempts.metadata(self._metadata),
+            **self._options,
+        )
+        messages: AsyncIterator[Any] = self._call.__aiter__()
+        self._messages = messages
+        return connection, messages
+
     async def __anext__(self) -> Any:
         while True:
-            if self._messages is None:
-                self._attempt += 1
-                self._connection = await self._method.client.connect()
-                self._call = self._method.on(self._connection)(self._request, **self._kwargs)
-                self._messages = self._call.__aiter__()
-            assert self._connection is not None
+            connection, messages = self._connection, self._messages
+            if connection is None or messages is None:
+                connection, messages = await self._open()
             try:
-                message = await self._messages.__anext__()
+                message = await messages.__anext__()
+            except StopAsyncIteration:
+                self._attempts.succeeded(connection, await self._call.trailing_metadata())
+                raise
             except grpc.aio.AioRpcError as error:
-                made, again = self._method.client.failed(error, self._connection)
-                if (
-                    not (again and self._method.replayable)
-                    or self._begun
-                    or self._attempt >= RESOLVE_ATTEMPTS_MAX
-                ):
-                    raise made from None
+                pause_s = self._attempts.failed(error, connection, begun=self._begun)
                 self._messages = None
-                await asyncio.sleep(RESOLVE_PAUSE_S * (self._attempt - 1))
+                await asyncio.sleep(pause_s)
                 continue
-            self._begun = True
+            if not self._begun:
+                self._begun = True
+                self._attempts.succeeded(connection, ())
             return message
 
     def cancel(self) -> None:

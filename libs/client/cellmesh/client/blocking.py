@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import grpc
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
-from cellmesh.client.failures import as_cell_error, is_connection_failure
+from cellmesh.client.aliases import parse_url
+from cellmesh.client.core import Attempts, ClientCore, ClientOptions
+from cellmesh.client.failures import registry_failure
+from cellmesh.client.instances import Prefer
 from cellmesh.client.login import Login
-from cellmesh.client.resolve import (
-    LOOKUP_DEADLINE_S,
-    Target,
-    choose,
-    identity_folder,
-    registry_targets,
-    static_target,
-)
-from cellmesh.client.urls import CellUrl, Scheme
+from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
+from cellmesh.client.retry import RetryPolicy
+from cellmesh.client.urls import CellUrl
+from cellmesh.client.watching import WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
 from cellmesh.common.errors import CellError, CellUnreachable, IsFini
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_channel
-from cellmesh.common.telemetry.tracing import outgoing_metadata
 from cellmesh.common.tls.folder import IdentityFolder
 
-RESOLVE_ATTEMPTS_MAX: Final = 3
-RESOLVE_PAUSE_S: Final = 0.2
-
-NO_LOGIN: Final = Login()
+if TYPE_CHECKING:
+    from cellmesh.client.pipeline_blocking import Pipeline
 
 StubT = TypeVar("StubT")
 
@@ -42,26 +38,33 @@ def open_cell(
     user: str | None = None,
     password: str | None = None,
     api_key: str | None = None,
-    timeout_s: float = UNARY_DEADLINE_S,
+    timeout_s: float | None = UNARY_DEADLINE_S,
+    stream_timeout_s: float | None = None,
+    prefer: Prefer | str = Prefer.LEADER,
+    retry: RetryPolicy | None = None,
 ) -> CellClient:
     """Make a client of a cell. Nothing is sent before the first call.
 
     Args:
-        url: See `cellmesh.client.urls`.
+        url: See `cellmesh.client.urls`, or an alias.
         identity: Folder with cell.crt, cell.key, ca.crt and mesh.json, for grpcs:// and aha://. Left out,
             $CELLMESH_IDENTITY or ~/.cellmesh/identity. Who logs in over grpcs:// needs but ca.crt.
         user: A user of the cell to log in as, with its password.
         password: Its password.
         api_key: An API key of the cell to log in with, instead.
-        timeout_s: Deadline of calls with one answer that give none themselves. Streams have none.
+        timeout_s: Deadline of calls with one answer that give none themselves, all attempts together; None for none.
+        stream_timeout_s: Likewise of calls with a stream of answers.
+        prefer: Where calls go when AHA knows several instances: "leader", or "any" for those that change nothing.
+        retry: How often and how soon calls are made again that may be; NO_RETRY for never.
 
     Raises:
         BadUrl: the URL cannot be used.
         NoSuchCert: the URL needs an identity and there is none.
         BadArg: the credentials do not go together.
     """
-    parsed = CellUrl.parse(url)
-    return CellClient(parsed, identity_folder(identity), timeout_s, Login.of(parsed, user, password, api_key))
+    parsed = parse_url(url)
+    options = ClientOptions(timeout_s, stream_timeout_s, Prefer(prefer), retry or RetryPolicy())
+    return CellClient(parsed, identity_folder(identity), Login.of(parsed, user, password, api_key), options)
 
 
 class _Connection:
@@ -69,6 +72,7 @@ class _Connection:
 
     def __init__(self, target: Target) -> None:
         self.target = target
+        self.answered = False
         self.channel = open_channel(
             target.address,
             identity=target.identity,
@@ -79,47 +83,59 @@ class _Connection:
 
 
 class CellClient:
-    """A client of one cell, or of whichever instance of a service AHA names. Threads may share it."""
+    """A client of one cell, or of the instances of a service that AHA names. Threads may share it."""
 
-    def __init__(
-        self, url: CellUrl, identity: IdentityFolder, timeout_s: float, login: Login = NO_LOGIN
-    ) -> None:
+    def __init__(self, url: CellUrl, identity: IdentityFolder, login: Login, options: ClientOptions) -> None:
         self.url = url
-        self.login = login
-        self.timeout_s = timeout_s
-        self._identity = identity
-        self._lock = threading.Lock()
-        self._connection: _Connection | None = None
-        self._closed = False
-        self._failed_address = ""
-        if url.scheme is Scheme.AHA:
-            registry_targets(identity)
-        else:
-            static_target(url, identity, logs_in=bool(login.header))
+        self.core: ClientCore[_Connection] = ClientCore(url, identity, login, options, _Connection)
+        self._look_up_lock = threading.Lock()
+        self._watcher: _Watcher | None = None
 
-    def stub(self, stub_class: Callable[[grpc.Channel], StubT]) -> StubT:
-        """Make a stub of a generated class. Its calls raise CellErrors."""
-        return stub_class(self.channel)
+    def stub(self, stub_class: Callable[[grpc.Channel], StubT], *, read_only: bool = False) -> StubT:
+        """Make a stub of a generated class. Its calls raise CellErrors.
+
+        Args:
+            stub_class: The class, such as `StormServiceStub`.
+            read_only: The caller's word that the calls change nothing, where their proto cannot say it, such as Storm
+                queries: they may be made again, and with `prefer="any"` go to any instance.
+        """
+        return stub_class(cast(grpc.Channel, _Channel(self, read_only)))
 
     @property
     def channel(self) -> grpc.Channel:
         """What stubs are made over: a channel whose calls raise CellErrors and find the cell anew when it moved."""
-        return cast(grpc.Channel, _Channel(self))
+        return cast(grpc.Channel, _Channel(self, False))
+
+    def pipeline(self, **options: Any) -> Pipeline:
+        """Open a pipeline: many small calls on one stream. See `Pipeline` for the options."""
+        from cellmesh.client.pipeline_blocking import Pipeline
+
+        return Pipeline(self, **options)
 
     @property
     def address(self) -> str:
-        """Where the cell is, finding it if need be. Raises CellUnreachable."""
-        return self.connect().target.address
+        """Where the cell is that takes the writes, finding it if need be. Raises CellUnreachable."""
+        return self.connect(Attempts(self.core, "", replayable=True, timeout_s=None)).target.address
+
+    @property
+    def change_offset(self) -> int:
+        """The highest change offset that an answer has told."""
+        return self.core.change_offset
 
     def close(self) -> None:
-        """Close the connection. Running calls are cancelled."""
-        with self._lock:
-            self._closed = True
-            connection, self._connection = self._connection, None
-        if connection is not None:
+        """Close the connections. Running calls are cancelled. A cell in this process is stopped."""
+        connections = self.core.close()
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.stop()
+        for connection in connections:
             connection.channel.close()
+        if self.core.in_process is not None:
+            self.core.in_process.close()
 
     def __enter__(self) -> Self:
+        if self.core.in_process is not None:
+            self.core.in_process.start()
         return self
 
     def __exit__(
@@ -129,109 +145,168 @@ class CellClient:
 
     # Used by the calls.
 
-    def connect(self) -> _Connection:
-        """Return the connection, made if there is none."""
-        connection = self._connection
-        if connection is not None:
-            return connection
-        with self._lock:
-            if self._closed:
-                raise IsFini("the client is closed", name=str(self.url))
-            if self._connection is None:
-                self._connection = _Connection(self._find())
-            return self._connection
+    def connect(self, attempts: Attempts) -> _Connection:
+        """Return the connection that a call goes over next, finding the cell if need be."""
+        core = self.core
+        if core.in_process is not None and not core.in_process.is_running and not core.closed:
+            core.in_process.start()
+        while True:
+            try:
+                connection = core.find(attempts)
+                if connection is not None:
+                    return connection
+                self._look_up()
+                continue
+            except CellError as error:
+                pause_s = attempts.not_found(error)
+            time.sleep(pause_s)
 
-    def drop(self, connection: _Connection) -> None:
-        """Forget a connection that could not be made; the next call makes a new one, finding the cell anew.
+    def _look_up(self) -> None:
+        """Ask AHA where the cell is, unless another thread has done so meanwhile."""
+        table = self.core.table
+        assert table is not None
+        with self._look_up_lock:
+            if not table.stale:
+                return
+            self.core.told(list(self._ask_registry().instances))
+            if self._watcher is None and not self.core.closed:
+                self._watcher = _Watcher(self)
 
-        Its channel goes with the last call that uses it. Closing it here would end those calls as cancelled.
-        """
-        with self._lock:
-            if self._connection is connection:
-                self._connection = None
-                self._failed_address = connection.target.address
-
-    def failed(self, error: grpc.RpcError, connection: _Connection) -> tuple[CellError, bool]:
-        """Make our error of gRPC's. Also tells whether the call may be made again at once."""
-        made = as_cell_error(error, self.url, connection.target)
-        if not is_connection_failure(made):
-            return made, False
-        self.drop(connection)
-        return made, self.url.scheme is Scheme.AHA
-
-    def _find(self) -> Target:
-        found = static_target(self.url, self._identity, logs_in=bool(self.login.header))
-        return found if found is not None else self._ask_registry()
-
-    def _ask_registry(self) -> Target:
+    def _ask_registry(self) -> registry_pb2.GetServiceResponse:
         last: CellError | None = None
-        for target in registry_targets(self._identity):
-            with open_channel(
-                target.address, identity=target.identity, server_name=target.server_name
-            ) as channel:
+        for target in registry_targets(self.core.identity):
+            with _open_registry(target) as channel:
                 registry = registry_service_pb2_grpc.RegistryServiceStub(channel)
                 request = registry_pb2.GetServiceRequest(name=self.url.name)
                 try:
-                    response = registry.GetService(request, timeout=LOOKUP_DEADLINE_S)
+                    return registry.GetService(request, timeout=LOOKUP_DEADLINE_S)
                 except grpc.RpcError as error:
                     last = registry_failure(error, self.url, target)
-                    if isinstance(last, CellUnreachable):
-                        continue
-                    raise last from None
-            return choose(self.url.name, response.instances, self._identity, self._failed_address)
+                    if not isinstance(last, CellUnreachable):
+                        raise last from None
         assert last is not None, "there is at least one registry address"
         raise last
 
 
-def registry_failure(error: grpc.RpcError, url: CellUrl, target: Target) -> CellError:
-    """Make our error of a failed look-up."""
-    made = as_cell_error(error, url, target)
-    if isinstance(made, CellUnreachable):
-        made.set(
-            "hint", f"{url} is found through AHA, which does not answer there: start it, or check the address"
-        )
-    return made
+def _open_registry(target: Target) -> grpc.Channel:
+    return open_channel(target.address, identity=target.identity, server_name=target.server_name)
+
+
+class _Watcher:
+    """Follows AHA's registry in a thread, until it is stopped or the client is gone."""
+
+    def __init__(self, client: CellClient) -> None:
+        self._core = weakref.ref(client.core)
+        self._stopped = threading.Event()
+        self._call: Any = None
+        assert client.core.table is not None
+        self._service = client.core.table.service
+        self._targets = registry_targets(client.core.identity)
+        weakref.finalize(client, self.stop)
+        threading.Thread(target=self._run, name="cell-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        call = self._call
+        if call is not None:
+            call.cancel()
+
+    def _run(self) -> None:
+        pause_s = WATCH_PAUSE_MIN_S
+        turn = 0
+        while not self._stopped.is_set():
+            target = self._targets[turn % len(self._targets)]
+            turn += 1
+            try:
+                if self._follow(target):
+                    pause_s = WATCH_PAUSE_MIN_S
+            except grpc.RpcError as error:
+                if ends_watch(error):
+                    return
+            self._stopped.wait(pause_s)
+            pause_s = min(pause_s * 2, WATCH_PAUSE_MAX_S)
+
+    def _follow(self, target: Target) -> bool:
+        """Follow until the stream ends; returns whether anything came."""
+        whole = True
+        request = registry_pb2.WatchInstancesRequest(service=self._service)
+        with _open_registry(target) as channel:
+            self._call = registry_service_pb2_grpc.RegistryServiceStub(channel).WatchInstances(request)
+            if self._stopped.is_set():
+                self._call.cancel()
+            try:
+                for message in self._call:
+                    core = self._core()
+                    if core is None:
+                        break
+                    core.watched(message, whole=whole)
+                    whole = False
+                    del core
+            except grpc.RpcError as error:
+                if whole:
+                    raise
+                if ends_watch(error):
+                    self._stopped.set()
+        return not whole
 
 
 class _Channel:
     """Looks like grpc.Channel to a generated stub."""
 
-    def __init__(self, client: CellClient) -> None:
+    def __init__(self, client: CellClient, read_only: bool) -> None:
         self._client = client
+        self._read_only = read_only
 
     def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> _Single:
-        return _Single(self._client, "unary_unary", method, args, kwargs)
+        return _Single(self._client, "unary_unary", method, self._read_only, args, kwargs)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> _Single:
-        return _Single(self._client, "stream_unary", method, args, kwargs)
+        return _Single(self._client, "stream_unary", method, self._read_only, args, kwargs)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> _Streaming:
-        return _Streaming(self._client, "unary_stream", method, args, kwargs)
+        return _Streaming(self._client, "unary_stream", method, self._read_only, args, kwargs)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> _Streaming:
-        return _Streaming(self._client, "stream_stream", method, args, kwargs)
+        return _Streaming(self._client, "stream_stream", method, self._read_only, args, kwargs)
 
 
 class _Method:
     """One method of a stub."""
 
     def __init__(
-        self, client: CellClient, kind: str, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        client: CellClient,
+        kind: str,
+        path: str,
+        read_only: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> None:
         self.client = client
-        self.replayable = kind.startswith("unary")
-        self._kind = kind
-        self._method = method
-        self._args = args
-        self._kwargs = kwargs
+        self.path = path
+        self.kind = kind
+        self.read_only = read_only
+        self.args = args
+        self.kwargs = kwargs
 
     def on(self, connection: _Connection) -> Any:
         """gRPC's callable for this method on a connection."""
-        found = connection.callables.get(self._method)
+        found = connection.callables.get(self.path)
         if found is None:
-            found = getattr(connection.channel, self._kind)(self._method, *self._args, **self._kwargs)
-            connection.callables[self._method] = found
+            found = getattr(connection.channel, self.kind)(self.path, *self.args, **self.kwargs)
+            connection.callables[self.path] = found
         return found
+
+    def attempts(self, timeout_s: float | None) -> Attempts:
+        """Begin a call."""
+        return Attempts(
+            self.client.core,
+            self.path,
+            replayable=self.kind.startswith("unary"),
+            timeout_s=timeout_s,
+            reads=self.read_only,
+        )
 
 
 class _Single(_Method):
@@ -247,28 +322,26 @@ class _Single(_Method):
         compression: Any = None,
     ) -> Any:
         client = self.client
-        timeout = client.timeout_s if timeout is None else timeout
-        until = time.monotonic() + timeout
-        attempt = 0
+        attempts = self.attempts(client.core.options.timeout_s if timeout is None else timeout)
         while True:
-            attempt += 1
-            connection = client.connect()
+            connection = client.connect(attempts)
             try:
-                return self.on(connection)(
+                answer, call = self.on(connection).with_call(
                     request,
-                    timeout=timeout,
-                    metadata=with_ours(metadata, client.login),
+                    timeout=attempts.timeout_s(),
+                    metadata=attempts.metadata(metadata),
                     wait_for_ready=wait_for_ready,
                     compression=compression,
                 )
             except grpc.RpcError as error:
-                made, again = client.failed(error, connection)
-                if not (again and self.replayable and attempt < RESOLVE_ATTEMPTS_MAX):
-                    raise made from None
+                pause_s = attempts.failed(error, connection)
             except ValueError as error:
-                raise _closed(error, client) from None
-            time.sleep(RESOLVE_PAUSE_S * (attempt - 1))
-            timeout = max(until - time.monotonic(), 0.001)
+                raise closed(error, client) from None
+            else:
+                attempts.succeeded(connection, call.trailing_metadata())
+                return answer
+            if pause_s:
+                time.sleep(pause_s)
 
 
 class _Streaming(_Method):
@@ -283,34 +356,38 @@ class _Streaming(_Method):
         wait_for_ready: bool | None = None,
         compression: Any = None,
     ) -> AnswerStream:
-        kwargs = {
-            "timeout": timeout,
-            "metadata": with_ours(metadata, self.client.login),
-            "wait_for_ready": wait_for_ready,
-            "compression": compression,
-        }
-        return AnswerStream(self, request, kwargs)
+        attempts = self.attempts(self.client.core.options.stream_timeout_s if timeout is None else timeout)
+        options = {"wait_for_ready": wait_for_ready, "compression": compression}
+        return AnswerStream(self, request, attempts, metadata, options)
 
 
 class AnswerStream(Iterator[Any]):
     """The answers of a streaming call. Dropping it, or `cancel`, ends the call at the server too."""
 
-    def __init__(self, method: _Streaming, request: Any, kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, method: _Streaming, request: Any, attempts: Attempts, metadata: Any, options: dict[str, Any]
+    ) -> None:
         self._method = method
         self._request = request
-        self._kwargs = kwargs
-        self._attempt = 0
+        self._attempts = attempts
+        self._metadata = metadata
+        self._options = options
         self._begun = False
         self._call: Any = None
         self._open()
 
     def _open(self) -> None:
-        self._attempt += 1
-        self._connection = self._method.client.connect()
+        attempts = self._attempts
+        self._connection = self._method.client.connect(attempts)
         try:
-            self._call = self._method.on(self._connection)(self._request, **self._kwargs)
+            self._call = self._method.on(self._connection)(
+                self._request,
+                timeout=attempts.timeout_s(),
+                metadata=attempts.metadata(self._metadata),
+                **self._options,
+            )
         except ValueError as error:
-            raise _closed(error, self._method.client) from None
+            raise closed(error, self._method.client) from None
 
     def __iter__(self) -> AnswerStream:
         return self
@@ -319,18 +396,18 @@ class AnswerStream(Iterator[Any]):
         while True:
             try:
                 message = next(self._call)
+            except StopIteration:
+                self._attempts.succeeded(self._connection, self._call.trailing_metadata())
+                raise
             except grpc.RpcError as error:
-                made, again = self._method.client.failed(error, self._connection)
-                if (
-                    not (again and self._method.replayable)
-                    or self._begun
-                    or self._attempt >= RESOLVE_ATTEMPTS_MAX
-                ):
-                    raise made from None
-                time.sleep(RESOLVE_PAUSE_S * (self._attempt - 1))
+                pause_s = self._attempts.failed(error, self._connection, begun=self._begun)
+                if pause_s:
+                    time.sleep(pause_s)
                 self._open()
                 continue
-            self._begun = True
+            if not self._begun:
+                self._begun = True
+                self._attempts.succeeded(self._connection, ())
             return message
 
     def cancel(self) -> None:
@@ -350,14 +427,8 @@ class AnswerStream(Iterator[Any]):
             self._call.cancel()
 
 
-def with_ours(metadata: Any, login: Login) -> Any:
-    """The caller's metadata, the login, and what ties this call to the one being served here, if any."""
-    ours = (*login.metadata, *outgoing_metadata())
-    return (*(metadata or ()), *ours) if ours else metadata
-
-
-def _closed(error: ValueError, client: CellClient) -> Exception:
+def closed(error: ValueError, client: CellClient) -> Exception:
     """gRPC says by ValueError that a channel is closed."""
-    if "closed channel" in str(error):
+    if "closed channel" in str(error).lower():
         return IsFini("the client is closed", name=str(client.url))
     return error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cellmesh.api.aha.v1 import registry_pb2
 from cellmesh.client.urls import CellUrl, Scheme
-from cellmesh.common.errors import CellUnreachable, NoSuchCert
+from cellmesh.common.addresses import split_host_port
+from cellmesh.common.errors import NoSuchCert
 from cellmesh.common.tls.folder import AUTHORITY_FILE, IdentityFolder
 from cellmesh.common.tls.identity import any_cell_name, registry_name
 
@@ -41,7 +41,7 @@ def identity_folder(identity: Path | str | None) -> IdentityFolder:
 
 
 def static_target(url: CellUrl, identity: IdentityFolder, *, logs_in: bool = False) -> Target | None:
-    """Where a URL leads that needs no asking; None for aha.
+    """Where a URL leads that needs no asking; None for aha and cell.
 
     Args:
         url: The URL.
@@ -65,7 +65,7 @@ def static_target(url: CellUrl, identity: IdentityFolder, *, logs_in: bool = Fal
                 mesh = identity.mesh()
                 name = any_cell_name(mesh.network) if mesh else ""
             return Target(url.address, url.name, identity, name)
-        case Scheme.AHA:
+        case Scheme.AHA | Scheme.CELL:
             return None
 
 
@@ -113,29 +113,29 @@ def require_identity(identity: IdentityFolder) -> None:
         )
 
 
-def choose(
-    name: str, instances: Sequence[registry_pb2.Instance], identity: IdentityFolder, failed: str
-) -> Target:
-    """Choose among the instances that AHA told, leader first.
+def instance_target(instance: registry_pb2.Instance, identity: IdentityFolder) -> Target:
+    """Where an instance is that AHA told of."""
+    if instance.address.startswith("unix:"):
+        return Target(instance.address, instance.name)
+    return Target(instance.address, instance.name, identity, instance.name)
+
+
+def led_target(leader: str, url: CellUrl, identity: IdentityFolder, *, logs_in: bool) -> Target | None:
+    """Where a leader is that a follower told of and AHA was not asked about; None when it is told by name only.
 
     Args:
-        name: The name asked for.
-        instances: AHA's answer, in its order.
+        leader: The leader's name or address, as the follower tells it.
+        url: The URL that led to the follower: the leader is called in the same way.
         identity: The identity to connect with.
-        failed: The address that has just failed; taken only if there is no other.
-
-    Raises:
-        CellUnreachable: none is ready.
+        logs_in: Whether credentials are shown.
     """
-    ready = [instance for instance in instances if instance.ready]
-    if not ready:
-        raise CellUnreachable(
-            f"cell {name} is registered and not ready",
-            name=name,
-            address=", ".join(instance.address for instance in instances),
-            hint="it starts or stops just now, or its storage fails: look at its log, then try again",
-        )
-    chosen = next((instance for instance in ready if instance.address != failed), ready[0])
-    if chosen.address.startswith("unix:"):
-        return Target(chosen.address, chosen.name)
-    return Target(chosen.address, chosen.name, identity, chosen.name)
+    if leader.startswith("unix:"):
+        return Target(leader)
+    try:
+        split_host_port(leader)
+    except ValueError:
+        return None
+    scheme = url.scheme if url.scheme in (Scheme.GRPC, Scheme.GRPCS) else None
+    if scheme is None:
+        scheme = Scheme.GRPCS if identity.exists() else Scheme.GRPC
+    return static_target(CellUrl(scheme, leader), identity, logs_in=logs_in)

@@ -8,11 +8,16 @@ grpcs://USER:PASSWORD@HOST:PORT
                             on this machine. What is special in a URL is written as %40 and the like
 unix://PATH                 the unix socket of a cell on this machine, or the cell's folder
 aha://NAME                  the cell that AHA knows as NAME: "cortex", "cortex.demo", "00.cortex.demo"
+cell://DIR?KIND             the cell in the folder DIR, started inside this process and stopped with the client; KIND
+                            ("axon") may be left out when the folder has been used before
+
+A name without a scheme is an alias, see `cellmesh.client.aliases`.
 """
 
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
@@ -22,6 +27,8 @@ from cellmesh.common.errors import BadUrl
 
 SOCKET_FILE = "cell.sock"
 
+_KIND = re.compile(r"[a-z][a-z0-9_]*")
+
 
 class Scheme(enum.Enum):
     """How a cell is reached."""
@@ -30,6 +37,7 @@ class Scheme(enum.Enum):
     GRPCS = "grpcs"
     UNIX = "unix"
     AHA = "aha"
+    CELL = "cell"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +46,11 @@ class CellUrl:
 
     Attributes:
         scheme: How the cell is reached.
-        address: host:port, or the path of a unix socket; empty for aha.
+        address: host:port, the path of a unix socket, or the folder of a cell of this process; empty for aha.
         name: The cell's name, where the URL tells it.
         user: The user to log in as, where the URL tells it.
         password: Its password; never shown.
+        kind: The kind of the cell that is started in this process, where the URL tells it.
     """
 
     scheme: Scheme
@@ -49,6 +58,7 @@ class CellUrl:
     name: str = ""
     user: str = ""
     password: str = field(default="", repr=False)
+    kind: str = ""
 
     def __str__(self) -> str:
         match self.scheme:
@@ -56,6 +66,8 @@ class CellUrl:
                 return f"aha://{self.name}"
             case Scheme.GRPCS if self.name:
                 return f"grpcs://{self.name}@{self.address}"
+            case Scheme.CELL if self.kind:
+                return f"cell://{self.address}?{self.kind}"
             case _:
                 who = f"{self.user}@" if self.user else ""
                 return f"{self.scheme.value}://{who}{self.address}"
@@ -78,6 +90,11 @@ class CellUrl:
                     raise BadUrl(f"{text!r} names no socket: unix:///DIR/cell.sock", url=text)
                 path = Path(rest).expanduser().absolute()
                 return cls(scheme, str(path / SOCKET_FILE if path.is_dir() else path))
+            case Scheme.CELL:
+                path_text, _, kind = rest.partition("?")
+                if not path_text or (kind and not _KIND.fullmatch(kind)):
+                    raise BadUrl(f"{text!r} names no cell: cell://DIR?axon", url=text)
+                return cls(scheme, str(Path(path_text).expanduser().absolute()), kind=kind)
             case Scheme.AHA:
                 name = rest.rstrip("/")
                 if not name or any(char in name for char in "/:@?# "):

@@ -295,7 +295,8 @@ class _Run:
 
     def close(self) -> None:
         """Begin no further call."""
-        refusal = ShuttingDown("the cell is stopping and starts no new work")
+        # Not begun: callers may send them again, whatever they do.
+        refusal = ShuttingDown("the cell is stopping and starts no new work", outcome="none")
         while self._waiting:
             self._answer(_failed(self._waiting.popleft().call_id, refusal))
         if self.reading is not None:
