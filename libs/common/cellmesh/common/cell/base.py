@@ -31,16 +31,22 @@ from cellmesh.common.cell.health import HealthWatch
 from cellmesh.common.cell.part import Part, PartState
 from cellmesh.common.cell.registration import Registration
 from cellmesh.common.cell.service import cell_service
+from cellmesh.common.cell.trimming import LogTrimmer, log_rules
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
-from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.changelog import ChangeLog, LogKeeper
 from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState, NeedConfValu
+from cellmesh.common.keyvalues import DATABASES as KEYVALUE_DATABASES
+from cellmesh.common.keyvalues import KeyValues, KeyValueServicer, key_value_service
 from cellmesh.common.rpc.interceptors.auth import Accounts, caller_of_peer
 from cellmesh.common.rpc.interceptors.chain import default_chain
 from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
 from cellmesh.common.rpc.service import Service
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import Layout, Slab, SubDb, compact_slab
+from cellmesh.common.tasks import TaskRegistry
+from cellmesh.common.tasks.service import task_service
+from cellmesh.common.telemetry.log_levels import LogLevels
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.telemetry.tracing import configure_telemetry, stop_telemetry
 from cellmesh.common.tls.identity import CellIdentity
@@ -79,6 +85,7 @@ class Cell(Generic[ConfigT]):
         slab: Its storage, open while parts and services live.
         identity: Its name in the mesh, None when it is not enrolled. Known once the parts have started.
         start_time_ns: When it was started, in nanoseconds since the epoch.
+        tasks: The calls it is serving.
     """
 
     kind: ClassVar[str] = "cell"
@@ -91,11 +98,14 @@ class Cell(Generic[ConfigT]):
         self.config = config
         self.folder = CellFolder(config.dir, self.kind)
         self.workers = Workers(call_threads=config.call_threads, stream_threads=config.stream_threads)
+        self.tasks = TaskRegistry()
         self.identity: CellIdentity | None = None
         self.state = CellState.UNSPECIFIED
         self.start_time_ns = 0
         self._slab: Slab | None = None
         self._accounts: CellAccounts | None = None
+        self._log_keeper: LogKeeper | None = None
+        self._keyvalues: KeyValues | None = None
         self._server: RpcServer | None = None
         self._started: list[Part] = []
 
@@ -140,6 +150,13 @@ class Cell(Generic[ConfigT]):
         return ChangeLog(self.slab)
 
     @property
+    def log_keeper(self) -> LogKeeper:
+        """Who needs which records of the change log. Raises BadState while its storage is not open."""
+        if self._log_keeper is None:
+            raise BadState(f"the {self.kind} has no storage open", name=self.kind, state=self.state.value)
+        return self._log_keeper
+
+    @property
     def auth(self) -> AuthStore:
         """The cell's users, roles, rules and gates. Raises BadState while its storage is not open."""
         return self._require_accounts().store
@@ -148,6 +165,13 @@ class Cell(Generic[ConfigT]):
     def passwords(self) -> Passwords:
         """The credentials of its users. Raises BadState while its storage is not open."""
         return self._require_accounts().passwords
+
+    @property
+    def keyvalues(self) -> KeyValues:
+        """The cell's tree of key-values. Raises BadState while its storage is not open."""
+        if self._keyvalues is None:
+            raise BadState(f"the {self.kind} has no storage open", name=self.kind, state=self.state.value)
+        return self._keyvalues
 
     @property
     def server(self) -> RpcServer:
@@ -227,6 +251,8 @@ class Cell(Generic[ConfigT]):
             await self._enroll_if_asked()
             if self.databases:
                 self._slab, self._accounts = await self.workers.run(self._open_storage)
+                self._log_keeper = LogKeeper(self.slab, log_rules(self.config))
+                self._keyvalues = KeyValues(self.slab)
             for part in self.parts():
                 await self._start_part(part)
             self.identity = self.folder.identity.cell_identity()
@@ -257,7 +283,8 @@ class Cell(Generic[ConfigT]):
                 _log.error("part_stop_failed", exc_info=error, part=part.name)
         if not await self.workers.close():
             _log.warning("workers_still_busy")
-        slab, self._slab, self._accounts = self._slab, None, None
+        slab, self._slab, self._accounts, self._keyvalues = self._slab, None, None, None
+        self._log_keeper = None
         if slab is not None:
             slab.close()
         stop_telemetry()
@@ -306,7 +333,7 @@ class Cell(Generic[ConfigT]):
     def _all_databases(self) -> tuple[SubDb, ...]:
         """Its own databases, and those of its users, whose changes are logged whether or not its own are."""
         log = () if self.keeps_log else CHANGELOG_DATABASES
-        return (*self.databases, *log, *AUTH_DATABASES)
+        return (*self.databases, *log, *AUTH_DATABASES, *KEYVALUE_DATABASES)
 
     def _data_services(self, slab: Slab) -> Sequence[Service]:
         """What every cell with storage serves about its data as a whole."""
@@ -319,13 +346,14 @@ class Cell(Generic[ConfigT]):
             keeps_log=self.keeps_log,
             paths=self.backup_paths,
         )
-        backups = Backups(self.folder.path, slab, about)
+        backups = Backups(self.folder.path, slab, about, self.log_keeper)
         unfinished = backups.sweep()
         if unfinished:
             _log.info("unfinished_backups_removed", count=unfinished)
         services = [backup_service(backups, self.workers)]
         if self.keeps_log:
-            services.append(change_log_service(slab, self.workers, lambda: self.state is CellState.STOPPING))
+            is_stopping = lambda: self.state is CellState.STOPPING  # noqa: E731
+            services.append(change_log_service(slab, self.log_keeper, self.workers, is_stopping))
         return services
 
     async def _enroll_if_asked(self) -> None:
@@ -339,6 +367,8 @@ class Cell(Generic[ConfigT]):
     async def _serve(self) -> None:
         parts = tuple(self._started)
         data_services: Sequence[Service] = ()
+        levels = LogLevels()
+        ends_first: Sequence[Part] = (levels,)
         if self._slab is not None:
             disk = DiskSpace(
                 self.folder.slab_path,
@@ -347,6 +377,7 @@ class Cell(Generic[ConfigT]):
                 workers=self.workers,
             )
             await self._start_part(disk)
+            await self._start_part(LogTrimmer(self.log_keeper, self.workers))
             parts = (*parts, disk)
             data_services = self._data_services(self._slab)
         accounts: Accounts | None = None
@@ -357,17 +388,27 @@ class Cell(Generic[ConfigT]):
             accounts = self._accounts.logins(
                 denials, self.workers, self.config, admit_unknown=self.admits_unknown_users
             )
-            data_services = (*data_services, self._accounts.service(self.workers))
+            keyvalues = KeyValueServicer(self.keyvalues, self._accounts.store, self.workers)
+            ends_first = (*ends_first, keyvalues)
+            self.tasks.bind()
+            self._accounts.store.listeners.append(self.tasks.end_inactive)
+            data_services = (
+                *data_services, self._accounts.service(self.workers), key_value_service(keyvalues)
+            )  # fmt: skip
         server = RpcServer(
             self.name or self.kind,
-            (*self.services(), *data_services, cell_service(self)),
+            (*self.services(), *data_services, cell_service(self, levels), task_service(self.tasks)),
             self._listeners(),
-            chain=default_chain(caller_of_peer(insecure=self._is_insecure), accounts),
+            chain=default_chain(
+                caller_of_peer(insecure=self._is_insecure, own=self.identity), accounts, self.tasks
+            ),
             stop_grace_s=self.config.stop_grace_s,
         )
         self._server = server
         await self._start_part(server)
         self._write_run()
+        for part in ends_first:
+            await self._start_part(part)
         await self._start_part(HealthWatch(parts, server.board, self._on_health))
         if self.identity is not None and self.registers() and self.advertised_address:
             await self._start_part(Registration(self, self.folder.identity, lease_s=self.config.lease_s))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import socket
@@ -19,6 +20,7 @@ from cellmesh.common.errors import AddressInUse, BadConfValu, BadState
 from cellmesh.common.rpc.interceptors.auth import caller_of_peer
 from cellmesh.common.rpc.interceptors.base import Interceptor
 from cellmesh.common.rpc.interceptors.chain import check_order, default_chain, wrap_single, wrap_stream
+from cellmesh.common.rpc.interceptors.errors import abort_if_ended
 from cellmesh.common.rpc.pipeline import Endpoint, Pipelines, pipeline_service
 from cellmesh.common.rpc.service import (
     Service,
@@ -242,9 +244,14 @@ def _writing(stream_handler: StreamHandler) -> SingleHandler:
 
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         stream: AsyncIterator[Any] = stream_handler(request, context)
-        async with aclosing(stream):  # type: ignore[type-var]
-            async for message in stream:
-                await context.write(message)
+        try:
+            async with aclosing(stream):  # type: ignore[type-var]
+                async for message in stream:
+                    await context.write(message)
+        except asyncio.CancelledError:
+            # Here and not in the chain: it may wait for a slow client, where the chain is closed, not cancelled.
+            await abort_if_ended(context)
+            raise
 
     return handle
 

@@ -18,6 +18,7 @@ from cellmesh.common.rpc.interceptors.errors import ErrorsInterceptor
 from cellmesh.common.rpc.interceptors.request_id import RequestIdInterceptor
 from cellmesh.common.rpc.interceptors.telemetry import TelemetryInterceptor
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
+from cellmesh.common.tasks.registry import TaskRegistry
 
 CHAIN: tuple[type[Interceptor], ...] = (
     RequestIdInterceptor,
@@ -28,10 +29,15 @@ CHAIN: tuple[type[Interceptor], ...] = (
 )
 
 
-def default_chain(caller_of: CallerOf, accounts: Accounts | None = None) -> tuple[Interceptor, ...]:
-    """Make the interceptors of a server in the written order; see AuthInterceptor for the arguments."""
+def default_chain(
+    caller_of: CallerOf, accounts: Accounts | None = None, tasks: TaskRegistry | None = None
+) -> tuple[Interceptor, ...]:
+    """Make the interceptors of a server in the written order.
+
+    See AuthInterceptor for the first arguments; `tasks` gets the running calls.
+    """
     return (
-        RequestIdInterceptor(),
+        RequestIdInterceptor(tasks),
         TelemetryInterceptor(),
         ErrorsInterceptor(),
         DeadlineInterceptor(),

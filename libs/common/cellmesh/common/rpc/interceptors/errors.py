@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, NoReturn
 
 import grpc
+from cellmesh.common.auth.context import find_current_call
 from cellmesh.common.errors import CellError, Internal, StatusCode, to_abort
 from cellmesh.common.errors.status import from_exception
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
@@ -32,6 +33,9 @@ class ErrorsInterceptor:
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
                 return await inner(request, context)
+            except asyncio.CancelledError:
+                await abort_if_ended(context)
+                raise
             except _PASSED:
                 raise
             except Exception as error:  # noqa: BLE001  the one place that maps every error
@@ -53,6 +57,16 @@ class ErrorsInterceptor:
                 await _abort(context, error)
 
         return handle
+
+
+async def abort_if_ended(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """End the call with its error if it was cancelled here; return if its caller has gone."""
+    call = find_current_call()
+    if call is None or call.ended_by is None:
+        return
+    if call.task is not None:
+        call.task.uncancel()
+    await _abort(context, call.ended_by)
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
