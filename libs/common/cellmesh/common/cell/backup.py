@@ -14,7 +14,8 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,12 +29,14 @@ from cellmesh.common.backup.manifest import (
     manifest_text,
     read_manifest,
 )
-from cellmesh.common.changelog import next_offset
+from cellmesh.common.changelog import LogKeeper, first_offset, next_offset
 from cellmesh.common.errors import BackupAlreadyRunning, BadDataValu, DupName, LowSpace, NoSuchName
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.files import make_folder, sync_folder, write_atomically
+from cellmesh.common.mirror.schema import TERMS
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.storage import ReadTxn, Slab
+from cellmesh.common.storage.codecs import UINT64
 from cellmesh.common.storage.copying import CHUNK_SIZE, SlabCopy
 from cellmesh.common.storage.slab import free_space_bytes
 from cellmesh.common.telemetry.logs import get_logger
@@ -44,6 +47,9 @@ DROPPED_PREFIX: Final = ".dropped-"
 
 SYNC_SIZE: Final = 8 << 20
 """Written to disk at least this often, so that a commit never waits for a long queue of the backup's pages."""
+
+HOLD_S: Final = 86400.0
+"""How long the change log is kept for whoever gets a backup under a hold of its own."""
 
 PROGRESS_S: Final = 0.25
 STABLE_ATTEMPTS_MAX: Final = 10
@@ -58,16 +64,24 @@ class _Moment:
     Attributes:
         time_ns: When it was the newest one.
         change_offset: Where its change log ends.
+        first_offset: Where it begins.
+        term: The mirrors' term of its last change.
     """
 
     keeps_log: bool
     time_ns: int = 0
     change_offset: int = 0
+    first_offset: int = 0
+    term: int = 0
 
     def look(self, txn: ReadTxn) -> None:
         """Note it, in a transaction of the state."""
         self.time_ns = time.time_ns()
-        self.change_offset = next_offset(txn) if self.keeps_log else 0
+        if self.keeps_log:
+            self.change_offset, self.first_offset = next_offset(txn), first_offset(txn)
+        if txn.has_database(TERMS):
+            last = txn.last(TERMS)
+            self.term = 0 if last is None else UINT64.decode(last[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +118,15 @@ class Backups:
         folder: The cell's folder.
         slab: Its storage.
         about: What is told of it.
+        keeper: Keeps its change log while a backup is made, so that a follower made of it can go on from there.
     """
 
-    def __init__(self, folder: Path, slab: Slab, about: BackedUp) -> None:
+    def __init__(self, folder: Path, slab: Slab, about: BackedUp, keeper: LogKeeper | None = None) -> None:
         self._folder = folder
         self._backups = folder / BACKUPS_FOLDER
         self._slab = slab
         self._about = about
+        self._keeper = keeper
         self._making: set[str] = set()
 
     def sweep(self) -> int:
@@ -152,9 +168,14 @@ class Backups:
         shutil.rmtree(dropped)
 
     def create(
-        self, name: str, token: CancelToken
-    ) -> Iterator[backup_service_pb2.BackupProgress | backup_service_pb2.Backup]:
+        self, name: str, token: CancelToken, *, keep_count: int = 0
+    ) -> Iterator[backup_service_pb2.CreateBackupResponse]:
         """Make a backup in the cell's folder, telling how far it is.
+
+        Args:
+            name: What it is called; empty: by the time.
+            token: Ends it.
+            keep_count: When it is finished, the oldest are removed until so many are left; 0: none is.
 
         Raises:
             BadName: it cannot be called so.
@@ -175,23 +196,38 @@ class Backups:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(mode=0o700)
             moment = _Moment(self._about.keeps_log)
-            with self._slab.copy(moment.look) as copy:
+            with self._log_kept(name, moment) as looked, self._slab.copy(moment.look) as copy:
+                looked()
                 yield from self._write(part, copy, self._pieces(name, moment, copy, token))
             failpoint("backup_before_finish")
             part.rename(self._backups / name)
             sync_folder(self._backups)
-            yield read_manifest(self._backups / name)
+            removed = self._retire(keep_count) if keep_count else []
+            yield backup_service_pb2.CreateBackupResponse(
+                backup=read_manifest(self._backups / name), removed=removed
+            )
         finally:
             self._making.discard(name)
             shutil.rmtree(part, ignore_errors=True)
 
-    def stream(self, name: str, token: CancelToken, *, storage_only: bool = False) -> Iterator[Piece]:
+    def stream(
+        self,
+        name: str,
+        token: CancelToken,
+        *,
+        storage_only: bool = False,
+        hold_name: str = "",
+        hold_s: float = HOLD_S,
+    ) -> Iterator[Piece]:
         """Make a backup and hand it over piece by piece, 256 KiB of data at most.
 
         Args:
             name: What it is called; empty takes the time.
             token: Ends it.
             storage_only: Whether it is a seed: the storage, without certificates and settings.
+            hold_name: Under what name the change log is kept from the copied state on; empty: only while it is
+                sent.
+            hold_s: For how long, in seconds.
 
         Raises:
             BadName: it cannot be called so.
@@ -201,12 +237,14 @@ class Backups:
         """
         name = check_name(name or _time_name())
         moment = _Moment(self._about.keeps_log)
-        with self._slab.copy(moment.look) as copy:
+        kept = self._log_kept(name, moment, hold_name, hold_s if hold_name else None)
+        with kept as looked, self._slab.copy(moment.look) as copy:
+            looked()
             yield from self._pieces(name, moment, copy, token, storage_only=storage_only)
 
     def _write(
         self, part: Path, copy: SlabCopy, pieces: Iterator[Piece]
-    ) -> Iterator[backup_service_pb2.BackupProgress]:
+    ) -> Iterator[backup_service_pb2.CreateBackupResponse]:
         self._check_room(part, copy.size_bytes)
         progress = backup_service_pb2.BackupProgress(size_bytes=copy.size_bytes)
         told_s = float("-inf")
@@ -226,8 +264,7 @@ class Backups:
                         self._check_room(part, 0)
                     if time.monotonic() - told_s >= PROGRESS_S:
                         told_s = time.monotonic()
-                        yield progress
-                        progress = _copied(progress)
+                        yield backup_service_pb2.CreateBackupResponse(progress=progress)
                     continue
                 if out is not None:
                     os.fsync(out)
@@ -244,6 +281,39 @@ class Backups:
         finally:
             if out is not None:
                 os.close(out)
+
+    def _retire(self, keep_count: int) -> list[str]:
+        """Remove the oldest backups until so many are left; returns the names."""
+        removed = []
+        for old in self.list_all()[:-keep_count]:
+            try:
+                self.delete(old.name)
+            except NoSuchName:
+                continue
+            removed.append(old.name)
+        return removed
+
+    @contextmanager
+    def _log_kept(
+        self, name: str, moment: _Moment, hold_name: str = "", lifetime_s: float | None = None
+    ) -> Iterator[Callable[[], None]]:
+        """Keep the change log from the copied state on; until the end of the block, or longer under a name.
+
+        Gives the function to call when the moment is known.
+        """
+        keeper = self._keeper
+        if keeper is None or not self._about.keeps_log:
+            yield lambda: None
+            return
+        hold = hold_name or f"backup/{name}"
+        with self._slab.view() as txn:
+            offset = next_offset(txn)
+        keeper.hold(hold, offset, lifetime_s=lifetime_s, durable=bool(hold_name))
+        try:
+            yield lambda: keeper.advance(hold, moment.change_offset)
+        finally:
+            if not hold_name:
+                keeper.release(hold)
 
     def _check_room(self, path: Path, needed: int) -> None:
         free, keep = free_space_bytes(path), self._slab.space_min_bytes
@@ -269,6 +339,8 @@ class Backups:
             version=about.version,
             storage_version=about.storage_version,
             change_offset=moment.change_offset,
+            first_change_offset=moment.first_offset,
+            term=moment.term,
         )
         backup.create_time.FromNanoseconds(moment.time_ns)
         for path, mode, data in [] if storage_only else self._small_files():
@@ -323,12 +395,6 @@ def _time_name() -> str:
 def _add_file(backup: backup_service_pb2.Backup, path: str, mode: int, size: int, sha256: bytes) -> None:
     backup.files.append(backup_service_pb2.BackupFile(path=path, mode=mode, size_bytes=size, sha256=sha256))
     backup.size_bytes += size
-
-
-def _copied(progress: backup_service_pb2.BackupProgress) -> backup_service_pb2.BackupProgress:
-    made = backup_service_pb2.BackupProgress()
-    made.CopyFrom(progress)
-    return made
 
 
 def _write_all(handle: int, data: bytes) -> None:

@@ -3,6 +3,7 @@
     record.py   ChangeRecord, and its form on disk
     log.py      ChangeLog: append inside the caller's transaction, read, wait, trim; its databases
     apply.py    Applier, Replay: records applied to another slab, by mirrors and replay
+    keeper.py   LogKeeper: who needs which records, and the removal of the rest
     writer.py   ChangeWriter: what a store appends with, under the present time and caller
 
 A cell adds `DATABASES` to those of its schema.
@@ -11,7 +12,8 @@ A cell adds `DATABASES` to those of its schema.
 from __future__ import annotations
 
 from cellmesh.common.changelog.apply import Applier, ContentSource, Replay
-from cellmesh.common.changelog.log import DATABASES, ChangeChunk, ChangeLog, next_offset
+from cellmesh.common.changelog.keeper import Hold, LogKeeper, LogRules, LogStatus, Trimmed
+from cellmesh.common.changelog.log import DATABASES, ChangeChunk, ChangeLog, first_offset, next_offset
 from cellmesh.common.changelog.record import ChangeRecord
 from cellmesh.common.changelog.writer import AppendChange, ChangeWriter, actor_name
 
@@ -24,7 +26,13 @@ __all__ = [
     "ChangeRecord",
     "ChangeWriter",
     "ContentSource",
+    "Hold",
+    "LogKeeper",
+    "LogRules",
+    "LogStatus",
     "Replay",
+    "Trimmed",
     "actor_name",
+    "first_offset",
     "next_offset",
 ]

@@ -69,8 +69,7 @@ class ChangeLog:
 
     def first_offset(self, txn: ReadTxn) -> int:
         """The offset of the oldest record still there; `next_offset` if there is none."""
-        first = txn.first(RECORDS)
-        return _start(txn) if first is None else UINT64.decode(first[0])
+        return first_offset(txn)
 
     def read(
         self, offset: int, *, count_max: int = READ_COUNT_MAX, size_max_bytes: int = READ_SIZE_BYTES
@@ -164,6 +163,12 @@ def next_offset(txn: ReadTxn) -> int:
     """The offset the next record of the log gets, in any transaction that has `DATABASES`."""
     last = txn.last(RECORDS)
     return _start(txn) if last is None else UINT64.decode(last[0]) + 1
+
+
+def first_offset(txn: ReadTxn) -> int:
+    """The offset of the oldest record of the log still there; `next_offset` if there is none."""
+    first = txn.first(RECORDS)
+    return _start(txn) if first is None else UINT64.decode(first[0])
 
 
 def _start(txn: ReadTxn) -> int:

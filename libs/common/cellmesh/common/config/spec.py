@@ -99,6 +99,26 @@ class CellConfig(BaseSettings):
         le=300.0,
         description="For how long a registration with AHA holds unless renewed, in seconds.",
     )
+    leader_lease_s: float = Field(
+        3.0,
+        ge=0.5,
+        le=60.0,
+        description="For how long a leader with followers may take writes unless AHA or all followers renew its "
+        "lease, in seconds. A promotion by force waits so long.",
+    )
+    synchronous_followers: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="How many followers must have a change on disk before it is acknowledged, of those there are, "
+        "as a count.",
+    )
+    synchronous_timeout_s: float = Field(
+        10.0,
+        ge=0.1,
+        le=600.0,
+        description="How long a write waits for synchronous followers, in seconds.",
+    )
     stop_grace_s: float = Field(
         10.0,
         ge=0.0,
@@ -130,6 +150,24 @@ class CellConfig(BaseSettings):
         False,
         description="Rewrite the database without its free pages before serving. Takes about a second a gigabyte, "
         "and room on the disk for a second copy; skipped with a warning when there is none.",
+    )
+    log_keep_count: int = Field(
+        100_000,
+        ge=0,
+        description="So many of the newest change records are always kept. Those that followers, running backups and "
+        "other holders need are kept as well.",
+    )
+    log_keep_hours: float = Field(
+        168.0,
+        ge=0,
+        description="Change records younger than so many hours are kept, as far as log_share_max allows.",
+    )
+    log_share_max: int = Field(
+        50,
+        ge=1,
+        le=100,
+        description="Most of the storage that the change log takes, in per cent, before its oldest records go even if "
+        "they are younger than log_keep_hours. 100 sets no bound.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."

@@ -68,6 +68,10 @@ class ReadTxn:
         """The LMDB handle of a database, for use with `raw`."""
         return self._handles[db.name]
 
+    def has_database(self, db: SubDb) -> bool:
+        """Whether the slab was opened with this database."""
+        return db.name in self._handles
+
     def get(self, db: SubDb, key: bytes) -> bytes | None:
         """The value of a key (the first one if it has many), or None."""
         return self._get(key, None, self._handles[db.name])
@@ -108,6 +112,11 @@ class ReadTxn:
     def entries(self, db: SubDb) -> int:
         """The number of items in the whole database; cheap."""
         return self.raw.stat(self._handles[db.name])["entries"]
+
+    def size_bytes(self, db: SubDb) -> int:
+        """What the pages of a database take in the file; cheap."""
+        stat = self.raw.stat(self._handles[db.name])
+        return stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
 
     def first(self, db: SubDb, low: bytes = b"", high: bytes | None = None) -> tuple[bytes, bytes] | None:
         """The first item with low <= key < high."""
