@@ -38,6 +38,9 @@ _COMMANDS: Final = {
     ),
     "restore": Lazy("cellmesh.cli.commands.backup:restore", "Make a cell's folder out of a backup."),
     "compact": Lazy("cellmesh.cli.commands.backup:compact", "Give back the disk of deleted data."),
+    "mirror": Lazy(
+        "cellmesh.cli.commands.mirror:mirror", "Leader and followers of a service: status, promote, check."
+    ),
     "changes": Lazy("cellmesh.cli.commands.changes:changes", "Print a cell's change log, or follow it."),
     "auth": Lazy(
         "cellmesh.cli.commands.auth:auth", "The users of a cell: user, role, rule, key, check, audit."

@@ -8,21 +8,16 @@ closed            a follower, or a leader that hands over: no write of a caller 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from cellmesh.common.changelog import next_offset
 from cellmesh.common.errors import CellError, NotLeader, Retry, TimeOut
 from cellmesh.common.storage import Slab
+from cellmesh.common.time.clock import boottime_s
 
 LEASE_WAIT_S: Final = 5.0
 """How long an acknowledgement waits for a lease that has run out to be renewed."""
-
-
-def boottime_s() -> float:
-    """The machine's clock of leases, in seconds: it goes on while the machine is suspended."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class MirrorGate:
@@ -38,6 +33,7 @@ class MirrorGate:
         self._clock = clock
         self._changed = threading.Condition()
         self._closed: Callable[[], CellError] | None = None
+        self._draining = False
         self._arbiter_until_s = float("inf")
         self._followers_until_s = 0.0
         self._until_s = float("inf")
@@ -47,14 +43,15 @@ class MirrorGate:
 
     # Set by the mirror.
 
-    def close(self, refusal: Callable[[], CellError]) -> None:
+    def close(self, refusal: Callable[[], CellError], *, draining: bool = False) -> None:
         """Let no write start, and acknowledge none, from now on.
 
         Args:
             refusal: Makes the error that callers get.
+            draining: Whether what is written already may still be acknowledged, under the lease.
         """
         with self._changed:
-            self._closed = refusal
+            self._closed, self._draining = refusal, draining
             self._changed.notify_all()
 
     def open(self) -> None:
@@ -136,7 +133,7 @@ class MirrorGate:
         started_s = self._clock()
         with self._changed:
             while True:
-                if self._closed is not None:
+                if self._closed is not None and not self._draining:
                     raise _unknown(self._closed())
                 waited_s = self._clock() - started_s
                 if not self._has_covered(offset):
@@ -185,4 +182,4 @@ def _unknown(error: CellError) -> CellError:
     return error
 
 
-__all__ = ["MirrorGate", "boottime_s"]
+__all__ = ["MirrorGate"]

@@ -12,17 +12,16 @@ from typing import Final, Protocol
 from cellmesh.api.common.v1 import mirror_pb2
 from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.errors import BadArg, CellError, LogTrimmed, MirrorDiverged, NotLeader
-from cellmesh.common.mirror.gate import MirrorGate, boottime_s
+from cellmesh.common.mirror.arbiter import LEASE_MARGIN
+from cellmesh.common.mirror.gate import MirrorGate
 from cellmesh.common.mirror.schema import term_at
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import Slab
 from cellmesh.common.telemetry.logs import get_logger
+from cellmesh.common.time.clock import boottime_s
 
 BEATS_PER_LEASE: Final = 6
-LEASE_MARGIN: Final = 0.1
-"""This part of a lease is given away, as clocks run at slightly different rates."""
-
 CATCH_UP_CHECK_S: Final = 0.02
 
 _log = get_logger(__name__)
@@ -281,4 +280,4 @@ async def _first(requests: AsyncIterator[mirror_pb2.FollowRequest]) -> mirror_pb
     raise BadArg("a follower begins with a hello", name="hello")
 
 
-__all__ = ["BEATS_PER_LEASE", "LEASE_MARGIN", "Follower", "Leader", "Leading"]
+__all__ = ["BEATS_PER_LEASE", "Follower", "Leader", "Leading"]

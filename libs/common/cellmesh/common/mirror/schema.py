@@ -34,6 +34,7 @@ class Facts:
         followers: Of a leader: whom it counts as followers, by name. Of a follower: what the leader told.
         removed: Of a leader: followers that it was told to forget, and which do not know it.
         synchronous_count: What the leader told last: so many followers have a change before it is acknowledged.
+        promoting: Whether it is being promoted by force: before it leads it takes in what others have.
     """
 
     term: int = 0
@@ -41,6 +42,7 @@ class Facts:
     followers: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     synchronous_count: int = 0
+    promoting: bool = False
 
     def with_follower(self, name: str) -> Facts:
         """The same with one more follower."""
@@ -72,6 +74,7 @@ def read_facts(txn: ReadTxn) -> Facts:
             followers=tuple(map(str, told["followers"])),
             removed=tuple(map(str, told["removed"])),
             synchronous_count=int(told["synchronous_count"]),
+            promoting=bool(told["promoting"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise StorageCorrupt("what is stored of the mirrors does not read back") from error
@@ -85,6 +88,7 @@ def write_facts(txn: WriteTxn, facts: Facts) -> None:
         "followers": list(facts.followers),
         "removed": list(facts.removed),
         "synchronous_count": facts.synchronous_count,
+        "promoting": facts.promoting,
     }
     txn.put(FACTS, FACTS_KEY, json.dumps(told).encode())
 
