@@ -19,11 +19,11 @@ from cellmesh.api.aha.v1 import (
 )
 from cellmesh.common.cell.part import WELL, PartHealth
 from cellmesh.common.errors import CellError, NoSuchName, from_rpc_error
-from cellmesh.common.rpc.channel import open_aio_channel
+from cellmesh.common.rpc.registry_link import RegistryLink
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.tls import rotate
 from cellmesh.common.tls.folder import IdentityFolder
-from cellmesh.common.tls.identity import CellIdentity, registry_name
+from cellmesh.common.tls.identity import CellIdentity
 
 if TYPE_CHECKING:
     from cellmesh.common.cell.base import CellState
@@ -70,9 +70,7 @@ class Registration:
         self._identity = cell.identity
         self._folder = folder
         self._lease_s = lease_s
-        self._addresses: tuple[str, ...] = ()
-        self._index = 0
-        self._channel: grpc.aio.Channel | None = None
+        self._link = RegistryLink(folder, self._identity.network)
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._away = False
@@ -86,13 +84,11 @@ class Registration:
 
     async def start(self) -> None:
         """Begin to register. Waits for the first try only, and only so long."""
-        mesh = self._folder.mesh()
-        if mesh is None or not mesh.registry_addresses:
+        if not self._link.find():
             _log.warning(
                 "registry_unknown", hint="the identity folder names no registry; this cell is not registered"
             )
             return
-        self._addresses = mesh.registry_addresses
         self._task = asyncio.create_task(self._run(), name="registration")
         try:
             await asyncio.wait_for(self._tried.wait(), FIRST_TRY_S)
@@ -106,14 +102,14 @@ class Registration:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        if self.registered and self._channel is not None:
+        if self.registered and self._link.is_open:
             request = registry_pb2.UnregisterInstanceRequest(name=self._identity.name)
             try:
                 await self._registry().UnregisterInstance(request, timeout=STOP_DEADLINE_S)
             except grpc.aio.AioRpcError as error:
                 _log.debug("unregister_failed", error=str(error.details()))
         self.registered = False
-        await self._close_channel()
+        await self._link.close()
 
     def health(self) -> PartHealth:
         """A cell without its registry serves on."""
@@ -135,7 +131,7 @@ class Registration:
                 back_off_s = min(back_off_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
             except CellError as error:
                 self._note_away(error)
-                await self._next_address()
+                await self._link.next_address()
                 pause_s = back_off_s
                 back_off_s = min(back_off_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
             self._tried.set()
@@ -156,7 +152,7 @@ class Registration:
                 self.registered = True
                 _log.info("cell_registered", name=self._identity.name, address=self._cell.advertised_address)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, cell=self._registry_name(), address=self._address()) from None
+            raise from_rpc_error(error, cell=self._link.name, address=self._link.address) from None
 
     def _register_request(self, ready: bool) -> registry_pb2.RegisterInstanceRequest:
         identity = self._identity
@@ -192,49 +188,26 @@ class Registration:
             return
         _log.info("certificate_renewed", name=self._identity.name)
         # The channel still speaks with the old certificate.
-        await self._close_channel()
+        await self._link.close()
 
     async def _ask_for_certificate(self, csr_pem: bytes) -> tuple[bytes, bytes]:
-        stub = enrollment_service_pb2_grpc.CertificateServiceStub(self._open_channel())
+        stub = enrollment_service_pb2_grpc.CertificateServiceStub(self._link.open())
         request = enrollment_pb2.RenewCertificateRequest(csr_pem=csr_pem.decode("ascii"))
         try:
             response = await stub.RenewCertificate(request, timeout=CALL_DEADLINE_S)
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, cell=self._registry_name(), address=self._address()) from None
+            raise from_rpc_error(error, cell=self._link.name, address=self._link.address) from None
         return response.certificate_pem.encode(), response.ca_pem.encode()
 
     def _registry(self) -> registry_service_pb2_grpc.RegistryServiceAsyncStub:
-        return registry_service_pb2_grpc.RegistryServiceStub(self._open_channel())
-
-    def _open_channel(self) -> grpc.aio.Channel:
-        if self._channel is None:
-            self._channel = open_aio_channel(
-                self._address(), identity=self._folder, server_name=self._registry_name()
-            )
-        return self._channel
-
-    async def _close_channel(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close(None)
-
-    async def _next_address(self) -> None:
-        if len(self._addresses) > 1:
-            self._index += 1
-            await self._close_channel()
-
-    def _address(self) -> str:
-        return self._addresses[self._index % len(self._addresses)]
-
-    def _registry_name(self) -> str:
-        return registry_name(self._identity.network)
+        return registry_service_pb2_grpc.RegistryServiceStub(self._link.open())
 
     def _note_away(self, error: CellError) -> None:
         if not self._away:
             self._away = True
-            _log.warning("registry_away", error=str(error), registry=self._address())
+            _log.warning("registry_away", error=str(error), registry=self._link.address)
 
     def _note_back(self) -> None:
         if self._away:
             self._away = False
-            _log.info("registry_back", registry=self._address())
+            _log.info("registry_back", registry=self._link.address)

@@ -1,7 +1,4 @@
-"""What an instance asks AHA: who leads, for how long, and where the others are.
-
-A lease ends here before it ends at AHA: it is counted from before the request was sent, and less a margin.
-"""
+"""What an instance asks AHA about the leadership of its service."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+import grpc
 import grpc.aio
 from cellmesh.api.aha.v1 import (
     leadership_pb2,
@@ -16,24 +14,16 @@ from cellmesh.api.aha.v1 import (
     registry_pb2,
     registry_service_pb2_grpc,
 )
-from cellmesh.common.errors import (
-    CellError,
-    CellUnreachable,
-    DeadlineExceeded,
-    LinkErr,
-    NoSuchName,
-    from_rpc_error,
-)
-from cellmesh.common.rpc.channel import open_aio_channel
+from cellmesh.common.errors import CellError, LinkErr, NotLeader, from_rpc_error
+from cellmesh.common.rpc.registry_link import RegistryLink
 from cellmesh.common.time.clock import boottime_s
 from cellmesh.common.tls.folder import IdentityFolder
-from cellmesh.common.tls.identity import CellIdentity, registry_name
+from cellmesh.common.tls.identity import CellIdentity
+from google.protobuf.duration_pb2 import Duration
 
 CALL_DEADLINE_S: Final = 1.0
-LEASE_MARGIN: Final = 0.1
-"""This part of a lease is given away, as clocks run at slightly different rates."""
-
-LEASE_MARGIN_MIN_S: Final = 0.1
+MARGIN_PART: Final = 0.1
+MARGIN_MIN_S: Final = 0.1
 
 T = TypeVar("T")
 
@@ -44,9 +34,10 @@ class Leadership:
 
     Attributes:
         service: The service, such as "cortex".
-        leader: The instance, such as "00.cortex.demo".
+        leader: The instance that leads it, such as "00.cortex.demo".
         term: The term it leads in.
-        valid_until_s: Until when the leader may take writes without a renewal, on the clock of `boottime_s` here.
+        valid_until_s: On the clock of this machine, `boottime_s`: until when the leader may rely on its lease. Of
+            another one's lease it says nothing, which may be longer and be renewed.
     """
 
     service: str
@@ -56,118 +47,127 @@ class Leadership:
 
 
 class Arbiter:
-    """AHA, as an instance asks it. Belongs to the event loop that makes the first call.
+    """Asks AHA for one instance. Each call takes at most CALL_DEADLINE_S for each address of AHA.
+
+    All methods raise LinkErr when AHA does not answer, or has no leader itself.
 
     Args:
-        folder: The instance's certificate; tells where AHA is.
-        identity: Its name.
-        clock: In seconds; goes on while the machine is suspended.
+        identity: The name of the instance.
+        folder: Its identity; tells where AHA is.
+        clock: In seconds, as `boottime_s`.
     """
 
     def __init__(
-        self, folder: IdentityFolder, identity: CellIdentity, clock: Callable[[], float] = boottime_s
+        self, identity: CellIdentity, folder: IdentityFolder, clock: Callable[[], float] = boottime_s
     ) -> None:
-        self._folder = folder
         self._identity = identity
+        self._link = RegistryLink(folder, identity.network)
         self._clock = clock
-        self._index = 0
-        self._channel: grpc.aio.Channel | None = None
 
     async def claim(self, term: int, *, lease_s: float, force: bool = False) -> Leadership:
-        """Ask to lead. Raises NotLeader, Retry (with `wait_s`), CellUnreachable."""
-        request = leadership_pb2.ClaimLeadershipRequest(term=term, force=force)
-        request.lease.FromNanoseconds(int(lease_s * 1e9))
-
-        async def call(channel: grpc.aio.Channel) -> leadership_pb2.Leadership:
-            stub = leadership_service_pb2_grpc.LeadershipServiceStub(channel)
-            return (await stub.ClaimLeadership(request, timeout=CALL_DEADLINE_S)).leadership
-
-        return await self._leadership(call)
-
-    async def renew(self, term: int, *, lease_s: float) -> Leadership:
-        """Prolong the lease. Raises NotLeader, CellUnreachable."""
-        request = leadership_pb2.RenewLeadershipRequest(term=term)
-        request.lease.FromNanoseconds(int(lease_s * 1e9))
-
-        async def call(channel: grpc.aio.Channel) -> leadership_pb2.Leadership:
-            stub = leadership_service_pb2_grpc.LeadershipServiceStub(channel)
-            return (await stub.RenewLeadership(request, timeout=CALL_DEADLINE_S)).leadership
-
-        return await self._leadership(call)
-
-    async def transfer(self, term: int, successor: str) -> Leadership:
-        """Pass the leadership on, or, without a successor, give the lease back.
+        """Ask to lead in a term above all that are known, or to go on in this one.
 
         Raises:
-            NotLeader, BadName: see LeadershipService.
-            CellUnreachable: AHA did not answer; it may have done it.
+            NotLeader: another leads: `leader` and `term` say who.
+            Retry: with force, while the lease of the other runs for `wait_s` seconds.
         """
+        request = leadership_pb2.ClaimLeadershipRequest(term=term, lease=_duration(lease_s), force=force)
+        return await self._leadership(lambda stub: stub.ClaimLeadership(request, timeout=CALL_DEADLINE_S))
+
+    async def renew(self, term: int, *, lease_s: float) -> Leadership:
+        """Begin the lease anew. Raises NotLeader."""
+        request = leadership_pb2.RenewLeadershipRequest(term=term, lease=_duration(lease_s))
+        return await self._leadership(lambda stub: stub.RenewLeadership(request, timeout=CALL_DEADLINE_S))
+
+    async def transfer(self, term: int, successor: str) -> Leadership:
+        """Pass the leadership on, or give the lease back where there is no successor. Raises NotLeader, BadName."""
         request = leadership_pb2.TransferLeadershipRequest(term=term, successor=successor)
-
-        async def call(channel: grpc.aio.Channel) -> leadership_pb2.Leadership:
-            stub = leadership_service_pb2_grpc.LeadershipServiceStub(channel)
-            return (await stub.TransferLeadership(request, timeout=CALL_DEADLINE_S)).leadership
-
-        return await self._leadership(call)
+        try:
+            return await self._leadership(
+                lambda stub: stub.TransferLeadership(request, timeout=CALL_DEADLINE_S)
+            )
+        except NotLeader as error:
+            if not successor or error.get("leader") != successor or error.get("term") != term + 1:
+                raise
+            # It was done, and the answer was lost.
+            return Leadership(self._identity.service, successor, term + 1, self._clock())
 
     async def get(self, service: str) -> Leadership:
-        """Who leads. Raises NoSuchName, CellUnreachable."""
+        """Who leads a service. Raises NoSuchName when nobody ever did."""
         request = leadership_pb2.GetLeadershipRequest(service=service)
-
-        async def call(channel: grpc.aio.Channel) -> leadership_pb2.Leadership:
-            stub = leadership_service_pb2_grpc.LeadershipServiceStub(channel)
-            return (await stub.GetLeadership(request, timeout=CALL_DEADLINE_S)).leadership
-
-        return await self._leadership(call)
+        return await self._leadership(lambda stub: stub.GetLeadership(request, timeout=CALL_DEADLINE_S))
 
     async def addresses(self, service: str) -> dict[str, str]:
-        """Where the instances of a service serve, by name. Raises CellUnreachable."""
+        """Where the live instances of a service serve, by name. Raises NoSuchName when there is none."""
         request = registry_pb2.GetServiceRequest(name=service)
 
-        async def call(channel: grpc.aio.Channel) -> registry_pb2.GetServiceResponse:
+        async def ask(channel: grpc.aio.Channel) -> registry_pb2.GetServiceResponse:
             stub = registry_service_pb2_grpc.RegistryServiceStub(channel)
             return await stub.GetService(request, timeout=CALL_DEADLINE_S)
 
-        try:
-            response = await self._call(call)
-        except NoSuchName:
-            return {}
-        return {found.name: found.address for found in response.instances}
+        response = await self._call(ask)
+        return {instance.name: instance.address for instance in response.instances}
 
     async def close(self) -> None:
-        """Close the channel."""
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close(None)
+        """Close the channel. A later call opens another one."""
+        await self._link.close()
 
     async def _leadership(
-        self, call: Callable[[grpc.aio.Channel], Awaitable[leadership_pb2.Leadership]]
+        self,
+        ask: Callable[
+            [leadership_service_pb2_grpc.LeadershipServiceAsyncStub],
+            Awaitable[
+                leadership_pb2.ClaimLeadershipResponse
+                | leadership_pb2.RenewLeadershipResponse
+                | leadership_pb2.TransferLeadershipResponse
+                | leadership_pb2.GetLeadershipResponse
+            ],
+        ],
     ) -> Leadership:
-        sent_s = self._clock()
-        found = await self._call(call)
-        left_s = found.lease_left.ToNanoseconds() / 1e9
-        margin_s = max(left_s * LEASE_MARGIN, LEASE_MARGIN_MIN_S)
-        return Leadership(found.service, found.leader, found.term, sent_s + left_s - margin_s)
+        async def send(channel: grpc.aio.Channel) -> Leadership:
+            sent_s = self._clock()
+            found = (await ask(leadership_service_pb2_grpc.LeadershipServiceStub(channel))).leadership
+            lease_s = found.lease_left.ToNanoseconds() / 1e9
+            margin_s = max(lease_s * MARGIN_PART, MARGIN_MIN_S)
+            return Leadership(found.service, found.leader, found.term, sent_s + lease_s - margin_s)
 
-    async def _call(self, call: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
-        mesh = self._folder.mesh()
-        if mesh is None or not mesh.registry_addresses:
-            raise CellUnreachable(
-                "the identity names no registry", name=registry_name(self._identity.network)
+        return await self._call(send)
+
+    async def _call(self, send: Callable[[grpc.aio.Channel], Awaitable[T]]) -> T:
+        """Ask one address after the other, each once, until one answers."""
+        link = self._link
+        if not link.addresses and not link.find():
+            raise LinkErr("the identity folder names no registry, so nobody says who leads", name=link.name)
+        last: CellError | None = None
+        for _ in link.addresses:
+            address = link.address
+            try:
+                return await send(link.open())
+            except grpc.aio.AioRpcError as error:
+                last = self._told(error, address)
+                if not isinstance(last, LinkErr):
+                    raise last from None
+            # Even where there is one address: the next channel shows the certificate of then.
+            await link.close()
+            await link.next_address()
+        assert last is not None
+        raise last
+
+    def _told(self, error: grpc.aio.AioRpcError, address: str) -> CellError:
+        made = from_rpc_error(error, cell=self._link.name, address=address)
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return LinkErr(
+                f"{self._link.name} at {address} does not answer within {CALL_DEADLINE_S:g} s",
+                name=self._link.name,
+                address=address,
             )
-        # Where AHA is may change while the cell runs; see `mesh.json`.
-        address = mesh.registry_addresses[self._index % len(mesh.registry_addresses)]
-        name = registry_name(self._identity.network)
-        if self._channel is None:
-            self._channel = open_aio_channel(address, identity=self._folder, server_name=name)
-        try:
-            return await call(self._channel)
-        except grpc.aio.AioRpcError as error:
-            found: CellError = from_rpc_error(error, cell=name, address=address)
-            if isinstance(found, CellUnreachable | LinkErr | DeadlineExceeded):
-                self._index += 1
-                await self.close()
-            raise found from None
+        if isinstance(made, NotLeader) and made.get("service") != self._identity.service:
+            # It is AHA that has no leader, or does not know which of its instances that is.
+            return LinkErr(made.message, name=self._link.name, address=address)
+        return made
 
 
-__all__ = ["LEASE_MARGIN", "Arbiter", "Leadership"]
+def _duration(seconds: float) -> Duration:
+    made = Duration()
+    made.FromNanoseconds(int(seconds * 1e9))
+    return made

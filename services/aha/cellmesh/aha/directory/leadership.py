@@ -225,6 +225,7 @@ class Leaders:
             raise NotLeader(
                 f"{caller.name} has given its lease back: it claims before it leads again",
                 name=caller.name,
+                service=caller.service,
                 leader=caller.name,
                 term=term,
             )
@@ -240,7 +241,9 @@ class Leaders:
     async def _led_by(self, caller: CellIdentity, term: int) -> Lease:
         lease = await self._current(caller.service)
         if lease is None:
-            raise NotLeader(f"{caller.name} has never claimed to lead", name=caller.name)
+            raise NotLeader(
+                f"{caller.name} has never claimed to lead", name=caller.name, service=caller.service
+            )
         if lease.leader.name != caller.name or lease.leader.term != term:
             raise _another(caller, lease.leader)
         return lease
@@ -327,6 +330,7 @@ def _another(caller: CellIdentity, leader: Leader) -> NotLeader:
     return NotLeader(
         f"{leader.name} leads {caller.service} in term {leader.term}",
         name=caller.name,
+        service=caller.service,
         leader=leader.name,
         term=leader.term,
     )
