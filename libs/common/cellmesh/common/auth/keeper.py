@@ -116,6 +116,7 @@ class PolicyKeeper:
         """
         self.policy = self.policy.after(put_change(value))
         self._tell()
+        self._tell()
 
     def commit(self, change: auth_change_pb2.AuthChange, *, target: str, detail: str = "") -> None:
         """Make a change, durably. The caller has checked it, and holds `changing`."""

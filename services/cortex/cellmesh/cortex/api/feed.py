@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from cellmesh.api.cortex.v1 import feed_pb2
-from cellmesh.common.auth.context import current_caller
+from cellmesh.common.auth.context import current_call, current_caller
 from cellmesh.common.errors import BadArg, to_detail
 from cellmesh.common.rpc import CancelToken, Workers
 from cellmesh.common.values import from_value
@@ -38,6 +38,7 @@ class FeedServicer:
                     name="nodes",
                 )
             view_id = view_id or request.view_id
+            current_call().text = f"feed into view {view_id or 'default'}"
             yield await self._workers.run_long(partial(self._feed, request, view_id or None, user))
 
     def _feed(

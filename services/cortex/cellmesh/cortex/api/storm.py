@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 from cellmesh.api.cortex.v1 import storm_pb2
-from cellmesh.common.auth.context import Caller, CallerKind, current_caller
+from cellmesh.common.auth.context import Caller, CallerKind, current_call, current_caller
 from cellmesh.common.errors import AuthDeny
 from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
@@ -32,6 +32,7 @@ class StormServicer:
 
         A query with few rows is answered by one message, returned here; see `Service.last_returned`.
         """
+        current_call().text = request.text
         options = options_from_proto(request.options, query_user(request.options))
         running = self._engine.start(request.text, options)
 
@@ -51,6 +52,7 @@ class StormServicer:
         self, request: storm_pb2.CallStormRequest, context: Any
     ) -> storm_pb2.CallStormResponse:
         """Run a query for the value it returns."""
+        current_call().text = request.text
         options = options_from_proto(request.options, query_user(request.options))
         running = self._engine.start(request.text, options)
         value = await self._workers.run_long(_cancelled_with(running, running.value))
@@ -60,6 +62,7 @@ class StormServicer:
         self, request: storm_pb2.CountStormRequest, context: Any
     ) -> storm_pb2.CountStormResponse:
         """Run a query for the number of its nodes."""
+        current_call().text = request.text
         options = options_from_proto(request.options, query_user(request.options))
         running = self._engine.start(request.text, options)
         count = await self._workers.run_long(_cancelled_with(running, running.count))
