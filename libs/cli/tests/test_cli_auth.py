@@ -10,9 +10,11 @@ from typing import ClassVar
 
 import pytest
 from cellmesh.cli.main import run
+from cellmesh.common.auth.schema import AUDIT
 from cellmesh.common.cell import Cell, running
 from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.storage import SubDb
+from cellmesh.common.storage.codecs import UINT64
 
 
 class AuthTrialConfig(CellConfig):
@@ -68,8 +70,24 @@ def test_the_commands_of_the_users_page_do_what_it_says(
     assert auth("rule", "del", "!node.add.inet:fqdn", "--user", "alice") == "no rules\n"
     auth("role", "revoke", "alice", "hunters")
     auth("role", "del", "hunters")
-    assert "alice" in auth("audit")
-    assert "all sound" in auth("audit", "--check")
+    assert "alice" in auth("audit", "list")
+    told = auth("audit", "check")
+    assert "all sound" in told
+    known = told.split("; note ")[1].strip()
+    assert "all sound" in auth("audit", "check", "--known", known)
+    other = known[:-1] + ("1" if known.endswith("0") else "0")
+    assert "it has not the hash that was noted elsewhere" in auth("audit", "check", "--known", other, code=1)
+    assert "OFFSET:HASH" in auth("audit", "check", "--known", "nonsense", code=2)
+    # Somebody with an editor was at record 2.
+    key = UINT64.encode(2)
+    with cell.slab.view() as txn:
+        stored = bytearray(txn.get(AUDIT, key) or b"")
+    stored[-1] ^= 1
+    cell.slab.write(lambda txn: txn.put(AUDIT, key, bytes(stored)))
+    assert "record 2: its hash does not fit" in auth("audit", "check", code=1)
+    stored[-1] ^= 1
+    cell.slab.write(lambda txn: txn.put(AUDIT, key, bytes(stored)))
+    assert "all sound" in auth("audit", "check")
     auth("user", "archive", "alice")
     assert "alice" not in auth("user", "list")
     assert "alice" in auth("user", "list", "--all")

@@ -344,26 +344,51 @@ def key_revoke(key_id: str, **where: Any) -> None:
         stub.RevokeApiKey(pb.RevokeApiKeyRequest(key_id=key_id))
 
 
-@auth.command("audit")
-@click.option("--check", "checks", is_flag=True, help="Check the chain of hashes instead of printing.")
+@auth.group()
+def audit() -> None:
+    """The log of what was done to users and what was refused: list, check."""
+
+
+@audit.command("check")
+@click.option(
+    "--known",
+    metavar="OFFSET:HASH",
+    default="",
+    help="A record and its hash, as printed by an earlier check: the log must still have it.",
+)
+@_cell
+def audit_check(known: str, **where: Any) -> None:
+    """Check the chain of hashes, and tell where it breaks."""
+    from cellmesh.api.common.v1 import auth_service_pb2 as pb
+
+    request = pb.CheckAuditLogRequest()
+    if known:
+        offset, _, digest = known.partition(":")
+        try:
+            request.known_offset, request.known_hash = int(offset), bytes.fromhex(digest)
+        except ValueError:
+            raise click.UsageError("--known is OFFSET:HASH, as printed by an earlier check") from None
+    with _stub(**where) as stub:
+        found = stub.CheckAuditLog(request, timeout=600)
+    if not found.sound:
+        raise click.ClickException(
+            f"the audit log is not what was written: record {found.bad_offset}: {found.problem}"
+        )
+    before = f" after {found.first_offset} that were cut" if found.first_offset else ""
+    last = found.first_offset + found.record_count - 1
+    noted = f"; note {last}:{found.head_hash.hex()}" if found.record_count else ""
+    click.echo(f"{found.record_count} records{before}, all sound{noted}")
+
+
+@audit.command("list")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Where to begin.")
 @_cell
-def audit(checks: bool, offset: int, **where: Any) -> None:
-    """Print the log of what was done to users and what was refused, or check it."""
+def audit_list(offset: int, **where: Any) -> None:
+    """Print the records."""
     from cellmesh.api.common.v1 import auth_pb2
     from cellmesh.api.common.v1 import auth_service_pb2 as pb
 
     with _stub(**where) as stub:
-        if checks:
-            found = stub.CheckAuditLog(pb.CheckAuditLogRequest(), timeout=600)
-            if not found.sound:
-                raise click.ClickException(
-                    f"the audit log is not what was written: record {found.bad_offset}: {found.problem}"
-                )
-            click.echo(
-                f"{found.record_count} records, all sound; the last has the hash {found.head_hash.hex()}"
-            )
-            return
         while True:
             page = stub.ListAuditRecords(pb.ListAuditRecordsRequest(offset=offset))
             for record in page.records:

@@ -5,7 +5,10 @@ taken out, put in or moved, breaks the chain there; a record taken off the end n
 stored beside. Somebody who may write the file could make the whole chain anew: against that, note the head's hash
 elsewhere now and then, and have the checker look for it.
 
-The log belongs to one cell and is not part of its change log: a mirror has its own.
+The oldest records may be cut by policy. The hash of the last one cut is kept as the anchor, to which the first one left
+is chained, and the cut has a record of its own at the end of the chain, with that hash: an anchor without it is a fault.
+
+The log belongs to one instance and is not part of the change log: a mirror has its own.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 HASH_SIZE: Final = 32
 HEAD_KEY: Final = b"head"
 """Sorts apart from offsets, which have eight bytes and begin with a zero byte for the next 10^16 records."""
+
+ANCHOR_KEY: Final = b"anchor"
+"""Offset of the first record there is, and the hash of the one before it, when records were cut."""
 
 TEXT_SIZE_MAX: Final = 512
 CHECK_COUNT: Final = 1000
@@ -65,12 +71,14 @@ class AuditReport:
 
     Attributes:
         record_count: Records read.
+        first_offset: Offset of the first record there is; those before were cut.
         head_hash: Hash of the last one that is sound.
         bad_offset: Where the first fault is, None when all is sound.
         problem: What is wrong there.
     """
 
     record_count: int
+    first_offset: int
     head_hash: bytes
     bad_offset: int | None = None
     problem: str = ""
@@ -83,7 +91,7 @@ class AuditReport:
 
 def append(txn: WriteTxn, entry: AuditEntry, time_us: int) -> int:
     """Add a record in the caller's transaction; returns its offset."""
-    offset, previous = _head(txn)
+    offset, previous = head(txn)
     time = Timestamp()
     time.FromMicroseconds(time_us)
     record = auth_pb2.AuditRecord(
@@ -138,36 +146,95 @@ def check(slab: Slab, known: tuple[int, bytes] | None = None) -> AuditReport:
         known: Offset and hash of a record, as noted earlier and elsewhere.
 
     Raises:
-        BadArg: the hash known has not 32 bytes.
+        BadArg: the hash known has not 32 bytes, or is of a record that was cut since.
     """
     if known is not None and len(known[1]) != HASH_SIZE:
         raise BadArg(f"a hash of the audit log has {HASH_SIZE} bytes", name="known_hash")
-    previous, count = _SEED, 0
-    known_found = known is None
     while True:
         with slab.view() as txn:
-            items = txn.scan(AUDIT, UINT64.encode(count), _OFFSETS_END, count_max=CHECK_COUNT).items
-            # Of the same state as the end that was found.
-            head = txn.get(AUDIT, HEAD_KEY)
-        if not items:
-            break
-        for key, value in items:
-            problem = _fault(key, value, count, previous)
-            if problem:
-                return AuditReport(count, previous, count, problem)
-            previous = value[:HASH_SIZE]
-            if known is not None and known[0] == count:
-                if known[1] != previous:
-                    return AuditReport(count, previous, count, "it has not the hash that was noted elsewhere")
-                known_found = True
-            count += 1
-    if head != (UINT64.encode(count - 1) + previous if count else None):
-        return AuditReport(
-            count, previous, count, "the stored head is another: records are missing at the end"
-        )
-    if not known_found:
-        return AuditReport(count, previous, count, "the record noted elsewhere is missing")
-    return AuditReport(count, previous)
+            start = anchor(txn)
+        report = _Check(start, known).run(slab)
+        with slab.view() as txn:
+            # Records may be cut while they are read; what is missing then is no fault.
+            if report.sound or anchor(txn) == start:
+                return report
+
+
+class _Check:
+    """One walk through the log.
+
+    Args:
+        start: The anchor.
+        known: As for `check`.
+    """
+
+    def __init__(self, start: tuple[int, bytes], known: tuple[int, bytes] | None) -> None:
+        self._first, self._previous = start
+        self._offset = self._first
+        self._known = known
+        # Whether what must be found was: the record noted elsewhere, and that of the cut.
+        self._known_found = known is None
+        self._cut_found = self._first == 0
+        self._cut_texts = _cut_texts(*start)
+
+    def run(self, slab: Slab) -> AuditReport:
+        """Check everything."""
+        known = self._known
+        if known is not None and known[0] < self._first:
+            if known[0] < self._first - 1:
+                raise BadArg(
+                    f"record {known[0]} was cut from the audit log, which begins with {self._first}",
+                    name="known_offset",
+                )
+            if known[1] != self._previous:
+                return self._report("the record before it has not the hash that was noted elsewhere")
+            self._known_found = True
+        while True:
+            with slab.view() as txn:
+                start = UINT64.encode(self._offset)
+                items = txn.scan(AUDIT, start, _OFFSETS_END, count_max=CHECK_COUNT).items
+                before = txn.last(AUDIT, b"\x00", UINT64.encode(self._first)) if self._first else None
+                # Of the same state as the end that was found.
+                stored_head = txn.get(AUDIT, HEAD_KEY)
+            if before is not None:
+                return self._report("records before it were cut and are still there")
+            if not items:
+                return self._end(stored_head)
+            for key, value in items:
+                problem = self._step(key, value)
+                if problem:
+                    return self._report(problem)
+
+    def _step(self, key: bytes, value: bytes) -> str:
+        """Take one record; says what is wrong with it."""
+        problem = _fault(key, value, self._offset, self._previous)
+        if problem:
+            return problem
+        digest = value[:HASH_SIZE]
+        if self._known is not None and self._known[0] == self._offset:
+            if self._known[1] != digest:
+                return "it has not the hash that was noted elsewhere"
+            self._known_found = True
+        if not self._cut_found:
+            record = auth_pb2.AuditRecord.FromString(value[HASH_SIZE:])
+            told = (record.target, record.detail)
+            self._cut_found = record.kind == auth_pb2.AUDIT_KIND_CUT and told == self._cut_texts
+        self._previous = digest
+        self._offset += 1
+        return ""
+
+    def _end(self, stored_head: bytes | None) -> AuditReport:
+        expected = UINT64.encode(self._offset - 1) + self._previous if self._offset else None
+        if stored_head != expected:
+            return self._report("the stored head is another: records are missing at the end")
+        if not self._cut_found:
+            self._offset = self._first
+            return self._report("records before it are missing, and no record tells that they were cut")
+        return self._report("" if self._known_found else "the record noted elsewhere is missing")
+
+    def _report(self, problem: str) -> AuditReport:
+        bad_offset = self._offset if problem else None
+        return AuditReport(self._offset - self._first, self._first, self._previous, bad_offset, problem)
 
 
 def _fault(key: bytes, value: bytes, expected: int, previous: bytes) -> str:
@@ -182,7 +249,65 @@ def _fault(key: bytes, value: bytes, expected: int, previous: bytes) -> str:
     return "" if told == expected else f"it says of itself that it is record {told}"
 
 
-def _head(txn: ReadTxn) -> tuple[int, bytes]:
+def head(txn: ReadTxn) -> tuple[int, bytes]:
     """The offset that the next record gets, and the hash it is chained to."""
     found = txn.get(AUDIT, HEAD_KEY)
     return (0, _SEED) if found is None else (UINT64.decode(found[:8]) + 1, found[8:])
+
+
+def anchor(txn: ReadTxn) -> tuple[int, bytes]:
+    """The offset of the first record there is, and the hash it is chained to."""
+    found = txn.get(AUDIT, ANCHOR_KEY)
+    return (0, _SEED) if found is None else (UINT64.decode(found[:8]), found[8:])
+
+
+def cut(txn: WriteTxn, *, end: int, before_us: int, count_max: int, time_us: int) -> int:
+    """Remove the oldest records in the caller's transaction, and put on record that they were.
+
+    Args:
+        txn: Where to write.
+        end: Records before this offset go.
+        before_us: And those that are older, in microseconds since 1970, up to the first that is not.
+        count_max: Most records to remove now.
+        time_us: The time now.
+
+    Returns:
+        How many were removed. The newest one always stays.
+
+    Raises:
+        StorageCorrupt: the chain is broken among those that would go.
+    """
+    first, previous = anchor(txn)
+    newest = head(txn)[0] - 1
+    offset = first
+    for key, value in txn.scan(AUDIT, UINT64.encode(first), _OFFSETS_END, count_max=count_max).items:
+        is_old = offset < end or _time_us(value) < before_us
+        if offset >= newest or not is_old:
+            break
+        problem = _fault(key, value, offset, previous)
+        if problem:
+            # A cut would take away what shows that somebody was at it.
+            raise StorageCorrupt(f"record {offset} of the audit log: {problem}; it is not cut", offset=offset)
+        previous = value[:HASH_SIZE]
+        txn.delete(AUDIT, key)
+        offset += 1
+    if offset == first:
+        return 0
+    txn.put(AUDIT, ANCHOR_KEY, UINT64.encode(offset) + previous)
+    target, detail = _cut_texts(offset, previous)
+    entry = AuditEntry(auth_pb2.AUDIT_KIND_CUT, "", "audit_cut", target, detail, count=offset - first)
+    append(txn, entry, time_us)
+    return offset - first
+
+
+def _cut_texts(first: int, previous: bytes) -> tuple[str, str]:
+    """Target and detail of the record of a cut: the last record that went, and its hash."""
+    return f"audit/{first - 1}", f"its hash is {previous.hex()}"
+
+
+def _time_us(value: bytes) -> int:
+    """When a record was written; 0 for one that does not read back, which the checker has told."""
+    try:
+        return auth_pb2.AuditRecord.FromString(value[HASH_SIZE:]).time.ToMicroseconds()
+    except DecodeError:
+        return 0

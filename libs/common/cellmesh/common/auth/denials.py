@@ -1,7 +1,7 @@
 """Denials on their way to the audit log: those alike are summed up, and a flood cannot fill the disk.
 
 Noting one costs a look into a dictionary. About once a second what has come is written, within a budget; what is over
-the budget is counted and told in one record.
+the budget is counted and told in one record. The part also has the log cut to what its rules keep.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from cellmesh.api.common.v1 import auth_pb2
 from cellmesh.common.auth import audit
+from cellmesh.common.auth.retention import AuditRetention
 from cellmesh.common.errors import CellError
 from cellmesh.common.telemetry.logs import get_logger
 
@@ -40,7 +41,7 @@ class _Key:
 
 
 class Denials:
-    """Collects denials and writes them to the audit log. A Part; used in the event loop."""
+    """Collects denials and writes them to the audit log, which it keeps to its rules. A Part; used in the event loop."""
 
     name: Final = "audit"
 
@@ -53,6 +54,7 @@ class Denials:
         self._filled_s = store.clock.monotonic()
         self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._retention = AuditRetention(store, workers)
 
     def note(self, *, actor: str, method: str, reason: str, peer: str, request_id: str) -> None:
         """Note that a call was refused."""
@@ -73,9 +75,11 @@ class Denials:
     async def start(self) -> None:
         """Begin to write."""
         self._task = asyncio.create_task(self._run(), name="audit-denials")
+        await self._retention.start()
 
     async def stop(self) -> None:
         """Write what is left."""
+        await self._retention.stop()
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

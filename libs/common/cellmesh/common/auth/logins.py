@@ -18,9 +18,11 @@ import binascii
 import hashlib
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cellmesh.common.auth.certificates import CertificateRule, user_name_of
 from cellmesh.common.auth.context import Call, Caller, CallerKind
 from cellmesh.common.auth.passwords import Passwords, wrong_login
 from cellmesh.common.auth.principals import User
@@ -65,6 +67,7 @@ class Logins:
         denials: Where refused calls are noted.
         workers: Threads for Argon2id.
         anonymous: Name of the user that strangers count as; empty for none.
+        certificate_rules: Which user a certificate is for.
         admit_unknown: Whether who has a certificate of the network but is no user of the cell is a member all the
             same, without rights of a user.
         insecure: Whether TCP is in plain text.
@@ -78,6 +81,7 @@ class Logins:
         workers: Workers,
         *,
         anonymous: str = "",
+        certificate_rules: Sequence[CertificateRule] = (),
         admit_unknown: bool = False,
         insecure: bool = False,
     ) -> None:
@@ -86,6 +90,7 @@ class Logins:
         self._denials = denials
         self._workers = workers
         self._anonymous = anonymous
+        self._certificate_rules = certificate_rules
         self._admit_unknown = admit_unknown
         self._insecure = insecure
         self._key = secrets.token_bytes(32)
@@ -153,15 +158,22 @@ class Logins:
 
     def _user_of_certificate(self, caller: Caller, identity: UserIdentity) -> Caller:
         policy = self._store.policy
-        user = policy.users.get(policy.user_names.get(identity.user, ""))
+        name = user_name_of(identity, self._certificate_rules)
+        if not name:
+            return replace(
+                caller,
+                admin=False,
+                refusal=f"{caller.name} has a certificate that is for no user of this cell, by its settings",
+            )
+        user = policy.users.get(policy.user_names.get(name, ""))
         if user is None:
-            if self._admit_unknown:
+            if self._admit_unknown and name == identity.user:
                 return caller
             return replace(
                 caller,
                 admin=False,
                 refusal=f"{caller.name} has a certificate of the network and is no user of this cell: an "
-                f"administrator adds it with `cellmesh auth user add {identity.user}`",
+                f"administrator adds it with `cellmesh auth user add {name}`",
             )
         if not user.active:
             state = "archived" if user.archived else "locked"

@@ -246,6 +246,7 @@ class AuthServicer:
         return pb.CheckAuditLogResponse(
             sound=report.sound,
             record_count=report.record_count,
+            first_offset=report.first_offset,
             head_hash=report.head_hash,
             bad_offset=report.bad_offset or 0,
             problem=report.problem,

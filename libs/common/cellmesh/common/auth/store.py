@@ -19,6 +19,7 @@ from cellmesh.common.auth.principals import (
     check_name,
 )
 from cellmesh.common.auth.records import ApiKey
+from cellmesh.common.auth.retention import AuditRules
 from cellmesh.common.auth.rules import Rule, check_rules
 from cellmesh.common.errors import (
     BadArg,
@@ -45,10 +46,19 @@ class AuthStore(PolicyKeeper):
         slab: Opened with `DATABASES` of the change log and of auth among its databases.
         clock: Where the time comes from.
         user_count_max: Most users beside root and those archived; 0 for no limit.
+        audit_rules: What the audit log keeps.
     """
 
-    def __init__(self, slab: Slab, *, clock: Clock = SYSTEM_CLOCK, user_count_max: int = 0) -> None:
+    def __init__(
+        self,
+        slab: Slab,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        user_count_max: int = 0,
+        audit_rules: AuditRules = AuditRules(),  # noqa: B008  a frozen value
+    ) -> None:
         super().__init__(slab, clock=clock)
+        self.audit_rules = audit_rules
         self._user_count_max = user_count_max
 
     # Users.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cellmesh.common.auth.credentials import PasswordPolicy
+from cellmesh.common.auth.certificates import parse_rules
+from cellmesh.common.auth.credentials import HashCost, PasswordPolicy
 from cellmesh.common.auth.denials import Denials
 from cellmesh.common.auth.logins import Logins
 from cellmesh.common.auth.passwords import Passwords
+from cellmesh.common.auth.retention import AuditRules
 from cellmesh.common.auth.service import auth_service
 from cellmesh.common.auth.store import AuthStore
 
@@ -34,12 +36,19 @@ class CellAccounts:
     @classmethod
     def open(cls, slab: Slab, config: CellConfig) -> CellAccounts:
         """Read what is stored. Raises StorageCorrupt."""
-        store = AuthStore(slab, user_count_max=config.user_count_max)
+        store = AuthStore(
+            slab,
+            user_count_max=config.user_count_max,
+            audit_rules=AuditRules(config.audit_count_max, config.audit_keep_days),
+        )
         policy = PasswordPolicy(
             length_min=config.password_length_min,
             classes_min=config.password_classes_min,
             history_count=config.password_history_count,
             attempts_max=config.password_attempts_max,
+            cost=HashCost(
+                config.password_hash_memory_kib, config.password_hash_iterations, config.password_hash_lanes
+            ),
         )
         return cls(store, Passwords(store, policy))
 
@@ -53,6 +62,7 @@ class CellAccounts:
             denials,
             workers,
             anonymous=config.auth_anonymous,
+            certificate_rules=parse_rules(config.auth_certificates),
             admit_unknown=admit_unknown,
             insecure=config.insecure,
         )

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from cellmesh.common.addresses import split_host_port
+from cellmesh.common.auth.certificates import parse_rules
+from cellmesh.common.errors import BadArg
 from pydantic import AfterValidator, Field, PrivateAttr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -26,6 +28,14 @@ def _check_address(text: str) -> str:
     if text:
         split_host_port(text)
     return text
+
+
+def _check_certificate_rules(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        parse_rules(texts)
+    except BadArg as error:
+        raise ValueError(error.message) from None
+    return texts
 
 
 HostPort = Annotated[str, AfterValidator(_check_address)]
@@ -63,8 +73,16 @@ class CellConfig(BaseSettings):
         description="Name of the user that callers without certificate and credentials count as. It may not be an "
         "administrator. Empty refuses them.",
     )
+    auth_certificates: Annotated[tuple[str, ...], AfterValidator(_check_certificate_rules)] = Field(
+        (),
+        description="Which user of the cell a user's certificate is for, as rules of which the first that matches "
+        "decides: alice@demo=al, robot-*@demo=robot, *@demo=* for the user of the same name, *@*=- for nobody. Where "
+        "none matches it is the user of the same name.",
+    )
     user_count_max: int = Field(
-        0, ge=0, description="Most users the cell has beside root, as a count. 0 sets no limit."
+        0,
+        ge=0,
+        description="Most users the cell has beside root and those archived, as a count. 0 sets no limit.",
     )
     password_length_min: int = Field(
         12, ge=1, le=256, description="Least length of a new password, in characters."
@@ -87,6 +105,30 @@ class CellConfig(BaseSettings):
         ge=0,
         le=1000,
         description="Wrong passwords in a row after which a user is locked, as a count. 0 locks nobody.",
+    )
+    password_hash_memory_kib: int = Field(
+        19 * 1024,
+        ge=64,
+        le=4 * 1024 * 1024,
+        description="Memory that Argon2id takes for a password, in KiB. Passwords hashed at another cost are hashed anew "
+        "at the next login.",
+    )
+    password_hash_iterations: int = Field(
+        2, ge=1, le=100, description="Passes of Argon2id over its memory, as a count."
+    )
+    password_hash_lanes: int = Field(
+        1, ge=1, le=8, description="Lanes of Argon2id, into which its memory is parted, as a count."
+    )
+    audit_count_max: int = Field(
+        1_000_000,
+        ge=0,
+        description="Most records that the audit log keeps, as a count; the oldest are cut, about once an hour. 0 sets "
+        "no limit.",
+    )
+    audit_keep_days: float = Field(
+        0.0,
+        ge=0,
+        description="For how long the audit log keeps a record, in days. 0 sets no limit.",
     )
     enroll: str = Field(
         "",
