@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cellmesh.common.cell import Cell, Part
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
+from cellmesh.common.changelog import Applier
 from cellmesh.common.rpc import Service
 from cellmesh.cortex.api.feed import FeedServicer
 from cellmesh.cortex.api.model import ModelServicer
@@ -17,6 +18,7 @@ from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.model import Model
+from cellmesh.cortex.replay import appliers
 from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
 from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
@@ -35,12 +37,13 @@ class CortexCell(Cell[CortexConfig]):
 
     def parts(self) -> Sequence[Part]:
         """The graph is opened and the engine put together; what runs by itself is automation."""
-        self.graph = Graph.open(self.slab, Model.load())
+        leads = self.mirror is None or not self.mirror.is_follower
+        self.graph = Graph.open(self.slab, Model.load(), leads=leads)
         self.stores = Stores.open(self.graph)
         limits = QueryLimits(
             depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
         )
-        self.automation = Automation(self.graph)
+        self.automation = Automation(self.graph, is_active=leads)
         self.engine = Engine(
             self.graph,
             commands=(*COMMANDS, *automation.COMMANDS),
@@ -51,6 +54,10 @@ class CortexCell(Cell[CortexConfig]):
         )
         self.automation.load(self.engine)
         return (self.automation,)
+
+    def appliers(self) -> Sequence[Applier]:
+        """Node edits, layers and views, stores, automation."""
+        return appliers(self.graph, self.stores, self.automation)
 
     def services(self) -> Sequence[Service]:
         """Storm, feeds and the model."""

@@ -99,6 +99,7 @@ def test_a_started_time_is_not_run_again(tmp_path: Path) -> None:
         cron._store.put(cron._store.write_alone, row, "root")
         clock = bench.clock
     with open_bench(tmp_path, clock) as bench:
+        bench.automation.cron.resume()
         row = pack(bench, iden)
         assert (row["isrunning"], row["startcount"]) == (False, 1)
         assert str(row["lastresult"]).startswith("interrupted")

@@ -14,7 +14,7 @@ from cellmesh.common.errors import (
     SchemaViolation,
     StormRuntimeError,
 )
-from cellmesh.cortex.automation.store import CHANGE_TYPE
+from cellmesh.cortex.automation.changes import TYPE_NAME as CHANGE_TYPE
 from cellmesh.cortex.automation.triggers import glob
 from cellmesh.cortex.views.feed import FeedNode
 

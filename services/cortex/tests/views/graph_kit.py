@@ -9,11 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cellmesh.common.changelog import Replay
 from cellmesh.common.changelog.log import DATABASES as LOG_DATABASES
 from cellmesh.common.storage import Slab
 from cellmesh.cortex.layers.schema import DATABASES
 from cellmesh.cortex.model.definitions import TagPropDef, TypeRef
 from cellmesh.cortex.model.registry import Model
+from cellmesh.cortex.replay import EditsApplier, StackApplier
 from cellmesh.cortex.views.graph import Graph
 from cellmesh.cortex.views.session import GraphSession
 
@@ -62,26 +64,24 @@ def content(session: GraphSession, forms: tuple[str, ...]) -> dict[tuple[str, An
 
 def replayed(graph: Graph, folder: Path) -> dict[str, list[tuple[bytes, bytes]]]:
     """Replay a graph's change log into an empty one; returns its databases."""
-    layer = graph.default_view.layers[0]
-    with open_graph(folder, layer_id=layer.id, view_id=graph.default_view.id) as copy:
-        for other in sorted(graph.layers.values(), key=lambda item: item.number)[1:]:
-            copy.add_layer(other.id)
+    with open_graph(folder, leads=False) as copy:
+        replay = Replay(copy.slab, (EditsApplier(copy), StackApplier(copy)))
         offset = 0
         while True:
-            chunk = graph.log.read(offset)
-            for record in chunk.records:
-                copy.slab.write(lambda txn, record=record: copy.apply_record(txn, record))
+            chunk = graph.log.read(offset, count_max=7)
             if not chunk.records:
+                assert copy.layers == graph.layers
+                assert copy.views == graph.views
                 return databases(copy)
-            offset = chunk.next_offset
+            offset = replay.apply(chunk.records)
 
 
 def databases(graph: Graph) -> dict[str, list[tuple[bytes, bytes]]]:
-    """Every item of the graph's databases, but for the list of views."""
+    """Every item of the graph's databases, and of the change log's."""
     found: dict[str, list[tuple[bytes, bytes]]] = {}
     with graph.slab.view() as txn:
-        for db in DATABASES:
-            if db.name != "graph":
+        for db in (*DATABASES, *LOG_DATABASES):
+            if not db.local:
                 with txn.raw.cursor(txn.handle(db)) as cursor:
                     found[db.name] = list(cursor)
     return found

@@ -1,6 +1,7 @@
 """Queries that run without anybody asking: triggers, cron jobs, daemons.
 
 schema.py          the databases
+changes.py         the change record of all of it
 store.py           definitions on disk, each change with its record
 executor.py        the threads that run queries for users who are not there
 part.py            Automation: the part of the cell that starts and ends all of it

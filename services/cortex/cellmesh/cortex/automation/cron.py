@@ -85,13 +85,18 @@ class CronJobs:
         self._is_stopped = False
 
     def load(self, engine: Engine) -> None:
-        """Read the stored jobs. Those that ran when the cell ended are noted as interrupted."""
+        """Read the stored jobs."""
         self._engine = engine
         for row in self._store.load():
-            job = CronJob(row)
-            if row["isrunning"]:
+            self._jobs[row["iden"]] = CronJob(row)
+
+    def resume(self) -> None:
+        """Begin to start jobs: those that ran when this cell ended, or its leader did, are noted as interrupted."""
+        with self._changed:
+            self._is_stopped = False
+        for job in self.by_iden.values():
+            if job.row["isrunning"] and job.running is None:
                 self._update(job, isrunning=False, lastresult="interrupted: the cell ended")
-            self._jobs[job.iden] = job
 
     # Definitions -----------------------------------------------------------------------------------------------
 
@@ -157,11 +162,8 @@ class CronJobs:
             "lasterrs": [],
         }
         self._store.put(write, row, user)
-        job = CronJob(row)
-        with self._changed:
-            self._jobs[iden] = job
-            self._changed.notify_all()
-        return job
+        self.follow(iden)
+        return self.get(iden)
 
     def check(self, query: str) -> None:
         """Check that a text is a query; raises BadSyntax."""
@@ -205,9 +207,21 @@ class CronJobs:
         """Remove a job, durable on return, and end its query if it runs."""
         job = self.get(iden)
         self._store.delete(write, iden, user)
-        with self._changed:
-            self._jobs.pop(iden, None)
+        self.follow(iden)
         self.kill(job)
+
+    def follow(self, iden: str) -> None:
+        """Bring memory in line with a stored job that was made, changed or removed."""
+        with self._changed:
+            row = self._store.find(iden)
+            job = self._jobs.get(iden)
+            if row is None:
+                self._jobs.pop(iden, None)
+            elif job is None:
+                self._jobs[iden] = CronJob(row)
+            else:
+                job.row = row
+            self._changed.notify_all()
 
     def kill(self, job: CronJob) -> bool:
         """End a job's query; returns whether it was running."""
@@ -218,17 +232,13 @@ class CronJobs:
         return True
 
     def _replace(self, write: Write, job: CronJob, changes: Mapping[str, Any], user: str) -> None:
-        row = {**job.row, **changes}
-        self._store.put(write, row, user)
-        # What a run noted meanwhile is newer than what this change began with.
-        job.row = {**job.row, **changes}
-        with self._changed:
-            self._changed.notify_all()
+        self._store.update(write, job.iden, changes, user)
+        self.follow(job.iden)
 
     def _update(self, job: CronJob, **changes: Any) -> None:
         """Note how a run goes: in a transaction of its own, unless the job was deleted."""
-        job.row = row = {**job.row, **changes}
-        self._store.put(self._store.write_alone, row, row["creator"])
+        self._store.update(self._store.write_alone, job.iden, changes, job.row["creator"])
+        self.follow(job.iden)
 
     def _require_engine(self) -> Engine:
         assert self._engine is not None, "the cron jobs are not loaded"
@@ -293,7 +303,12 @@ class CronJobs:
         try:
             self._executor.start(f"cron-{job.iden[:8]}", lambda: self._run(job, running), running.cancel)
         except ShuttingDown:
+            # Noted as started, and not run: whoever leads next shall run it.
             job.running = None
+            back = {
+                name: row[name] for name in ("recs", "nexttime", "isrunning", "laststarttime", "startcount")
+            }
+            self._update(job, **back)
 
     def _run(self, job: CronJob, running: Running) -> None:
         error: CellError | None = None

@@ -87,14 +87,23 @@ class Daemons:
         graph: The graph.
         executor: Runs the queries.
         pause_first_s: The first pause before a daemon is started again, in seconds.
+        is_active: Whether a daemon that is made starts at once.
     """
 
-    def __init__(self, graph: Graph, executor: Executor, pause_first_s: float = PAUSE_FIRST_S) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        executor: Executor,
+        pause_first_s: float = PAUSE_FIRST_S,
+        *,
+        is_active: bool = True,
+    ) -> None:
         self._graph = graph
         self._executor = executor
         self._pause_first_s = pause_first_s
         self._store = DefinitionStore(graph, DAEMONS)
         self._lock = threading.Lock()
+        self._is_active = is_active
         self._by_iden: dict[str, Daemon] = {}
         self._engine: Engine | None = None
 
@@ -105,10 +114,22 @@ class Daemons:
             self._by_iden[row["iden"]] = Daemon(row)
 
     def start_all(self) -> None:
-        """Start those that are enabled."""
-        for daemon in self.by_iden.values():
-            if daemon.row["enabled"]:
-                self._start(daemon)
+        """Start those that are enabled, now and from now on."""
+        with self._lock:
+            self._is_active = True
+            for daemon in self._by_iden.values():
+                if daemon.row["enabled"] and daemon.round is None:
+                    self._start(daemon)
+
+    def stop_all(self) -> None:
+        """End all queries, and start none until `start_all`."""
+        with self._lock:
+            self._is_active = False
+            for daemon in self._by_iden.values():
+                if daemon.round is not None:
+                    self._end(daemon)
+                    if daemon.row["enabled"]:
+                        daemon.status = "initialized"
 
     # Definitions -----------------------------------------------------------------------------------------------
 
@@ -155,12 +176,10 @@ class Daemons:
             "enabled": is_enabled,
         }
         self._store.put(write, row, user)
-        daemon = Daemon(row)
-        with self._lock:
-            self._by_iden[chosen] = daemon
-        if is_enabled:
-            self._start(daemon)
-        return daemon
+        self.follow(chosen)
+        found = self.find(chosen)
+        assert found is not None, "a daemon just made is not there"
+        return found
 
     def delete(self, write: Write, iden: str, *, user: str) -> None:
         """Remove a daemon, durable on return, and end its query.
@@ -172,31 +191,46 @@ class Daemons:
         if daemon is None:
             raise missing("daemon", iden)
         self._store.delete(write, iden, user)
-        with self._lock:
-            self._by_iden.pop(iden, None)
-        self._end(daemon)
+        self.follow(iden)
 
     def enable(self, write: Write, iden: str, is_enabled: bool, *, user: str) -> bool:
         """Start or stop a daemon, durable on return; returns whether that changed anything."""
         daemon = self.find(iden)
         if daemon is None or daemon.row["enabled"] == is_enabled:
             return False
-        row = {**daemon.row, "enabled": is_enabled}
-        self._store.put(write, row, user)
-        daemon.row = row
-        if is_enabled:
-            self._start(daemon)
-        else:
-            self._end(daemon)
+        self._store.update(write, iden, {"enabled": is_enabled}, user)
+        self.follow(iden)
         return True
+
+    def follow(self, iden: str) -> None:
+        """Bring memory, and what runs, in line with a stored daemon that was made, changed or removed."""
+        with self._lock:
+            row = self._store.find(iden)
+            daemon = self._by_iden.get(iden)
+            if row is None:
+                self._by_iden.pop(iden, None)
+            elif daemon is None:
+                daemon = self._by_iden[iden] = Daemon(row)
+            else:
+                daemon.row = row
+            if daemon is None:
+                return
+            is_wanted = row is not None and row["enabled"]
+            if is_wanted and daemon.round is None:
+                if self._is_active:
+                    self._start(daemon)
+            elif not is_wanted:
+                self._end(daemon)
 
     def bump(self, iden: str) -> bool:
         """End a daemon's query and start it again at once; returns whether it was enabled."""
         daemon = self.find(iden)
         if daemon is None or not daemon.row["enabled"]:
             return False
-        self._end(daemon)
-        self._start(daemon)
+        with self._lock:
+            self._end(daemon)
+            if self._is_active:
+                self._start(daemon)
         return True
 
     def describe(self, daemon: Daemon) -> dict[str, Any]:

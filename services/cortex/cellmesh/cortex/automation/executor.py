@@ -73,8 +73,13 @@ class Executor:
             time.sleep(0.005)
         return False
 
+    def reopen(self) -> None:
+        """Start what is asked for again, after `stop`."""
+        with self._lock:
+            self._is_stopping = False
+
     def stop(self, timeout_s: float = STOP_S) -> bool:
-        """Start nothing more, cancel what runs and wait for it; returns whether all of it has ended."""
+        """Start nothing more until `reopen`, cancel what runs and wait for it; returns whether all of it has ended."""
         with self._lock:
             self._is_stopping = True
             works = list(self._works)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cellmesh.common.errors import NoSuchIden, SchemaViolation, StormRuntimeError
 from cellmesh.common.storage import SubDb, WriteTxn
+from cellmesh.cortex.automation.changes import (
+    AutomationChange,
+    delete_definition,
+    log_change,
+    put_definition,
+)
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.graph import Graph
-
-CHANGE_TYPE: Final = "cellmesh.cortex.AutomationChange+json"
-"""What change records of definitions are called: JSON with the database, the iden, and the row or null."""
 
 SCAN_COUNT: Final = 1000
 IDEN_SIZE: Final = 32
@@ -58,35 +61,58 @@ class DefinitionStore:
             if position is None:
                 return sorted(rows, key=lambda row: (row["created"], row["number"]))
 
+    def find(self, iden: str) -> Definition | None:
+        """Return a row as it is committed, or None."""
+        with self._graph.slab.view() as txn:
+            found = txn.get(self._db, iden.encode())
+        return None if found is None else _loads(found)
+
     def put(self, write: Write, row: Definition, user: str) -> None:
-        """Store a new or changed row."""
-        data = json.dumps(row)
-        self._change(write, row["iden"], row, user, lambda txn, key: txn.put(self._db, key, data.encode()))
+        """Store a new row."""
+        iden, data = row["iden"], json.dumps(row)
+        self._change(write, user, lambda txn: put_definition(self._db, iden, data))
+
+    def update(self, write: Write, iden: str, changes: Mapping[str, Any], user: str) -> bool:
+        """Change fields of a row as it is stored; whether there is one."""
+        is_there = False
+
+        def op(txn: WriteTxn) -> AutomationChange | None:
+            nonlocal is_there
+            found = txn.get(self._db, iden.encode())
+            is_there = found is not None
+            if found is None:
+                return None
+            return put_definition(self._db, iden, json.dumps({**_loads(found), **changes}))
+
+        self._change(write, user, op)
+        return is_there
 
     def delete(self, write: Write, iden: str, user: str) -> None:
-        """Remove a row."""
-        self._change(write, iden, None, user, lambda txn, key: txn.delete(self._db, key))
+        """Remove a row, if it is there."""
+
+        def op(txn: WriteTxn) -> AutomationChange | None:
+            return delete_definition(self._db, iden) if txn.has(self._db, iden.encode()) else None
+
+        self._change(write, user, op)
 
     def write_alone(self, op: Callable[[WriteTxn], None]) -> None:
         """Write outside of any query, on a thread that has none open."""
         self._graph.slab.write(op)
 
-    def _change(
-        self,
-        write: Write,
-        iden: str,
-        row: Definition | None,
-        user: str,
-        apply: Callable[[WriteTxn, bytes], object],
-    ) -> None:
+    def _change(self, write: Write, user: str, make: Callable[[WriteTxn], AutomationChange | None]) -> None:
         time_us = self._graph.now_ms() * 1000
-        payload = json.dumps({"database": self._db.name, "iden": iden, "row": row}).encode()
 
         def op(txn: WriteTxn) -> None:
-            apply(txn, iden.encode())
-            self._graph.log.append(txn, time_us=time_us, actor=user, type_name=CHANGE_TYPE, payload=payload)
+            change = make(txn)
+            if change is not None:
+                log_change(self._graph, txn, change, user, time_us)
 
         write(op)
+
+
+def _loads(data: bytes) -> Definition:
+    row: Definition = json.loads(data)
+    return row
 
 
 def new_iden() -> str:

@@ -29,6 +29,7 @@ from cellmesh.common.errors import (
 from cellmesh.common.hashing import guid
 from cellmesh.common.storage import WriteTxn
 from cellmesh.common.storage.codecs import UINT64
+from cellmesh.cortex.automation.changes import delete_task, log_change, put_task
 from cellmesh.cortex.automation.schema import TRIGGER_TASKS, TRIGGERS
 from cellmesh.cortex.automation.store import (
     Definition,
@@ -167,15 +168,17 @@ class Triggers:
     Args:
         graph: The graph; its `edit_watchers` are kept up to date.
         on_task: Called when a transaction may have left a task; from the thread of the query.
+        is_active: Whether edits set triggers off.
     """
 
-    def __init__(self, graph: Graph, on_task: Callable[[], None]) -> None:
+    def __init__(self, graph: Graph, on_task: Callable[[], None], *, is_active: bool = True) -> None:
         self._graph = graph
         self._store = DefinitionStore(graph, TRIGGERS)
         self._on_task = on_task
         self._lock = Lock()
         self._by_iden: dict[str, Trigger] = {}
         self._by_view: dict[ViewId, ViewTriggers] = {}
+        self.is_active = is_active
         self._engine: Engine | None = None
 
     def load(self, engine: Engine) -> None:
@@ -183,8 +186,7 @@ class Triggers:
         self._engine = engine
         for row in self._store.load():
             self._by_iden[row["iden"]] = Trigger(row)
-        for view in {trigger.view for trigger in self._by_iden.values()}:
-            self._renew(view)
+        self.activate(self.is_active)
 
     # Definitions -----------------------------------------------------------------------------------------------
 
@@ -227,11 +229,8 @@ class Triggers:
         row["created"] = self._graph.now_ms()
         row["number"] = len(self._by_iden)
         self._store.put(write, row, user)
-        trigger = Trigger(row)
-        with self._lock:
-            self._by_iden[trigger.iden] = trigger
-        self._renew(trigger.view)
-        return trigger
+        self.follow(row["iden"])
+        return self.get(row["iden"])
 
     def set(self, write: Write, trigger: Trigger, name: str, value: Any, *, user: str) -> None:
         """Change a field, durable on return.
@@ -251,35 +250,51 @@ class Triggers:
         Raises:
             NoSuchView: there is none.
         """
-        before = trigger.view
         self._replace(write, trigger, {"view": self._graph.view(view).id}, user)
-        self._renew(before)
 
     def delete(self, write: Write, iden: str, *, user: str) -> None:
         """Remove a trigger."""
-        trigger = self.get(iden)
+        self.get(iden)
         self._store.delete(write, iden, user)
+        self.follow(iden)
+
+    def follow(self, iden: str) -> None:
+        """Bring memory in line with a stored trigger that was made, changed or removed."""
         with self._lock:
-            self._by_iden.pop(iden, None)
-        self._renew(trigger.view)
+            row = self._store.find(iden)
+            trigger = self._by_iden.get(iden)
+            views = set() if trigger is None else {trigger.view}
+            if row is None:
+                self._by_iden.pop(iden, None)
+            elif trigger is None:
+                self._by_iden[iden] = Trigger(row)
+            else:
+                trigger.row = row
+            if row is not None:
+                views.add(ViewId(row["view"]))
+            for view in views:
+                self._renew(view)
 
     def _replace(self, write: Write, trigger: Trigger, changes: Mapping[str, Any], user: str) -> None:
-        row = {**trigger.row, **changes}
-        self._store.put(write, row, user)
-        trigger.row = row
-        self._renew(trigger.view)
+        self._store.update(write, trigger.iden, changes, user)
+        self.follow(trigger.iden)
 
     def _renew(self, view: ViewId) -> None:
+        """Find the triggers of a view by what they watch, and watch it; called with the lock."""
+        active = [found for found in self._by_iden.values() if found.view == view and found.row["enabled"]]
+        if active and self.is_active:
+            self._by_view[view] = ViewTriggers(active)
+            self._graph.edit_watchers[view] = self.on_edits
+        else:
+            self._by_view.pop(view, None)
+            self._graph.edit_watchers.pop(view, None)
+
+    def activate(self, is_active: bool) -> None:
+        """Have edits set triggers off, or not: a follower's edits have done so at its leader."""
         with self._lock:
-            active = [
-                found for found in self._by_iden.values() if found.view == view and found.row["enabled"]
-            ]
-            if active:
-                self._by_view[view] = ViewTriggers(active)
-                self._graph.edit_watchers[view] = self.on_edits
-            else:
-                self._by_view.pop(view, None)
-                self._graph.edit_watchers.pop(view, None)
+            self.is_active = is_active
+            for view in {trigger.view for trigger in self._by_iden.values()}:
+                self._renew(view)
 
     def _require_engine(self) -> Engine:
         assert self._engine is not None, "the triggers are not loaded"
@@ -429,10 +444,12 @@ class Triggers:
             }
         )
 
+        time_us = self._graph.now_ms() * 1000
+
         def op(txn: WriteTxn) -> None:
             last = txn.last(TRIGGER_TASKS)
             number = 0 if last is None else UINT64.decode(last[0]) + 1
-            txn.put(TRIGGER_TASKS, UINT64.encode(number), task)
+            log_change(self._graph, txn, put_task(number, task), session.user, time_us)
 
         session.write_op(op)
         self._on_task()
@@ -451,7 +468,7 @@ class Triggers:
         trigger = self._by_iden.get(task["trigger"])
         view = self._graph.views.get(ViewId(task["view"]))
         if trigger is None or view is None:
-            self._graph.slab.write(lambda txn: _drop_task(txn, key))
+            self._graph.slab.write(lambda txn: self._drop_task(txn, key, ""))
             return True
         with self._graph.begin(view, user=trigger.row["user"]) as session:
             edits = NodeEdits(task["nid"], task["form"], task["value"], ())
@@ -460,9 +477,14 @@ class Triggers:
             except (Cancelled, LimitExceeded) as error:
                 trigger.error_count += 1
                 trigger.errors.append(f"{error.name}: {error}")
-            session.write_op(lambda txn: _drop_task(txn, key))
+            session.write_op(lambda txn: self._drop_task(txn, key, session.user))
             session.sync()
         return True
+
+    def _drop_task(self, txn: WriteTxn, key: bytes, user: str) -> None:
+        if txn.has(TRIGGER_TASKS, key):
+            change = delete_task(UINT64.decode(key))
+            log_change(self._graph, txn, change, user, self._graph.now_ms() * 1000)
 
 
 def automatic(engine: Engine, trigger: Trigger, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -481,10 +503,6 @@ def user_iden(engine: Engine, user: str) -> str:
     """Return the iden of a user; one made of the name where the cell keeps no users."""
     known = engine.graph.model.iden_of("user", user)
     return known if known is not None else guid(["user", user])
-
-
-def _drop_task(txn: WriteTxn, key: bytes) -> None:
-    txn.delete(TRIGGER_TASKS, key)
 
 
 def _drop(message: Message) -> None:

@@ -30,7 +30,7 @@ from cellmesh.cortex.layers.schema import (
 from cellmesh.cortex.layers.stats import CountChanges
 from cellmesh.cortex.values.changes import encode_edit
 from cellmesh.cortex.values.edits import EdgeAdd, Interval, TagSet
-from cellmesh.cortex.values.wire import encode_interval, encode_value, field
+from cellmesh.cortex.values.wire import decode_value, encode_interval, encode_value, field
 
 NumberOf: TypeAlias = Callable[[Names, str], int]
 """Gives the number of a name: one that there is already, or, in a write transaction, a new one."""
@@ -145,8 +145,28 @@ class Fragments:
             parts = self._make_parts(number_of, form, name)
         # The same bytes are an entry of Node.props and a PropSet.
         both = parts.name_field + field(0x12, encode_value(value))
+        return self._make(parts, name, value, both, field(0x22, field(0x1A, both)))
+
+    def prop_of_bytes(
+        self, number_of: NumberOf, form: FormParts, name: str, both: bytes, encoded: bytes
+    ) -> PropFragment:
+        """Make the fragment of a PropSet as the log has it; what the log got from it is left out.
+
+        Args:
+            number_of: What gives the numbers of names.
+            form: The node's form.
+            name: The property.
+            both: The bytes of the PropSet: name and value.
+            encoded: The serialized value.
+        """
+        parts = self._parts.get((form.name, name))
+        if parts is None:
+            parts = self._make_parts(number_of, form, name)
+        value = decode_value(encoded) if parts.index is not None else None
+        return self._make(parts, name, value, both, b"")
+
+    def _make(self, parts: _PropParts, name: str, value: Any, both: bytes, edit: bytes) -> PropFragment:
         entry = field(0x22, both)
-        edit = field(0x22, field(0x1A, both))
         index = parts.index
         if index is None:
             return PropFragment(name, value, entry, edit, "", b"", (), b"")

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.common.storage import ReadTxn, WriteTxn
-from cellmesh.cortex.layers.keys import pack_number
+from cellmesh.cortex.layers.keys import end_of, pack_number
 from cellmesh.cortex.layers.schema import GRAPH
 from cellmesh.cortex.values.ids import LayerId
 
-_LAYER: Final = b"l"
+LAYER: Final = b"l"
+DETACHED: Final = b"x"
+"""A layer that nobody sees any more, while what is in it is being deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +36,48 @@ class Layer:
         return pack_number(self.number)
 
 
-def load_layers(txn: ReadTxn) -> dict[LayerId, Layer]:
-    """Return every layer of the cell."""
+def load_layers(txn: ReadTxn, kind: bytes = LAYER) -> dict[LayerId, Layer]:
+    """Return every layer of the cell, or those that are detached."""
     layers: dict[LayerId, Layer] = {}
     position = None
     while True:
-        chunk = txn.scan(GRAPH, _LAYER, b"m", count_max=1000, after=position)
+        chunk = txn.scan(GRAPH, kind, end_of(kind), count_max=1000, after=position)
         for key, value in chunk.items:
             layer_id = LayerId(key[1:].decode())
-            row = json.loads(value)
-            layers[layer_id] = Layer(layer_id, row["number"], row["name"])
+            layers[layer_id] = _layer(layer_id, value)
         if chunk.resume is None:
             return layers
         position = chunk.resume
 
 
-def store_layer(txn: WriteTxn, layer: Layer) -> None:
+def find_layer(txn: ReadTxn, layer_id: str, kind: bytes = LAYER) -> Layer | None:
+    """Return a layer, or one that is detached; None if there is none."""
+    found = txn.get(GRAPH, kind + layer_id.encode())
+    return None if found is None else _layer(LayerId(layer_id), found)
+
+
+def has_layer(txn: ReadTxn, layer_id: str) -> bool:
+    """Whether there is a layer, not detached."""
+    return txn.get(GRAPH, LAYER + layer_id.encode()) is not None
+
+
+def free_number(txn: ReadTxn) -> int:
+    """Return the number for a new layer: above those of all that have rows."""
+    kinds = (load_layers(txn), load_layers(txn, DETACHED))
+    return max((layer.number for layers in kinds for layer in layers.values()), default=0) + 1
+
+
+def store_layer(txn: WriteTxn, layer: Layer, kind: bytes = LAYER) -> None:
     """Store a new or renamed layer."""
-    txn.put(
-        GRAPH, _LAYER + layer.id.encode(), json.dumps({"number": layer.number, "name": layer.name}).encode()
-    )
+    row = {"number": layer.number, "name": layer.name}
+    txn.put(GRAPH, kind + layer.id.encode(), json.dumps(row).encode())
 
 
-def remove_layer_row(txn: WriteTxn, layer_id: LayerId) -> None:
-    """Forget a layer, of which nothing is left."""
-    txn.delete(GRAPH, _LAYER + layer_id.encode())
+def remove_layer_row(txn: WriteTxn, layer_id: str, kind: bytes = LAYER) -> bool:
+    """Remove the row of a layer; whether it was there."""
+    return txn.delete(GRAPH, kind + layer_id.encode())
+
+
+def _layer(layer_id: LayerId, data: bytes) -> Layer:
+    row = json.loads(data)
+    return Layer(layer_id, row["number"], row["name"])

@@ -3,10 +3,14 @@
 A number is given out in a write transaction that may still be rolled back, and other sessions may have
 learned it meanwhile. Thus a number counts as unsure until the write that made it is known to be durable
 (`confirm`), and whoever writes with an unsure one makes certain that it is stored.
+
+The change record of the op that stores a name has its number (`NameTables.fresh`), so that a replica gives it the
+same one, whatever was rolled back here meanwhile.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -14,6 +18,7 @@ from cellmesh.common.errors import BadName, LimitExceeded
 from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers.keys import pack_number, unpack_number
 from cellmesh.cortex.layers.schema import NAMES, NAMES_BY_NUMBER
+from cellmesh.cortex.values.edits import NameNumber
 from cellmesh.cortex.values.ids import FORM_NUMBER_MAX
 
 NAME_SIZE_MAX: Final = 480
@@ -30,17 +35,33 @@ class NameKind(Enum):
     DATA = b"d"
 
 
-class Names:
-    """The names of one kind."""
+_RECORDED: Final = {
+    NameKind.FORM: 1,
+    NameKind.PROP: 2,
+    NameKind.TAG: 3,
+    NameKind.TAG_PROP: 4,
+    NameKind.VERB: 5,
+    NameKind.DATA: 6,
+}
+"""What change records call the kinds: NameKind of node_edit.proto."""
 
-    def __init__(self, kind: NameKind) -> None:
+
+class Names:
+    """The names of one kind.
+
+    Args:
+        kind: What is named.
+        tables: Those of all kinds, which learn of what is stored.
+    """
+
+    def __init__(self, kind: NameKind, tables: NameTables) -> None:
         self.kind = kind
+        self._tables = tables
         self._prefix = kind.value
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._unsure: dict[str, int] = {}
         self._next = 0
-        self.stored: list[str] = []
 
     def load(self, txn: ReadTxn) -> None:
         """Learn where numbers go on; to be called once, after opening."""
@@ -128,30 +149,55 @@ class Names:
         """Take it from a session that a name is durable: it stored it, and has synced."""
         self._unsure.pop(name, None)
 
+    def forget(self, name: str) -> None:
+        """Forget a name that a replica adopted in a transaction that was rolled back."""
+        if self._unsure.pop(name, None) is not None:
+            number = self._numbers.pop(name, None)
+            if number is not None:
+                self._names.pop(number, None)
+
     def _keep(self, name: str, number: int) -> int:
         self._numbers[name] = number
         self._names[number] = name
         return number
 
     def _store(self, txn: WriteTxn, name: str, number: int) -> None:
-        self.stored.append(name)
         key = self._prefix + name.encode()
-        if txn.get(NAMES, key) is None:
+        found = txn.get(NAMES, key)
+        if found is None:
             txn.put(NAMES, key, pack_number(number))
             txn.put(NAMES_BY_NUMBER, self._prefix + pack_number(number), name.encode())
+            self._tables.fresh.append((_RECORDED[self.kind], name, number))
+        self._tables.stored.append((self, name))
 
 
 class NameTables:
-    """The names of every kind."""
+    """The names of every kind.
+
+    Attributes:
+        stored: Unsure names that the op now running has stored, or found stored.
+        fresh: Those of them whose rows it has put, and that no change record tells of yet.
+    """
 
     def __init__(self) -> None:
-        self.forms = Names(NameKind.FORM)
-        self.props = Names(NameKind.PROP)
-        self.tags = Names(NameKind.TAG)
-        self.tag_props = Names(NameKind.TAG_PROP)
-        self.verbs = Names(NameKind.VERB)
-        self.data = Names(NameKind.DATA)
+        self.stored: list[tuple[Names, str]] = []
+        self.fresh: list[NameNumber] = []
+        self.forms = Names(NameKind.FORM, self)
+        self.props = Names(NameKind.PROP, self)
+        self.tags = Names(NameKind.TAG, self)
+        self.tag_props = Names(NameKind.TAG_PROP, self)
+        self.verbs = Names(NameKind.VERB, self)
+        self.data = Names(NameKind.DATA, self)
         self.all = (self.forms, self.props, self.tags, self.tag_props, self.verbs, self.data)
+        self._recorded = {_RECORDED[names.kind]: names for names in self.all}
+
+    def adopt(self, txn: WriteTxn, given: Iterable[NameNumber]) -> None:
+        """Store names with the numbers that a change record gives them; raises BadName."""
+        for kind, name, number in given:
+            names = self._recorded.get(kind)
+            if names is None:
+                raise BadName("a change record gives a number to a name of an unknown kind", name=name)
+            names.adopt(txn, name, number)
 
     def load(self, txn: ReadTxn) -> None:
         """Learn where the numbers of each kind go on."""
@@ -160,9 +206,17 @@ class NameTables:
 
     def take_stored(self) -> list[tuple[Names, str]]:
         """Return the unsure names that the op now ending has stored, for its session to confirm later."""
-        taken: list[tuple[Names, str]] = []
-        for names in self.all:
-            if names.stored:
-                taken.extend((names, name) for name in names.stored)
-                names.stored = []
+        taken = self.stored
+        if taken:
+            self.stored = []
         return taken
+
+    def take_fresh(self) -> list[NameNumber]:
+        """Return the names that the change record now being written tells of."""
+        taken, self.fresh = self.fresh, []
+        return taken
+
+    def drop_op(self) -> None:
+        """Forget what the op now running has stored: it failed, and its transaction was rolled back."""
+        self.stored.clear()
+        self.fresh.clear()

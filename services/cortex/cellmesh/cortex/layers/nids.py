@@ -15,7 +15,10 @@ NEXT_KEY: Final = b"next"
 
 
 class Nids:
-    """The table of nids. The sequence only grows: what was given out in a write that was rolled back is skipped."""
+    """The table of nids. The sequence only grows: what was given out in a write that was rolled back is skipped.
+
+    What is stored of the sequence follows from the nids that are stored, so that a replica comes to the same.
+    """
 
     def __init__(self) -> None:
         self._next = 1
@@ -35,7 +38,7 @@ class Nids:
         return [None if found is None else unpack_nid(found) for found in txn.get_many(NIDS, buids)]
 
     def fresh(self, form_number: int) -> int:
-        """Take the next nid, for a node of a form. `store` or `store_sequence` makes it last."""
+        """Take the next nid, for a node of a form. `store` or `advance` makes it last."""
         sequence = self._next
         self._next = sequence + 1
         return make_nid(form_number, sequence)
@@ -51,10 +54,18 @@ class Nids:
             if txn.get(NIDS, buid) != value:
                 raise BadArg("the node has another nid here", nid=nid, iden=buid.hex())
             return
-        if sequence_of(nid) >= self._next:
-            self._next = sequence_of(nid) + 1
-        self.store_sequence(txn)
+        self.advance(txn, nid)
 
-    def store_sequence(self, txn: WriteTxn) -> None:
-        """Store where the sequence goes on."""
-        txn.put(SEQUENCES, NEXT_KEY, pack_nid(self._next))
+    def advance(self, txn: WriteTxn, nid: int) -> None:
+        """Store that the sequence goes on behind a nid that is stored, and all before."""
+        following = sequence_of(nid) + 1
+        if following > self._next:
+            self._next = following
+        found = txn.get(SEQUENCES, NEXT_KEY)
+        if found is None or unpack_nid(found) < following:
+            txn.put(SEQUENCES, NEXT_KEY, pack_nid(following))
+
+    def first_unused(self, txn: ReadTxn) -> int:
+        """Return the first sequence that no stored nid has, nor any above it."""
+        found = txn.get(SEQUENCES, NEXT_KEY)
+        return 1 if found is None else unpack_nid(found)

@@ -142,23 +142,33 @@ class Extensions:
         form_names = {form.name for form in forms}
         return {
             "types": [
-                [item.name, item.base, dict(item.options), _info(item.doc, item.interfaces)]
+                [
+                    item.name,
+                    item.base,
+                    dict(item.options),
+                    _info(item.doc, item.interfaces, deprecated=item.deprecated),
+                ]
                 for item in defs.types.values()
                 if item.name.startswith("_") and item.name not in form_names
             ],
             "forms": [
-                [form.name, item.base, dict(item.options), _info(form.doc or item.doc, item.interfaces)]
+                [
+                    form.name,
+                    item.base,
+                    dict(item.options),
+                    _info(form.doc or item.doc, item.interfaces, deprecated=item.deprecated),
+                ]
                 for form in forms
                 for item in (defs.types[form.name],)
             ],
             "props": [
-                [form.name, prop.name, [prop.type.name, dict(prop.type.options)], _info(prop.doc)]
+                [form.name, prop.name, [prop.type.name, dict(prop.type.options)], _prop_info(prop)]
                 for form in defs.forms.values()
                 for prop in form.props.values()
                 if prop.name.startswith("_") or form.name in form_names
             ],
             "univs": [
-                [prop.name.removeprefix("."), [prop.type.name, dict(prop.type.options)], _info(prop.doc)]
+                [prop.name.removeprefix("."), [prop.type.name, dict(prop.type.options)], _prop_info(prop)]
                 for prop in defs.universal.values()
                 if prop.name.startswith("._")
             ],
@@ -200,8 +210,15 @@ def _prop_def(name: str, given: TypeGiven, info: Info) -> PropDef:
     )
 
 
-def _info(doc: str, interfaces: Sequence[str] = ()) -> dict[str, Any]:
+def _prop_info(prop: PropDef) -> dict[str, Any]:
+    info = _info(prop.doc, deprecated=prop.deprecated)
+    return {**info, "ro": True} if prop.read_only else info
+
+
+def _info(doc: str, interfaces: Sequence[str] = (), *, deprecated: bool = False) -> dict[str, Any]:
     info: dict[str, Any] = {"doc": doc} if doc else {}
     if interfaces:
         info["interfaces"] = list(interfaces)
+    if deprecated:
+        info["deprecated"] = True
     return info

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import time_ns
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
-import msgpack  # type: ignore[import-untyped]
+from cellmesh.api.cortex.v1 import change_pb2
 from cellmesh.common.changelog import ChangeLog, ChangeRecord
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
 from cellmesh.cortex.stores.schema import DATABASES
+from google.protobuf.message import DecodeError
 
 T = TypeVar("T")
 
-TYPE_NAME: Final = "cellmesh.cortex.stores.Rows+msgpack"
-"""What change records of stores are called: a list of (database, key, value), the value nil for a deletion."""
+TYPE_NAME: Final = "cellmesh.api.cortex.v1.StoreChange"
+"""What change records of stores hold."""
 
 _BY_NAME: Final = {db.name: db for db in DATABASES}
 
@@ -42,24 +43,23 @@ class Rows:
 
     def __init__(self, txn: WriteTxn) -> None:
         self.txn = txn
-        self._rows: list[tuple[str, bytes, bytes | None]] = []
+        self._rows: list[change_pb2.StoreRow] = []
 
     def put(self, db: SubDb, key: bytes, value: bytes) -> None:
         """Put a row."""
         self.txn.put(db, key, value)
-        self._rows.append((db.name, key, value))
+        self._rows.append(change_pb2.StoreRow(database=db.name, key=key, value=value))
 
     def delete(self, db: SubDb, key: bytes) -> None:
         """Delete a row that is there."""
         self.txn.delete(db, key)
-        self._rows.append((db.name, key, None))
+        self._rows.append(change_pb2.StoreRow(database=db.name, key=key))
 
     def payload(self) -> bytes | None:
         """Return the change as its record has it, or None if nothing changed."""
         if not self._rows:
             return None
-        packed: bytes = msgpack.packb(self._rows, use_bin_type=True)
-        return packed
+        return change_pb2.StoreChange(rows=self._rows).SerializeToString(deterministic=True)
 
 
 class Changes:
@@ -92,20 +92,24 @@ class Changes:
         return access.write_op(write)
 
 
-def apply_record(txn: WriteTxn, record: ChangeRecord) -> None:
-    """Apply a change record of a store, as replay and mirrors do.
+def apply_record(txn: WriteTxn, record: ChangeRecord) -> list[change_pb2.StoreRow]:
+    """Apply a change record of a store, as replay and mirrors do; returns the rows it changed.
 
     Raises:
         StorageCorrupt: it is no change of a store.
     """
     if record.type_name != TYPE_NAME:
         raise StorageCorrupt("a change record of a store has another type", type=record.type_name)
-    rows: list[Any] = msgpack.unpackb(record.payload, raw=False)
-    for name, key, value in rows:
-        db = _BY_NAME.get(name)
+    try:
+        rows = list(change_pb2.StoreChange.FromString(record.payload).rows)
+    except DecodeError as error:
+        raise StorageCorrupt("a change record of a store does not read back") from error
+    for row in rows:
+        db = _BY_NAME.get(row.database)
         if db is None:
-            raise StorageCorrupt("a change record tells of a database that is not there", name=name)
-        if value is None:
-            txn.delete(db, key)
+            raise StorageCorrupt("a change record tells of a database that is not there", name=row.database)
+        if row.HasField("value"):
+            txn.put(db, row.key, row.value)
         else:
-            txn.put(db, key, value)
+            txn.delete(db, row.key)
+    return rows

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cellmesh.common.errors import CellError, NoSuchProp
+from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.model import DeprecationLocks, Model
 from cellmesh.cortex.model.extensions import Extensions
-from cellmesh.cortex.stores.changes import Access, Changes
-from cellmesh.cortex.stores.named import NamedValues
+from cellmesh.cortex.stores.changes import Access, Changes, Rows
+from cellmesh.cortex.stores.named import NamedValues, Reader
 from cellmesh.cortex.stores.schema import DEPRECATION_LOCKS, EDGE_VERBS, MODEL_EXTENSIONS
+from cellmesh.cortex.values.wire import decode_value, encode_value
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.views.graph import Graph
 
 T = TypeVar("T")
+
+LOGGER = logging.getLogger(__name__)
 
 EDGE_KEYS = ("doc",)
 """What can be said of an edge verb."""
 
-_WHOLE = "model"
+_KEY = b"model"
 
 
 class Locks(NamedValues):
@@ -26,10 +35,16 @@ class Locks(NamedValues):
     def __init__(self, changes: Changes, model: Model) -> None:
         super().__init__(DEPRECATION_LOCKS, changes, "deprecated name")
         self.rules = DeprecationLocks(model)
+        self._lock = Lock()
 
-    def take(self, names: list[str]) -> None:
-        """Take what is stored; names that are deprecated no more stay stored, without effect."""
-        self.rules = DeprecationLocks(self.rules.model, names)
+    def follow(self, read: Reader) -> None:
+        """Take what is stored; names that are deprecated no more stay stored, without effect.
+
+        Args:
+            read: Reads in the newest committed state.
+        """
+        with self._lock:
+            self.rules = DeprecationLocks(self.rules.model, [name for name, _ in read(self.load)])
 
     def set(self, access: Access, name: str, is_locked: bool) -> None:
         """Lock or unlock a name, durable on return; raises NoSuchProp if it is not deprecated."""
@@ -40,7 +55,7 @@ class Locks(NamedValues):
         else:
             self.pop(access, name)
         access.sync()
-        self.rules.set(name, is_locked)
+        self.follow(access.read)
 
 
 class EdgeVerbs(NamedValues):
@@ -72,11 +87,13 @@ def _edge_key(key: str) -> str:
 class KeptExtensions:
     """Extends the model, and keeps what was added. Used for one query; see `Extensions`.
 
-    A change takes effect when it is durable; if storing it fails, the model is put back.
+    The model changes inside the write transaction, next to the change record: edits logged before it were indexed by
+    the model before, edits logged after it by the model after, as they are when the log is replayed. If the
+    transaction is rolled back, the model is put back.
     """
 
-    def __init__(self, model: Model, values: NamedValues, access: Access) -> None:
-        self._extensions = Extensions(model)
+    def __init__(self, values: ModelExtensions, access: Access) -> None:
+        self._extensions = values.extensions
         self._values = values
         self._access = access
 
@@ -91,32 +108,69 @@ class KeptExtensions:
         return self._extensions.dump()
 
     def _kept(self, change: Callable[[], T]) -> T:
-        before = self._extensions.dump()
-        result = change()
+        def op(rows: Rows) -> T:
+            result = change()
+            data = encode_value(self._extensions.dump())
+            self._values.watch(rows.txn, data)
+            rows.put(MODEL_EXTENSIONS, _KEY, data)
+            return result
+
         try:
-            self._values.put(self._access, _WHOLE, self._extensions.dump())
+            result = self._values.changes.run(self._access, op)
             self._access.sync()
         except CellError:
-            restore(self._extensions, before)
+            self._values.settle()
             raise
         return result
 
 
 class ModelExtensions(NamedValues):
-    """What users added to the model."""
+    """What users added to the model.
 
-    def __init__(self, changes: Changes, model: Model) -> None:
+    The model is in line with what is stored, but for a change that is not committed yet: while there may be one,
+    the graph's `before_op` looks whether it was rolled back.
+    """
+
+    def __init__(self, changes: Changes, graph: Graph) -> None:
         super().__init__(MODEL_EXTENSIONS, changes, "model")
-        self._model = model
+        self.extensions = Extensions(graph.model)
+        self._graph = graph
+        # The transaction of the last change, and what it stored.
+        self._pending: tuple[object, bytes] | None = None
 
     def of(self, access: Access) -> KeptExtensions:
         """Return what changes the model on behalf of a query."""
-        return KeptExtensions(self._model, self, access)
+        return KeptExtensions(self, access)
 
-    def apply(self, stored: list[tuple[str, Any]]) -> None:
-        """Add to the model what is stored."""
-        for _, dump in stored:
-            restore(Extensions(self._model), dump)
+    def follow(self, txn: ReadTxn) -> None:
+        """Bring the model in line with what is stored."""
+        found = txn.get(MODEL_EXTENSIONS, _KEY)
+        restore(self.extensions, {} if found is None else decode_value(found))
+
+    def watch(self, txn: WriteTxn, data: bytes) -> None:
+        """Take note that the model has changed in a transaction, and is about to be stored so."""
+        self._pending = (txn.raw, data)
+        self._graph.before_op = self._before_op
+
+    def settle(self) -> None:
+        """Put the model back at once if its last change was rolled back."""
+        pending = self._pending
+        if pending is not None:
+            try:
+                self._graph.slab.write(lambda txn: self._before_op(txn))
+            except CellError:
+                # The next op looks again.
+                LOGGER.warning(
+                    "a change of the model could not be stored, and is put back with the next edit"
+                )
+
+    def _before_op(self, txn: WriteTxn) -> None:
+        pending = self._pending
+        if pending is None or pending[0] is txn.raw:
+            return
+        if txn.get(MODEL_EXTENSIONS, _KEY) != pending[1]:
+            self.follow(txn)
+        self._pending = self._graph.before_op = None
 
 
 _ADDERS = (

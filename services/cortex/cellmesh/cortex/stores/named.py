@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from cellmesh.common.errors import BadArg
 from cellmesh.common.storage import ReadTxn, SubDb
@@ -13,6 +14,10 @@ NAME_SIZE_MAX = 500
 """Bytes in UTF-8: what a key can hold."""
 
 SCAN_COUNT_MAX = 1000
+
+Load: TypeAlias = Callable[[ReadTxn], list[tuple[str, Any]]]
+Reader: TypeAlias = Callable[[Load], list[tuple[str, Any]]]
+"""Runs something that loads rows, in the newest committed state: `Access.read` after a sync."""
 
 
 class NamedValues:

@@ -29,16 +29,16 @@ class Stores:
         self.tag_model = TagModel(self.changes)
         self.locks = Locks(self.changes, graph.model)
         self.verbs = EdgeVerbs(self.changes)
-        self.extensions = ModelExtensions(self.changes, graph.model)
+        self.extensions = ModelExtensions(self.changes, graph)
 
     @classmethod
     def open(cls, graph: Graph) -> Stores:
         """Open the stores in the slab of a graph: its model gets what users added, and its edits their rules."""
         stores = cls(graph)
         with graph.slab.view() as txn:
-            stores.extensions.apply(stores.extensions.load(txn))
-            stores.tag_model.take(stores.tag_model.load(txn))
-            stores.locks.take([name for name, _ in stores.locks.load(txn)])
+            stores.extensions.follow(txn)
+            stores.tag_model.follow(lambda load: load(txn))
+            stores.locks.follow(lambda load: load(txn))
         graph.rules.tags = stores.tag_model
         graph.rules.locks = stores.locks
         return stores

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from threading import Lock
 from typing import Any
 
 from cellmesh.common.errors import BadTypeValu, SchemaViolation
-from cellmesh.cortex.stores.changes import Access, Changes
-from cellmesh.cortex.stores.named import NamedValues
+from cellmesh.cortex.stores.changes import Access, Changes, Rows
+from cellmesh.cortex.stores.named import NamedValues, Reader
 from cellmesh.cortex.stores.schema import TAG_MODEL
+from cellmesh.cortex.values.wire import decode_value, encode_value
 
 RULES = ("prune", "regex")
 
@@ -20,11 +22,17 @@ class TagModel(NamedValues):
         super().__init__(TAG_MODEL, changes, "tag")
         self._rules: dict[str, dict[str, Any]] = {}
         self._patterns: dict[str, list[re.Pattern[str] | None]] = {}
+        self._lock = Lock()
 
-    def take(self, rules: list[tuple[str, Any]]) -> None:
-        """Take what is stored."""
-        self._rules = {tag: dict(value) for tag, value in rules}
-        self._compile()
+    def follow(self, read: Reader) -> None:
+        """Take what is stored.
+
+        Args:
+            read: Reads in the newest committed state.
+        """
+        with self._lock:
+            self._rules = {tag: dict(value) for tag, value in read(self.load)}
+            self._compile()
 
     def _compile(self) -> None:
         self._patterns = {
@@ -54,22 +62,35 @@ class TagModel(NamedValues):
         Raises:
             SchemaViolation: there is no such rule, or the value does not fit.
         """
-        known = {**self._rules.get(tag, {}), name: _checked(name, value)}
-        self.put(access, tag, known)
+        checked, key = _checked(name, value), self.key(tag)
+
+        def op(rows: Rows) -> None:
+            found = rows.txn.get(self.db, key)
+            known = {} if found is None else dict(decode_value(found))
+            rows.put(self.db, key, encode_value({**known, name: checked}))
+
+        self.changes.run(access, op)
         access.sync()
-        self._rules[tag] = known
-        self._compile()
+        self.follow(access.read)
 
     def pop_rule(self, access: Access, tag: str, name: str, default: Any = None) -> Any:
         """Remove a rule of a tag and return what it was, or a default."""
-        known = dict(self._rules.get(tag, {}))
-        if name not in known:
+        if name not in self._rules.get(tag, {}):
             return default
-        value = known.pop(name)
-        self.put(access, tag, known)
+        key = self.key(tag)
+
+        def op(rows: Rows) -> Any:
+            found = rows.txn.get(self.db, key)
+            known = {} if found is None else dict(decode_value(found))
+            if name not in known:
+                return default
+            value = known.pop(name)
+            rows.put(self.db, key, encode_value(known))
+            return value
+
+        value = self.changes.run(access, op)
         access.sync()
-        self._rules[tag] = known
-        self._compile()
+        self.follow(access.read)
         return value
 
     def remove(self, access: Access, tag: str) -> None:
@@ -78,8 +99,7 @@ class TagModel(NamedValues):
             return
         self.pop(access, tag)
         access.sync()
-        del self._rules[tag]
-        self._compile()
+        self.follow(access.read)
 
     # What edits ask.
 

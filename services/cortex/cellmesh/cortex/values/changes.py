@@ -19,6 +19,7 @@ from cellmesh.cortex.values.edits import (
     EdgeDelete,
     Interval,
     LayerEdits,
+    NameNumber,
     NodeAdd,
     NodeDataDelete,
     NodeDataSet,
@@ -32,7 +33,15 @@ from cellmesh.cortex.values.edits import (
     TagPropSet,
     TagSet,
 )
-from cellmesh.cortex.values.wire import decode_value, encode_interval, encode_value, field, varint, zigzag
+from cellmesh.cortex.values.wire import (
+    decode_value,
+    encode_interval,
+    encode_value,
+    field,
+    read_varint,
+    varint,
+    zigzag,
+)
 from google.protobuf.message import DecodeError
 
 TYPE_NAME: Final = "cellmesh.api.cortex.v1.LayerEdits"
@@ -43,13 +52,24 @@ COMPRESS_SIZE_MIN: Final = 1024
 COMPRESS_LEVEL: Final = 1
 PAYLOAD_SIZE_MAX: Final = 1 << 30
 
+_NODES: Final = 0x12
+
 NODE_ADD: Final = b"\x22\x02\x0a\x00"
 """NodeEdits.edits holding a NodeAdd."""
 
 
 def encode_layer_edits(edits: LayerEdits) -> bytes:
     """Serialize the edits of one transaction."""
-    return frame(edits.layer_id, [encode_node_edits(node) for node in edits.nodes], edits.user, edits.time_ms)
+    nodes = [encode_node_edits(node) for node in edits.nodes]
+    return frame(edits.layer_id, nodes, edits.user, edits.time_ms) + encode_names(edits.names)
+
+
+def encode_names(names: Iterable[NameNumber]) -> bytes:
+    """Serialize LayerEdits.names: what a record adds behind its edits when names got their numbers with it."""
+    return b"".join(
+        field(0x2A, b"\x08" + varint(kind) + field(0x12, name.encode()) + b"\x18" + varint(number))
+        for kind, name, number in names
+    )
 
 
 def frame(layer_id: str, nodes: Iterable[bytes], user: str, time_ms: int) -> bytes:
@@ -213,13 +233,53 @@ def decode_layer_edits(payload: bytes) -> LayerEdits:
     return from_proto(message)
 
 
+def split_layer_edits(payload: bytes) -> tuple[list[bytes], bytes]:
+    """Split serialized LayerEdits: each of its NodeEdits, serialized, and the message without them.
+
+    Raises:
+        StorageCorrupt: the bytes are no LayerEdits.
+    """
+    nodes: list[bytes] = []
+    rest: list[bytes] = []
+    at, end = 0, len(payload)
+    try:
+        while at < end:
+            tag, start = payload[at], at
+            if tag & 7 == 2:
+                size, at = read_varint(payload, at + 1)
+                at += size
+                if tag == _NODES:
+                    nodes.append(payload[at - size : at])
+                    continue
+            elif tag & 7 == 0:
+                _, at = read_varint(payload, at + 1)
+            else:
+                raise StorageCorrupt("a change record's edits hold an unknown field")
+            rest.append(payload[start:at])
+    except IndexError:
+        at = end + 1
+    if at != end:
+        raise StorageCorrupt("a change record's edits end early")
+    return nodes, b"".join(rest)
+
+
+def decode_node_edits(data: bytes) -> NodeEdits:
+    """Read serialized NodeEdits; raises StorageCorrupt."""
+    try:
+        return _node_edits(node_edit_pb2.NodeEdits.FromString(data))
+    except DecodeError as error:
+        raise StorageCorrupt("a change record's edits do not read back") from error
+
+
+def _node_edits(node: node_edit_pb2.NodeEdits) -> NodeEdits:
+    return NodeEdits(node.nid, node.form, _read(node.value), tuple(_read_edit(edit) for edit in node.edits))
+
+
 def from_proto(message: node_edit_pb2.LayerEdits) -> LayerEdits:
     """Make domain values of a message."""
-    nodes = tuple(
-        NodeEdits(node.nid, node.form, _read(node.value), tuple(_read_edit(edit) for edit in node.edits))
-        for node in message.nodes
-    )
-    return LayerEdits(message.layer_id, nodes, message.user, message.time_ms)
+    nodes = tuple(_node_edits(node) for node in message.nodes)
+    names = tuple((item.kind, item.name, item.number) for item in message.names)
+    return LayerEdits(message.layer_id, nodes, message.user, message.time_ms, names)
 
 
 def to_proto(edits: LayerEdits) -> node_edit_pb2.LayerEdits:

@@ -16,6 +16,9 @@ from typing import TypeAlias
 
 Interval: TypeAlias = "tuple[int, int] | None"
 
+NameNumber: TypeAlias = "tuple[int, str, int]"
+"""A name that got its number: the kind as in the proto's NameKind, the name, the number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -219,12 +222,14 @@ class LayerEdits:
         nodes: The nodes changed, in order.
         user: Who asked for it.
         time_ms: When, in milliseconds since 1970.
+        names: The names that got their numbers in the transaction.
     """
 
     layer_id: str
     nodes: tuple[NodeEdits, ...]
     user: str = ""
     time_ms: int = 0
+    names: tuple[NameNumber, ...] = ()
 
     def inverse(self) -> LayerEdits:
         """The edits that restore the layer's state from before."""

@@ -2,7 +2,8 @@
 
 graph           Graph: the cell's layers and views over one slab; begins sessions; replays the change log
 view            View: an ordered stack of layers, the top one written to
-stacks          changes of views and layers themselves: names, and removal
+stacks          changes of views and layers themselves: making, names, removal
+stack_changes   the change record of those
 overlay         Stack: reads through the layers of a view, deletions above hiding what is below
 merge           a fork merged into what it was forked from
 session         GraphSession: one unit of work, put together from the parts below; edits

@@ -186,6 +186,7 @@ class EditorBase:
 
     def _write(self, nodes: Sequence[NodeEdits]) -> None:
         layer = self.session.view.layers[0]
+        self.graph.check_layer(self.txn, layer)
         edits = LayerEdits(layer.id, tuple(nodes), self.session.user, self.now_ms)
         payload = encode_layer_edits(edits)
         writer = LayerWriter(self.txn, layer.key, self.graph.catalog, self.names, self.nids)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.changelog import ChangeRecord
 from cellmesh.common.changelog.log import RECORDS
-from cellmesh.common.errors import CellError, LimitExceeded
+from cellmesh.common.errors import CellError, LimitExceeded, Retry
 from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.common.storage.codecs import UINT64
 from cellmesh.cortex.layers.schema import NIDS
@@ -36,6 +36,14 @@ RECORD_COUNT_MAX: Final = 1_000_000
 """More change records than any batch writes."""
 
 
+MODEL_CHANGE_COUNT_MAX: Final = 10
+"""So often a batch is made ready anew because the model has changed meanwhile."""
+
+
+class ModelChanged(Exception):
+    """The model has changed since a batch was made ready."""
+
+
 class Feeder:
     """Feeds batches into one session.
 
@@ -56,16 +64,24 @@ class Feeder:
         """
         if len(batch) > BATCH_COUNT_MAX:
             raise LimitExceeded("too many records in a batch", name="batch", limit=BATCH_COUNT_MAX)
-        self.cache.renew(self.session.model)
-        result = FeedResult()
-        rows: list[Row] = []
-        for index, record in enumerate(batch):
+        for _ in range(MODEL_CHANGE_COUNT_MAX):
+            result = FeedResult()
+            version = self.session.model.version
+            self.cache.renew(self.session.model)
+            rows: list[Row] = []
+            for index, record in enumerate(batch):
+                try:
+                    rows.append(self._row(index, record))
+                except CellError as error:
+                    result.rejects.append(FeedReject(index, error))
             try:
-                rows.append(self._row(index, record))
-            except CellError as error:
-                result.rejects.append(FeedReject(index, error))
-        if rows:
-            self._write(rows, result)
+                if rows:
+                    self._write(rows, result, version)
+                break
+            except ModelChanged:
+                continue
+        else:
+            raise Retry("the model changes faster than a batch is made ready")
         result.rejects.sort(key=lambda reject: reject.index)
         result.accepted_count = len(batch) - len(result.rejects)
         return result
@@ -163,7 +179,7 @@ class Feeder:
 
     # Writing, in one op.
 
-    def _write(self, rows: list[Row], result: FeedResult) -> None:
+    def _write(self, rows: list[Row], result: FeedResult, version: int) -> None:
         session = self.session
         preparer = Preparer(self.cache, session.graph.now_ms())
         implied = session.read(lambda txn: self._prepare(txn, rows, preparer))
@@ -172,6 +188,9 @@ class Feeder:
         changed: list[NodeEdits] = []
 
         def run(txn: WriteTxn) -> tuple[int, list[tuple[Names, str]]]:
+            if session.model.version != version:
+                # Keys were made ready by the model before.
+                raise ModelChanged
             start = session.graph.log.next_offset(txn)
             batch = Batch(session, txn, preparer, implied, result)
             batch.run(rows)

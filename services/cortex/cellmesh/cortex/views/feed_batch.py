@@ -124,6 +124,7 @@ class Batch:
 
     def run(self, rows: Sequence[Row]) -> None:
         """Make the batch's nodes, then enrich those that are there already."""
+        self.graph.check_layer(self.txn, self.session.view.layers[0])
         self._find(rows)
         rest: list[Row] = []
         known, fresh = self.known, self.fresh
@@ -283,7 +284,8 @@ class Batch:
             now_ms = self.preparer.now_ms
             payload = frame(session.view.layers[0].id, logged, session.user, now_ms)
             bulk.write(self.txn)
-            self.graph.nids.store_sequence(self.txn)
+            if bulk.nids:
+                self.graph.nids.advance(self.txn, max(keys.unpack_nid(nid) for _, nid in bulk.nids))
             self.graph.log_edits(self.txn, payload, user=session.user, now_ms=now_ms)
         self.edit_count += self.editor.commit()
 

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from threading import Lock
 from time import time_ns
 
-from cellmesh.common.changelog import ChangeLog, ChangeRecord
+from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.errors import NoSuchLayer, NoSuchView
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.cortex.layers.catalog import IndexCatalog
-from cellmesh.cortex.layers.layer import Layer, load_layers, store_layer
+from cellmesh.cortex.layers.layer import LAYER, Layer, find_layer, has_layer, load_layers
 from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Model
-from cellmesh.cortex.values.changes import decode_record, pack
+from cellmesh.cortex.values.changes import encode_names, frame, pack
 from cellmesh.cortex.values.edits import LayerEdits, NodeEdits
-from cellmesh.cortex.values.ids import LayerId, ViewId, new_layer_id, new_view_id
+from cellmesh.cortex.values.ids import LayerId, ViewId, new_view_id
 from cellmesh.cortex.views.kept import KeptPool
 from cellmesh.cortex.views.rules import EditRules
 from cellmesh.cortex.views.session import GraphSession
-from cellmesh.cortex.views.view import View, load_default, load_views, store_default, store_view
+from cellmesh.cortex.views.stack_changes import TYPE_NAME as STACK_TYPE_NAME
+from cellmesh.cortex.views.stack_changes import Step, apply_steps
+from cellmesh.cortex.views.stack_changes import encode as encode_steps
+from cellmesh.cortex.views.stacks import add_layer, add_view, finish_removals, fork, make_default
+from cellmesh.cortex.views.view import DEFAULT_KEY, VIEW, View, find_view, load_default, load_views
 
 
 def system_now_ms() -> int:
@@ -39,6 +45,8 @@ class Graph:
         rules: What a cell adds to the rules of edits.
         edit_watchers: What is called after each op that edited a view, outside of the op, with the session and
             its edits.
+        before_op: What is called in each op of a session, first thing, while a change of what memory keeps may have
+            been rolled back; None otherwise.
     """
 
     def __init__(self, slab: Slab, model: Model, log: ChangeLog, now_ms: Callable[[], int]) -> None:
@@ -54,7 +62,9 @@ class Graph:
         self.rules = EditRules()
         self.layers: dict[LayerId, Layer] = {}
         self.views: dict[ViewId, View] = {}
+        self.before_op: Callable[[WriteTxn], None] | None = None
         self._forms: dict[bytes, Form] = {}
+        self._stacks_lock = Lock()
         self._default: ViewId | None = None
 
     @classmethod
@@ -65,8 +75,7 @@ class Graph:
         log: ChangeLog | None = None,
         *,
         now_ms: Callable[[], int] = system_now_ms,
-        layer_id: str | None = None,
-        view_id: str | None = None,
+        leads: bool = True,
     ) -> Graph:
         """Open the graph in a slab that was opened with its databases, and the change log's.
 
@@ -75,26 +84,20 @@ class Graph:
             model: The compiled model.
             log: The cell's change log; by default the one in the slab.
             now_ms: The clock: milliseconds since 1970.
-            layer_id: The id that the default layer gets if there is none yet: a mirror gives its leader's.
-            view_id: The same for the default view.
+            leads: Whether it is written to here, not by the change log of another; see `lead`.
         """
         graph = cls(slab, model, log if log is not None else ChangeLog(slab), now_ms)
         with slab.view() as txn:
             graph._load(txn)
-        if graph._default is None:
-            layer = Layer(LayerId(layer_id) if layer_id else new_layer_id(), 1, "default")
-            view = View(ViewId(view_id) if view_id else new_view_id(), (layer,), "default")
-
-            def store(txn: WriteTxn) -> None:
-                store_layer(txn, layer)
-                store_view(txn, view)
-                store_default(txn, view.id)
-
-            slab.write(store)
-            graph.layers[layer.id] = layer
-            graph.views[view.id] = view
-            graph._default = view.id
+        if leads:
+            graph.lead()
         return graph
+
+    def lead(self) -> None:
+        """Be ready to be written to: an empty graph gets its default view, and what was being removed is."""
+        if self._default is None:
+            make_default(self)
+        finish_removals(self)
 
     def _load(self, txn: ReadTxn) -> None:
         self.names.load(txn)
@@ -107,9 +110,15 @@ class Graph:
 
     @property
     def default_view(self) -> View:
-        """The view that queries use unless they name one."""
-        assert self._default is not None, "the graph is not open"
-        return self.views[self._default]
+        """The view that queries use unless they name one.
+
+        Raises:
+            NoSuchView: a follower has nothing of its leader yet.
+        """
+        found = None if self._default is None else self.views.get(self._default)
+        if found is None:
+            raise NoSuchView("there is no default view yet")
+        return found
 
     def view(self, view_id: str | None) -> View:
         """Return a view by id; None or empty is the default one.
@@ -135,19 +144,18 @@ class Graph:
             raise NoSuchLayer("no layer of this id", iden=layer_id)
         return found
 
-    def add_layer(self, layer_id: str | None = None, name: str = "") -> Layer:
+    def check_layer(self, txn: ReadTxn, layer: Layer) -> None:
+        """Make certain, before an op's first edit, that the layer has not been removed meanwhile.
+
+        Raises:
+            NoSuchLayer: it has.
+        """
+        if not has_layer(txn, layer.id):
+            raise NoSuchLayer("the layer was removed", iden=layer.id)
+
+    def add_layer(self, layer_id: str | None = None, name: str = "", *, user: str = "root") -> Layer:
         """Make an empty layer, durable on return."""
-        chosen = LayerId(layer_id) if layer_id else new_layer_id()
-
-        def store(txn: WriteTxn) -> Layer:
-            number = max((layer.number for layer in load_layers(txn).values()), default=0) + 1
-            made = Layer(chosen, number, name)
-            store_layer(txn, made)
-            return made
-
-        layer = self.slab.write(store)
-        self.layers[layer.id] = layer
-        return layer
+        return add_layer(self, layer_id, name, user=user)
 
     def add_view(
         self,
@@ -156,20 +164,74 @@ class Graph:
         view_id: str | None = None,
         name: str = "",
         parent: ViewId | None = None,
+        user: str = "root",
     ) -> View:
-        """Make a view of some layers, the top one first; durable on return."""
+        """Make a view of some layers, the top one first; durable on return.
+
+        Raises:
+            NoSuchLayer: one of them was removed meanwhile.
+        """
         assert layers, "a view has at least one layer"
         view = View(ViewId(view_id) if view_id else new_view_id(), tuple(layers), name, parent)
-        self.slab.write(lambda txn: store_view(txn, view))
-        self.views[view.id] = view
-        return view
+        return add_view(self, view, user=user)
 
     def fork(
-        self, view: View, *, view_id: str | None = None, layer_id: str | None = None, name: str = ""
+        self,
+        view: View,
+        *,
+        view_id: str | None = None,
+        layer_id: str | None = None,
+        name: str = "",
+        user: str = "root",
     ) -> View:
-        """Make a view with a fresh layer on top of another view's; durable on return."""
-        layer = self.add_layer(layer_id)
-        return self.add_view((layer, *view.layers), view_id=view_id, name=name, parent=view.id)
+        """Make a view with a fresh layer on top of another view's; durable on return.
+
+        Raises:
+            NoSuchView, NoSuchLayer: the other view was removed meanwhile, or one of its layers.
+        """
+        return fork(self, view, view_id=view_id, layer_id=layer_id, name=name, user=user)
+
+    def change_stacks(self, op: Callable[[WriteTxn], Sequence[Step]], user: str) -> None:
+        """Run an op that checks, store the steps it gives and log them; durable on return, and seen by all."""
+        time_us = self.now_ms() * 1000
+
+        def run(txn: WriteTxn) -> set[bytes]:
+            steps = op(txn)
+            keys = apply_steps(txn, steps)
+            if steps:
+                self.log.append(
+                    txn, time_us=time_us, actor=user, type_name=STACK_TYPE_NAME, payload=encode_steps(steps)
+                )
+            return keys
+
+        self.follow_stacks(self.slab.write(run))
+
+    def follow_stacks(self, keys: Iterable[bytes]) -> None:
+        """Bring memory in line with rows of `graph` that have changed and are committed."""
+        # Layers come before views in the order of keys. Whoever goes through the dicts meanwhile keeps the old ones.
+        with self._stacks_lock, self.slab.view() as txn:
+            for key in sorted(keys):
+                name = key[1:].decode()
+                if key == DEFAULT_KEY:
+                    self._default = load_default(txn)
+                elif key.startswith(LAYER):
+                    self._follow_layer(LayerId(name), find_layer(txn, name))
+                elif key.startswith(VIEW):
+                    view = find_view(txn, name, self.layers)
+                    others = {view_id: one for view_id, one in self.views.items() if view_id != name}
+                    self.views = others if view is None else {**self.views, view.id: view}
+
+    def _follow_layer(self, layer_id: LayerId, layer: Layer | None) -> None:
+        if layer is None:
+            self.layers = {other: one for other, one in self.layers.items() if other != layer_id}
+            return
+        self.layers = {**self.layers, layer_id: layer}
+        self.views = {
+            view.id: replace(view, layers=tuple(layer if one.id == layer_id else one for one in view.layers))
+            if any(one.id == layer_id for one in view.layers)
+            else view
+            for view in self.views.values()
+        }
 
     # Work.
 
@@ -192,23 +254,26 @@ class Graph:
         return found
 
     def log_edits(self, txn: WriteTxn, payload: bytes, *, user: str, now_ms: int) -> None:
-        """Log serialized LayerEdits in the transaction that applies them."""
+        """Log serialized LayerEdits in the transaction that applies them, with the names stored for them."""
+        if self.names.fresh:
+            payload += encode_names(self.names.take_fresh())
         type_name, packed = pack(payload)
         self.log.append(txn, time_us=now_ms * 1000, actor=user, type_name=type_name, payload=packed)
 
-    # Replay.
-
-    def apply_record(self, txn: WriteTxn, record: ChangeRecord) -> None:
-        """Apply a change record of layer edits, as replay and mirrors do; the record itself is not logged.
-
-        Raises:
-            NoSuchLayer: it is about a layer that is not here.
-            StorageCorrupt: it holds no layer edits.
-        """
-        self.apply_edits(txn, decode_record(record.type_name, record.payload))
+    def log_names(self, txn: WriteTxn, layer: Layer, user: str) -> None:
+        """Log names that an op has stored without any edits."""
+        now_ms = self.now_ms()
+        self.log_edits(txn, frame(layer.id, (), user, now_ms), user=user, now_ms=now_ms)
 
     def apply_edits(self, txn: WriteTxn, edits: LayerEdits) -> None:
-        """Apply edits to their layer as they are, without rules and without logging them."""
-        layer = self.layer(edits.layer_id)
+        """Apply edits to their layer as they are, without rules and without logging them.
+
+        Raises:
+            NoSuchLayer: the layer is not here.
+            BadName: a name has another number here.
+        """
+        layer = find_layer(txn, edits.layer_id)
+        if layer is None:
+            raise NoSuchLayer("no layer of this id", iden=edits.layer_id)
+        self.names.adopt(txn, edits.names)
         LayerWriter(txn, layer.key, self.catalog, self.names, self.nids).apply(edits.nodes)
-        self.names.take_stored()

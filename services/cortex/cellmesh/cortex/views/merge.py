@@ -116,6 +116,7 @@ def merge_nodes(
             batch = nids[start : start + BATCH_NODE_COUNT]
 
             def run(txn: WriteTxn, batch: Sequence[bytes] = batch) -> tuple[int, list[tuple[Names, str]]]:
+                graph.check_layer(txn, view.layers[0])
                 editor = Editor(session, txn)
                 merge = _Merge(graph, editor, view.layers[0].key, choice)
                 taken = [found for nid in batch if (found := merge.node(nid)) is not None]

@@ -163,8 +163,18 @@ class SessionBase:
         if self.readonly:
             raise IsReadOnly("this query may not edit")
 
+        graph = self.graph
+
         def run(txn: WriteTxn) -> T:
-            result = op(txn)
+            if graph.before_op is not None:
+                graph.before_op(txn)
+            try:
+                result = op(txn)
+                if graph.names.fresh:
+                    graph.log_names(txn, self.view.layers[0], self.user)
+            except BaseException:
+                graph.names.drop_op()
+                raise
             # Even an op that changed nothing has relied on what others wrote in this transaction. So the
             # session takes part in it: its reads see the same, and its sync waits for it.
             txn.touched = True

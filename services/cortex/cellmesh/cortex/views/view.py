@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.cortex.layers.keys import end_of
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.layers.schema import GRAPH
 from cellmesh.cortex.values.ids import LayerId, ViewId
 
-_VIEW: Final = b"v"
-_DEFAULT_KEY: Final = b"d"
+VIEW: Final = b"v"
+DEFAULT_KEY: Final = b"d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +35,54 @@ class View:
     parent: ViewId | None = None
 
 
-def load_views(txn: ReadTxn, layers: dict[LayerId, Layer]) -> dict[ViewId, View]:
+def load_views(txn: ReadTxn, layers: Mapping[LayerId, Layer]) -> dict[ViewId, View]:
     """Return every view of the cell."""
     views: dict[ViewId, View] = {}
     position = None
     while True:
-        chunk = txn.scan(GRAPH, _VIEW, b"w", count_max=1000, after=position)
+        chunk = txn.scan(GRAPH, VIEW, end_of(VIEW), count_max=1000, after=position)
         for key, value in chunk.items:
-            row = json.loads(value)
             view_id = ViewId(key[1:].decode())
-            try:
-                stack = tuple(layers[LayerId(layer)] for layer in row["layers"])
-            except KeyError as error:
-                raise StorageCorrupt("a view has a layer that is not there", view=view_id) from error
-            views[view_id] = View(view_id, stack, row["name"], row["parent"])
+            views[view_id] = _view(view_id, value, layers)
         if chunk.resume is None:
             return views
         position = chunk.resume
 
 
-def store_view(txn: WriteTxn, view: View) -> None:
+def find_view(txn: ReadTxn, view_id: str, layers: Mapping[LayerId, Layer]) -> View | None:
+    """Return a view, or None if there is none."""
+    found = txn.get(GRAPH, VIEW + view_id.encode())
+    return None if found is None else _view(ViewId(view_id), found, layers)
+
+
+def store_view(
+    txn: WriteTxn, view_id: str, layer_ids: Sequence[str], name: str = "", parent: str | None = None
+) -> None:
     """Store a new or changed view."""
-    row = {"layers": [layer.id for layer in view.layers], "name": view.name, "parent": view.parent}
-    txn.put(GRAPH, _VIEW + view.id.encode(), json.dumps(row).encode())
+    row = {"layers": list(layer_ids), "name": name, "parent": parent}
+    txn.put(GRAPH, VIEW + view_id.encode(), json.dumps(row).encode())
 
 
-def remove_view_row(txn: WriteTxn, view_id: ViewId) -> None:
-    """Forget a view."""
-    txn.delete(GRAPH, _VIEW + view_id.encode())
+def remove_view_row(txn: WriteTxn, view_id: str) -> bool:
+    """Forget a view; whether it was there."""
+    return txn.delete(GRAPH, VIEW + view_id.encode())
 
 
 def load_default(txn: ReadTxn) -> ViewId | None:
     """Return which view is the default one."""
-    found = txn.get(GRAPH, _DEFAULT_KEY)
+    found = txn.get(GRAPH, DEFAULT_KEY)
     return None if found is None else ViewId(found.decode())
 
 
-def store_default(txn: WriteTxn, view_id: ViewId) -> None:
+def store_default(txn: WriteTxn, view_id: str) -> None:
     """Make a view the default one."""
-    txn.put(GRAPH, _DEFAULT_KEY, view_id.encode())
+    txn.put(GRAPH, DEFAULT_KEY, view_id.encode())
+
+
+def _view(view_id: ViewId, data: bytes, layers: Mapping[LayerId, Layer]) -> View:
+    row = json.loads(data)
+    try:
+        stack = tuple(layers[LayerId(layer)] for layer in row["layers"])
+    except KeyError as error:
+        raise StorageCorrupt("a view has a layer that is not there", view=view_id) from error
+    return View(view_id, stack, row["name"], row["parent"])

@@ -90,26 +90,27 @@ def _add_view(context: RunContext, layers: Any, name: Any, world_readable: Any) 
     graph = context.session.graph
     stack = [graph.layer(iden) for iden in idens]
     context.session.pause()
-    return ViewObject(graph.add_view(stack, name="" if name is None else tostr(name)))
+    return ViewObject(graph.add_view(stack, name="" if name is None else tostr(name), user=context.user))
 
 
 def _del_view(context: RunContext, iden: Any) -> None:
     graph = context.session.graph
     view = graph.view(tostr(iden))
     context.session.pause()
-    remove_view(graph, view)
+    remove_view(graph, view, user=context.user)
 
 
 def _add_layer(context: RunContext, facts: Any) -> LayerObject:
     known = toprim(facts) or {}
     context.session.pause()
-    return LayerObject(context.session.graph.add_layer(name=tostr(known.get("name") or "")))
+    graph = context.session.graph
+    return LayerObject(graph.add_layer(name=tostr(known.get("name") or ""), user=context.user))
 
 
 def _del_layer(context: RunContext, iden: Any) -> None:
     layer = _layer(context, tostr(iden)).layer
     context.session.pause()
-    remove_layer(context.session.graph, layer)
+    remove_layer(context.session.graph, layer, user=context.user)
 
 
 def _layers(context: RunContext) -> list[LayerObject]:

@@ -239,7 +239,9 @@ def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, prop
 
 def _fork(context: RunContext, self: ViewObject, name: Any) -> ViewObject:
     context.session.pause()
-    return ViewObject(context.session.graph.fork(self.view, name="" if name is None else tostr(name)))
+    return ViewObject(
+        context.session.graph.fork(self.view, name="" if name is None else tostr(name), user=context.user)
+    )
 
 
 def merge_fork(context: RunContext, view: View, choice: Choice = ALL) -> None:
@@ -261,14 +263,18 @@ def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> N
     if tostr(name) != "name":
         raise BadOptValu(f"{tostr(name)} of a view cannot be set", name=tostr(name))
     context.session.pause()
-    self.view = rename_view(context.session.graph, self.view, "" if value is None else tostr(value))
+    self.view = rename_view(
+        context.session.graph, self.view, "" if value is None else tostr(value), user=context.user
+    )
 
 
 def _set_layer(context: RunContext, self: LayerObject, name: Any, value: Any) -> None:
     if tostr(name) != "name":
         raise BadOptValu(f"{tostr(name)} of a layer cannot be set", name=tostr(name))
     context.session.pause()
-    self.layer = rename_layer(context.session.graph, self.layer, "" if value is None else tostr(value))
+    self.layer = rename_layer(
+        context.session.graph, self.layer, "" if value is None else tostr(value), user=context.user
+    )
 
 
 def _children(context: RunContext, self: ViewObject) -> Iterator[ViewObject]:
