@@ -8,6 +8,7 @@ axon      axon serve, put, get, has, list
 cryotank  cryotank serve, list, create, append, read, delete
 cortex    cortex serve
 backup    backup, restore, compact
+mirror    mirror status, promote, remove, check
 changes   changes
 auth      auth user, role, rule, key, check, audit
 enroll    enroll

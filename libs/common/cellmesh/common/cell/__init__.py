@@ -9,6 +9,7 @@ data_services BackupService and ChangeLogService, which every cell with storage 
 backup        backups in the cell's folder, and as a stream
 disk          the room under the storage: read-only without, and well again by itself
 health        gathers the health of the parts
+mirroring     the role among the instances of a service: seeded before the storage is open, then kept
 registration  tells AHA where the cell is, and renews its certificate
 runner        run_cell: process entry, signals, exit codes; running: a cell in a thread, for tests
 """
@@ -17,7 +18,17 @@ from __future__ import annotations
 
 from cellmesh.common.cell.base import Cell, CellState
 from cellmesh.common.cell.folder import CellFolder
-from cellmesh.common.cell.part import Part, PartHealth, PartState
+from cellmesh.common.cell.part import Part, PartHealth, PartState, RolePart
 from cellmesh.common.cell.runner import run_cell, running
 
-__all__ = ["Cell", "CellFolder", "CellState", "Part", "PartHealth", "PartState", "run_cell", "running"]
+__all__ = [
+    "Cell",
+    "CellFolder",
+    "CellState",
+    "Part",
+    "PartHealth",
+    "PartState",
+    "RolePart",
+    "run_cell",
+    "running",
+]

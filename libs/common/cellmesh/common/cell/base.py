@@ -8,6 +8,7 @@ server, health, registration with AHA. Stop: the same in reverse, so calls are d
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import socket
 import time
@@ -20,6 +21,7 @@ from typing import ClassVar, Final, Generic, Self, TypeVar
 from cellmesh.common.addresses import join_host_port, split_host_port
 from cellmesh.common.auth.denials import Denials
 from cellmesh.common.auth.passwords import Passwords
+from cellmesh.common.auth.replay import AuthApplier
 from cellmesh.common.auth.schema import DATABASES as AUTH_DATABASES
 from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.cell.accounts import CellAccounts
@@ -28,16 +30,20 @@ from cellmesh.common.cell.data_services import backup_service, change_log_servic
 from cellmesh.common.cell.disk import DiskSpace
 from cellmesh.common.cell.folder import CELL_FILE, CERTS_FOLDER, CellFolder
 from cellmesh.common.cell.health import HealthWatch
-from cellmesh.common.cell.part import Part, PartState
+from cellmesh.common.cell.mirroring import MirrorPart, open_mirror, seed_if_needed
+from cellmesh.common.cell.part import Part, PartState, RolePart
 from cellmesh.common.cell.registration import Registration
 from cellmesh.common.cell.service import cell_service
 from cellmesh.common.cell.trimming import LogTrimmer, log_rules
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
-from cellmesh.common.changelog import ChangeLog, LogKeeper
+from cellmesh.common.changelog import Applier, ChangeLog, LogKeeper
 from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState, NeedConfValu
 from cellmesh.common.keyvalues import DATABASES as KEYVALUE_DATABASES
-from cellmesh.common.keyvalues import KeyValues, KeyValueServicer, key_value_service
+from cellmesh.common.keyvalues import KeyValueApplier, KeyValues, KeyValueServicer, key_value_service
+from cellmesh.common.mirror.role import Mirror
+from cellmesh.common.mirror.schema import DATABASES as MIRROR_DATABASES
+from cellmesh.common.mirror.service import mirror_service
 from cellmesh.common.rpc.interceptors.auth import Accounts, caller_of_peer
 from cellmesh.common.rpc.interceptors.chain import default_chain
 from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
@@ -85,6 +91,8 @@ class Cell(Generic[ConfigT]):
         slab: Its storage, open while parts and services live.
         identity: Its name in the mesh, None when it is not enrolled. Known once the parts have started.
         start_time_ns: When it was started, in nanoseconds since the epoch.
+        mirror: Its role among the instances of its service; None outside of a mesh.
+        restart_wanted: Set when it must be stopped and started anew, on the same folder; `run_cell` does.
         tasks: The calls it is serving.
     """
 
@@ -102,6 +110,8 @@ class Cell(Generic[ConfigT]):
         self.identity: CellIdentity | None = None
         self.state = CellState.UNSPECIFIED
         self.start_time_ns = 0
+        self.mirror: Mirror | None = None
+        self.restart_wanted = asyncio.Event()
         self._slab: Slab | None = None
         self._accounts: CellAccounts | None = None
         self._log_keeper: LogKeeper | None = None
@@ -126,6 +136,10 @@ class Cell(Generic[ConfigT]):
         with self.slab.view() as txn:
             return self.changes.next_offset(txn)
 
+    def appliers(self) -> Sequence[Applier]:
+        """Make what applies the change records of its own databases. Called once, after `parts`."""
+        return ()
+
     def registers(self) -> bool:
         """Whether the cell registers with AHA when it has an identity."""
         return True
@@ -138,6 +152,21 @@ class Cell(Generic[ConfigT]):
         if self._slab is None:
             raise BadState(f"the {self.kind} has no storage open", name=self.kind, state=self.state.value)
         return self._slab
+
+    @property
+    def has_mirrors(self) -> bool:
+        """Whether other instances of its service may follow it: it is in a mesh and keeps a log."""
+        return self.keeps_log and self.registers() and self.folder.identity.exists()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it takes the writes of its service."""
+        return self.mirror is None or self.mirror.is_leader
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it is about to end."""
+        return self.state is CellState.STOPPING
 
     @property
     def keeps_log(self) -> bool:
@@ -250,10 +279,18 @@ class Cell(Generic[ConfigT]):
             self.folder.open()
             await self._enroll_if_asked()
             if self.databases:
-                self._slab, self._accounts = await self.workers.run(self._open_storage)
+                if self.has_mirrors:
+                    await seed_if_needed(self)
+                self._slab = await self.workers.run(self._open_slab)
                 self._log_keeper = LogKeeper(self.slab, log_rules(self.config))
+                if self.has_mirrors:
+                    self.mirror = await open_mirror(self, self._slab)
+                self._accounts = await self.workers.run(CellAccounts.open, self._slab, self.config)
                 self._keyvalues = KeyValues(self.slab)
-            for part in self.parts():
+            parts = self.parts()
+            if self.mirror is not None:
+                self.mirror.bind((*self._own_appliers(), *self.appliers()))
+            for part in parts:
                 await self._start_part(part)
             self.identity = self.folder.identity.cell_identity()
             configure_telemetry(
@@ -303,16 +340,25 @@ class Cell(Generic[ConfigT]):
         await self.stop()
 
     async def _start_part(self, part: Part) -> None:
+        if isinstance(part, RolePart) and self.mirror is not None and self.mirror.is_follower:
+            await part.role_changed(False)
         await part.start()
         self._started.append(part)
 
-    def _open_storage(self) -> tuple[Slab, CellAccounts]:
-        slab = self._open_slab()
-        try:
-            return slab, CellAccounts.open(slab, self.config)
-        except BaseException:
-            slab.close()
-            raise
+    async def role_changed(self, leads: bool) -> None:
+        """Tell the parts that the cell leads now, or does not any more. For its mirror."""
+        for part in tuple(self._started):
+            if isinstance(part, RolePart):
+                await part.role_changed(leads)
+
+    def ask_for_restart(self, reason: str) -> None:
+        """Have whoever runs the cell stop it and start it anew: its storage must be replaced."""
+        _log.warning("restart_wanted", reason=reason)
+        self.restart_wanted.set()
+
+    def _own_appliers(self) -> Sequence[Applier]:
+        """Those of what every cell has."""
+        return (AuthApplier(self.auth), KeyValueApplier(self.keyvalues))
 
     def _require_accounts(self) -> CellAccounts:
         if self._accounts is None:
@@ -324,16 +370,16 @@ class Cell(Generic[ConfigT]):
             compact_slab(self.folder.slab_path, space_min_bytes=self.config.space_min_bytes)
         return Slab.open(
             self.folder.slab_path,
-            self._all_databases(),
+            self.all_databases(),
             map_size_bytes=self.config.map_size_bytes,
             layout=self.layout,
             space_min_bytes=self.config.space_min_bytes,
         )
 
-    def _all_databases(self) -> tuple[SubDb, ...]:
-        """Its own databases, and those of its users, whose changes are logged whether or not its own are."""
+    def all_databases(self) -> tuple[SubDb, ...]:
+        """Its own databases, and those of what every cell has, whose changes are logged even if its own are not."""
         log = () if self.keeps_log else CHANGELOG_DATABASES
-        return (*self.databases, *log, *AUTH_DATABASES, *KEYVALUE_DATABASES)
+        return (*self.databases, *log, *AUTH_DATABASES, *KEYVALUE_DATABASES, *MIRROR_DATABASES)
 
     def _data_services(self, slab: Slab) -> Sequence[Service]:
         """What every cell with storage serves about its data as a whole."""
@@ -395,6 +441,11 @@ class Cell(Generic[ConfigT]):
             data_services = (
                 *data_services, self._accounts.service(self.workers), key_value_service(keyvalues)
             )  # fmt: skip
+        if self.mirror is not None:
+            mirror_part = MirrorPart(self.mirror)
+            await self._start_part(mirror_part)
+            parts = (*parts, mirror_part)
+            data_services = (*data_services, mirror_service(self.mirror))
         server = RpcServer(
             self.name or self.kind,
             (*self.services(), *data_services, cell_service(self, levels), task_service(self.tasks)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class PartState(enum.Enum):
@@ -50,4 +50,16 @@ class Part(Protocol):
 
     def health(self) -> PartHealth:
         """How it does now."""
+        ...
+
+
+@runtime_checkable
+class RolePart(Protocol):
+    """A part that does something only where its cell takes the writes of its service."""
+
+    async def role_changed(self, leads: bool) -> None:
+        """The cell leads from now on, or does not any more. Called before `start` on a follower, and at each change.
+
+        Without a call the cell leads.
+        """
         ...

@@ -53,6 +53,8 @@ class Registrant(Protocol):
     def version(self) -> str: ...
     @property
     def advertised_address(self) -> str: ...
+    @property
+    def leads(self) -> bool: ...
 
 
 class Registration:
@@ -166,7 +168,7 @@ class Registration:
                 address=self._cell.advertised_address,
                 version=self._cell.version,
                 ready=ready,
-                leader=True,
+                leader=self._cell.leads,
             )
         )
         request.lease.FromNanoseconds(int(self._lease_s * 1e9))

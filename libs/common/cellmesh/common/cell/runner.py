@@ -46,7 +46,7 @@ def run_cell(cell: Cell[Any]) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.set_threshold(*GC_THRESHOLDS)
     try:
-        return asyncio.run(_run(cell))
+        return asyncio.run(_run_again(cell))
     except CellError as error:
         # What a person did wrong is told in a sentence; a traceback would only hide it.
         print(f"{cell.kind}: {error}", file=sys.stderr)
@@ -68,10 +68,19 @@ def _label(cell: Cell[Any]) -> str:
     return identity.name if identity else cell.kind
 
 
-async def _run(cell: Cell[Any]) -> int:
-    loop = asyncio.get_running_loop()
+async def _run_again(cell: Cell[Any]) -> int:
+    """Run the cell, and a new one on the same folder each time it asks for that, until it is to stop."""
     asked = asyncio.Event()
     told_twice = asyncio.Event()
+    while True:
+        code = await _run(cell, asked, told_twice)
+        if asked.is_set() or not cell.restart_wanted.is_set():
+            return code
+        cell = type(cell)(cell.config)
+
+
+async def _run(cell: Cell[Any], asked: asyncio.Event, told_twice: asyncio.Event) -> int:
+    loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
         if asked.is_set():
@@ -94,7 +103,7 @@ async def _run(cell: Cell[Any]) -> int:
     gc.collect()
     gc.freeze()
     print(serving_line(cell), flush=True)
-    await asked.wait()
+    await _either(asked, cell.restart_wanted)
     stopping = asyncio.ensure_future(cell.stop())
     await _first(stopping, told_twice)
     if stopping.done():
@@ -111,6 +120,15 @@ async def _first(task: asyncio.Future[Any], event: asyncio.Event) -> None:
     waiter = asyncio.ensure_future(event.wait())
     try:
         await asyncio.wait([task, waiter], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiter.cancel()
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiter = asyncio.ensure_future(first.wait())
+    try:
+        await _first(waiter, second)
     finally:
         waiter.cancel()
 

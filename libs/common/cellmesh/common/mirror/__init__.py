@@ -1,6 +1,6 @@
 """Mirrors: the instances of a service, one of which leads while the others follow. See docs/mirrors.md.
 
-role.py         Mirror: what an instance is, and how that changes; a Part
+role.py         Mirror: what an instance is, and how that changes
 promotion.py    how a follower becomes leader, and how a leader makes way
 gate.py         MirrorGate: no acknowledgement without a lease and without synchronous followers
 leading.py      the leader's side of the streams: followers, grants, acknowledgements

@@ -32,6 +32,9 @@ SILENCE_LEASES: Final = 2.0
 
 CONNECT_TIMEOUT_S: Final = 3.0
 
+_Outgoing = asyncio.Queue[mirror_pb2.FollowRequest | None]
+"""What the follower sends; None ends it."""
+
 _log = get_logger(__name__)
 
 
@@ -126,7 +129,7 @@ class FollowStream:
             CellError: the link failed, or a record cannot be applied.
         """
         position = await self.workers.run(self.calls.position)
-        outgoing: asyncio.Queue[mirror_pb2.FollowRequest] = asyncio.Queue()
+        outgoing: _Outgoing = asyncio.Queue()
         outgoing.put_nowait(
             mirror_pb2.FollowRequest(
                 hello=mirror_pb2.FollowerHello(
@@ -160,6 +163,7 @@ class FollowStream:
             raise from_rpc_error(error, cell="leader", address=source.url) from None
         finally:
             self.stream.connected = False
+            outgoing.put_nowait(None)
             call.cancel()
             for task in (reading, applying):
                 task.cancel()
@@ -169,7 +173,7 @@ class FollowStream:
         self,
         call: grpc.aio.StreamStreamCall[mirror_pb2.FollowRequest, mirror_pb2.FollowResponse],
         received: asyncio.Queue[mirror_pb2.FollowResponse | None],
-        outgoing: asyncio.Queue[mirror_pb2.FollowRequest],
+        outgoing: _Outgoing,
         applied: _Progress,
         observer: bool,
     ) -> None:
@@ -198,7 +202,7 @@ class FollowStream:
     async def _apply_all(
         self,
         received: asyncio.Queue[mirror_pb2.FollowResponse | None],
-        outgoing: asyncio.Queue[mirror_pb2.FollowRequest],
+        outgoing: _Outgoing,
         applied: _Progress,
         source: LeaderSource,
         observer: bool,
@@ -246,10 +250,10 @@ def _ack(applied: _Progress, granted_ms: int = 0) -> mirror_pb2.FollowRequest:
 
 
 async def _requests(
-    outgoing: asyncio.Queue[mirror_pb2.FollowRequest],
+    outgoing: _Outgoing,
 ) -> AsyncIterator[mirror_pb2.FollowRequest]:
-    while True:
-        yield await outgoing.get()
+    while (request := await outgoing.get()) is not None:
+        yield request
 
 
 def _at_checkpoints(records: list[ChangeRecord]) -> list[list[ChangeRecord]]:

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Final, Protocol
 
 from cellmesh.api.common.v1 import mirror_pb2
-from cellmesh.common.changelog import ChangeLog
+from cellmesh.common.changelog import ChangeLog, LogKeeper
 from cellmesh.common.errors import BadArg, CellError, LogTrimmed, MirrorDiverged, NotLeader
-from cellmesh.common.mirror.arbiter import LEASE_MARGIN
+from cellmesh.common.mirror.arbiter import MARGIN_PART
 from cellmesh.common.mirror.gate import MirrorGate
 from cellmesh.common.mirror.schema import term_at
 from cellmesh.common.rpc.streams import CancelToken
@@ -85,6 +85,7 @@ class Leading:
         slab: Its storage.
         gate: Told what followers have and grant.
         workers: Threads for reading the log.
+        keeper: Keeps what followers need of the log.
         lease_s: How long a grant holds.
         clock: As `boottime_s`.
     """
@@ -94,6 +95,7 @@ class Leading:
         slab: Slab,
         gate: MirrorGate,
         workers: Workers,
+        keeper: LogKeeper,
         *,
         lease_s: float,
         clock: Callable[[], float] = boottime_s,
@@ -102,6 +104,7 @@ class Leading:
         self._log = ChangeLog(slab)
         self._gate = gate
         self._workers = workers
+        self._keeper = keeper
         self._lease_s = lease_s
         self._clock = clock
         self._moved = asyncio.Event()
@@ -163,6 +166,8 @@ class Leading:
                 yield response
             return
         await leader.count(name)
+        # Checked again with the hold in place: from now on nothing it needs is trimmed.
+        await self._workers.run(self._hold, name, hello.next_offset)
         follower = self.followers.setdefault(name, Follower(name))
         follower.streams += 1
         follower.next_offset = hello.next_offset
@@ -247,6 +252,9 @@ class Leading:
                 first=first,
             )
 
+    def _hold(self, name: str, offset: int) -> None:
+        self._keeper.hold(hold_name(name), offset)
+
     async def _read_acks(
         self, leader: Leader, follower: Follower, requests: AsyncIterator[mirror_pb2.FollowRequest]
     ) -> None:
@@ -257,9 +265,11 @@ class Leading:
                 if not leader.is_leader:
                     return
                 follower.heard_s = self._clock()
-                follower.next_offset = max(follower.next_offset, ack.next_offset)
+                if ack.next_offset > follower.next_offset:
+                    follower.next_offset = ack.next_offset
+                    self._keeper.advance(hold_name(follower.name), ack.next_offset)
                 if ack.granted_ms:
-                    follower.granted_until_s = ack.granted_ms / 1000 + self._lease_s * (1 - LEASE_MARGIN)
+                    follower.granted_until_s = ack.granted_ms / 1000 + self._lease_s * (1 - MARGIN_PART)
                 self._tell_gate()
         except CellError as error:
             _log.debug("follower_stream_ended", follower=follower.name, reason=str(error))
@@ -272,6 +282,11 @@ class Leading:
         self._moved.set()
 
 
+def hold_name(follower: str) -> str:
+    """What a follower's claim on the log is called."""
+    return f"follower/{follower}"
+
+
 async def _first(requests: AsyncIterator[mirror_pb2.FollowRequest]) -> mirror_pb2.FollowRequest:
     async for request in requests:
         if request.WhichOneof("kind") != "hello":
@@ -280,4 +295,4 @@ async def _first(requests: AsyncIterator[mirror_pb2.FollowRequest]) -> mirror_pb
     raise BadArg("a follower begins with a hello", name="hello")
 
 
-__all__ = ["BEATS_PER_LEASE", "Follower", "Leader", "Leading"]
+__all__ = ["BEATS_PER_LEASE", "Follower", "Leader", "Leading", "hold_name"]

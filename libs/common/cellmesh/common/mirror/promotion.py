@@ -202,7 +202,7 @@ async def _others(mirror: Mirror) -> list[tuple[Place, mirror_pb2.MirrorStatus]]
     """The other instances that answer, and how they stand."""
     from cellmesh.common.mirror.role import Place
 
-    addresses = await mirror.mesh.addresses(mirror.instance.service)
+    addresses = await mirror.addresses()
     places = [Place(name, address) for name, address in addresses.items() if name != mirror.instance.name]
 
     async def ask(place: Place) -> mirror_pb2.MirrorStatus | None:

@@ -9,15 +9,17 @@ All of it runs in the event loop but for what touches storage. One lock orders t
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import enum
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import grpc.aio
 from cellmesh.api.common.v1 import mirror_pb2
-from cellmesh.common.changelog import Applier, ChangeLog, Replay
+from cellmesh.common.changelog import Applier, ChangeLog, LogKeeper, Replay
 from cellmesh.common.errors import (
     CellError,
     LogTrimmed,
@@ -32,7 +34,7 @@ from cellmesh.common.mirror.arbiter import Leadership
 from cellmesh.common.mirror.checkpoints import Checkpoints
 from cellmesh.common.mirror.following import FollowerCalls, FollowStream, Position
 from cellmesh.common.mirror.gate import MirrorGate
-from cellmesh.common.mirror.leading import Leading
+from cellmesh.common.mirror.leading import Leading, hold_name
 from cellmesh.common.mirror.records import LEADERSHIP_TYPE, MirrorRecords
 from cellmesh.common.mirror.schema import (
     FIRST_TERM,
@@ -97,7 +99,7 @@ class Mesh(Protocol):
         ...
 
     async def addresses(self, service: str) -> dict[str, str]:
-        """Where the instances of a service serve, by name. Raises CellError."""
+        """Where the instances of a service serve, by name. Raises NoSuchName when there is none, CellError."""
         ...
 
     async def close(self) -> None:
@@ -174,6 +176,7 @@ class Mirror:
         databases: All of its storage, for the hash of its state.
         settings: See MirrorSettings.
         events: See MirrorEvents.
+        keeper: Keeps for followers what they need of the log.
 
     Attributes:
         role: What it is now.
@@ -181,8 +184,6 @@ class Mirror:
         leader: Who leads, and where, as far as it knows.
         trouble: Why it neither leads nor follows, when something is wrong.
     """
-
-    name = "mirror"
 
     def __init__(
         self,
@@ -193,6 +194,7 @@ class Mirror:
         databases: Sequence[SubDb],
         settings: MirrorSettings,
         events: MirrorEvents,
+        keeper: LogKeeper,
     ) -> None:
         self.instance = instance
         self.mesh = mesh
@@ -206,7 +208,8 @@ class Mirror:
         slab.gate = self.gate
         self.log = ChangeLog(slab)
         self.checkpoints = Checkpoints(slab, databases)
-        self.leading = Leading(slab, self.gate, workers, lease_s=settings.lease_s)
+        self.leading = Leading(slab, self.gate, workers, keeper, lease_s=settings.lease_s)
+        self._keeper = keeper
         with slab.view() as txn:
             self.facts = read_facts(txn)
             self._applied = self.log.next_offset(txn)
@@ -247,6 +250,11 @@ class Mirror:
     def has_followers(self) -> bool:
         """Whether somebody follows it, connected or not."""
         return bool(self.leading.followers)
+
+    @property
+    def name(self) -> str:
+        """The instance's name in the mesh."""
+        return self.instance.name
 
     @property
     def cell_id(self) -> str:
@@ -322,7 +330,7 @@ class Mirror:
             if entry in self._waiters:
                 self._waiters.remove(entry)
 
-    # The life of it: a Part.
+    # The life of it.
 
     async def decide(self) -> None:
         """Find out whether it leads or follows, before anything of the cell writes."""
@@ -419,8 +427,13 @@ class Mirror:
             if name not in self.facts.followers:
                 raise NoSuchName(f"{name} is no follower of {self.instance.name}", name=name)
             await self.workers.run(self.store_facts, self.facts.without_follower(name))
+            await self.workers.run(self._release, name)
             self._expect()
             _log.warning("follower_forgotten", follower=name)
+
+    def _release(self, name: str) -> None:
+        with suppress(NoSuchName):
+            self._keeper.release(hold_name(name))
 
     def reopen_when_renewed(self) -> None:
         """Take writes again once AHA has said that it still leads."""
@@ -483,7 +496,10 @@ class Mirror:
 
     def _start_task(self) -> None:
         work = self._keep_leading() if self.is_leader else self._keep_following()
-        self._task = asyncio.create_task(work, name=f"mirror-{self.role.value}")
+        # In a context of its own: it outlives the call that may have brought about the change.
+        self._task = asyncio.create_task(
+            work, name=f"mirror-{self.role.value}", context=contextvars.Context()
+        )
 
     async def _stop_task(self) -> None:
         task, self._task = self._task, None
@@ -567,6 +583,13 @@ class Mirror:
             await asyncio.sleep(back_off_s)
             back_off_s = min(back_off_s * 2, BACK_OFF_MAX_S)
 
+    async def addresses(self) -> dict[str, str]:
+        """Where the live instances of the service serve, by name. Raises CellError when AHA does not answer."""
+        try:
+            return await self.mesh.addresses(self.instance.service)
+        except NoSuchName:
+            return {}
+
     async def follow(self, place: Place, *, observer: bool = False) -> None:
         """Follow an instance until the stream ends; an observer takes what there is. See FollowStream.follow."""
         assert self._replay is not None, "bind() comes before start()"
@@ -592,7 +615,7 @@ class Mirror:
             if leadership.leader == self.instance.name:
                 return await self._lead_as_told(leadership)
             self.term = max(self.term, leadership.term)
-            addresses = await self.mesh.addresses(self.instance.service)
+            addresses = await self.addresses()
             address = addresses.get(leadership.leader, "")
             if leadership.leader != self.leader.name or address:
                 self.leader = Place(leadership.leader, address)

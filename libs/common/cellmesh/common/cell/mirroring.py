@@ -1,0 +1,146 @@
+"""How a cell becomes an instance of a service with mirrors: seeded before its storage is open, then in its role."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.cell.part import WELL, PartHealth, PartState
+from cellmesh.common.errors import BadStorageVersion, CellError, NoSuchName, NotLeader
+from cellmesh.common.mirror.arbiter import Arbiter, Leadership
+from cellmesh.common.mirror.role import Instance, Mirror, MirrorEvents, MirrorSettings
+from cellmesh.common.mirror.seed import MARKER_FILE, ask_for_seed, forget_seed, seed, wants_seed
+from cellmesh.common.telemetry.logs import get_logger
+
+if TYPE_CHECKING:
+    from cellmesh.common.cell.base import Cell
+    from cellmesh.common.storage import Slab
+
+SEED_PAUSE_S: Final = 1.0
+
+_log = get_logger(__name__)
+
+
+async def seed_if_needed(cell: Cell[Any]) -> None:
+    """Fetch the leader's storage, if the cell is to follow and has none that can. Waits for a leader that is away.
+
+    Raises:
+        BadStorageVersion: the leader runs a newer version.
+    """
+    identity = cell.folder.identity.cell_identity()
+    if identity is None or not wants_seed(cell.folder.path, cell.folder.slab_path):
+        return
+    arbiter = Arbiter(identity, cell.folder.identity)
+    try:
+        while True:
+            try:
+                leadership = await arbiter.get(identity.service)
+            except NoSuchName:
+                # Nobody ever led: it will be the first.
+                forget_seed(cell.folder.path)
+                return
+            except CellError as error:
+                if not _has_to_wait(cell):
+                    # AHA is away, and there is nothing yet: it begins by itself, and learns later who leads.
+                    _log.warning("not_seeded", reason=str(error))
+                    return
+                _log.warning("seed_waits", reason=str(error))
+            else:
+                if leadership.leader == identity.name:
+                    forget_seed(cell.folder.path)
+                    return
+                try:
+                    await _seed(cell, arbiter, leadership)
+                    return
+                except BadStorageVersion:
+                    raise
+                except CellError as error:
+                    _log.warning("seed_waits", leader=leadership.leader, reason=str(error))
+            await asyncio.sleep(SEED_PAUSE_S)
+    finally:
+        await arbiter.close()
+
+
+async def _seed(cell: Cell[Any], arbiter: Arbiter, leadership: Leadership) -> None:
+    address = (await arbiter.addresses(leadership.service)).get(leadership.leader, "")
+    if not address:
+        raise NotLeader(f"the leader {leadership.leader} is not registered now")
+    _log.info("seeding", leader=leadership.leader, address=address)
+    await cell.workers.run(
+        lambda: seed(
+            cell.folder.path,
+            cell.folder.slab_path,
+            kind=cell.kind,
+            leader=leadership.leader,
+            address=address,
+            term=leadership.term,
+            identity=cell.folder.identity,
+            databases=cell.all_databases(),
+            layout=cell.layout,
+            storage_version=cell.storage_version,
+        )
+    )
+
+
+def _has_to_wait(cell: Cell[Any]) -> bool:
+    return (cell.folder.path / MARKER_FILE).exists()
+
+
+async def open_mirror(cell: Cell[Any], slab: Slab) -> Mirror | None:
+    """Find out whether the cell leads or follows, before anything of it writes; None outside of a mesh."""
+    identity = cell.folder.identity.cell_identity()
+    if identity is None:
+        return None
+    config = cell.config
+    mirror = Mirror(
+        Instance(identity, cell.folder.identity, cell.cell_id, cell.version),
+        Arbiter(identity, cell.folder.identity),
+        slab,
+        cell.workers,
+        cell.all_databases(),
+        MirrorSettings(
+            lease_s=config.leader_lease_s,
+            synchronous_followers=config.synchronous_followers,
+            synchronous_timeout_s=config.synchronous_timeout_s,
+        ),
+        MirrorEvents(
+            on_role=cell.role_changed,
+            on_reseed=lambda reason: _reseed(cell, reason),
+            is_stopping=lambda: cell.is_stopping,
+        ),
+        cell.log_keeper,
+    )
+    await mirror.decide()
+    return mirror
+
+
+class MirrorPart:
+    """A Part: the role of the cell, for as long as the cell runs."""
+
+    name = "mirror"
+
+    def __init__(self, mirror: Mirror) -> None:
+        self._mirror = mirror
+
+    async def start(self) -> None:
+        """Begin to lead or follow."""
+        await self._mirror.start()
+
+    async def stop(self) -> None:
+        """End the streams; a leader with followers gives its lease back."""
+        await self._mirror.stop()
+
+    def health(self) -> PartHealth:
+        """A follower serves on without its leader; a leader without a lease takes no writes, and says so."""
+        mirror = self._mirror
+        if mirror.is_leader and not mirror.gate.has_lease:
+            return PartHealth(PartState.READ_ONLY, "the lease as leader has run out")
+        return WELL
+
+
+def _reseed(cell: Cell[Any], reason: str) -> None:
+    ask_for_seed(cell.folder.path, reason)
+    cell.ask_for_restart(reason)
+
+
+__all__ = ["MirrorPart", "open_mirror", "seed_if_needed"]
