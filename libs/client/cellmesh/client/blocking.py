@@ -203,7 +203,7 @@ class _Watcher:
         self._service = client.core.table.service
         self._targets = registry_targets(client.core.identity)
         weakref.finalize(client, self.stop)
-        threading.Thread(target=self._run, name="cell-watch", daemon=True).start()
+        threading.Thread(target=self._run, name=f"cell-watch-{client.url.name}", daemon=True).start()
 
     def stop(self) -> None:
         """End the thread."""
