@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cellmesh.common.cell import Cell, Part
-from cellmesh.common.changelog import ChangeWriter
+from cellmesh.common.changelog import Applier, ChangeWriter
 from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.rpc import Service
-from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cryotank import schema
 from cellmesh.cryotank.api.permissions import PERMISSIONS, TANK_SERVICE
 from cellmesh.cryotank.api.tanks import TankServicer
 from cellmesh.cryotank.config import CryotankConfig
-from cellmesh.cryotank.tanks import TankStore
+from cellmesh.cryotank.tanks import CryotankApplier, TankStore
 from cellmesh.cryotank.tanks.changes import TYPE_NAME
-
-_log = get_logger(__name__)
+from cellmesh.cryotank.tanks.sweeper import TankSweeper
 
 
 class CryotankCell(Cell[CryotankConfig]):
@@ -26,12 +24,13 @@ class CryotankCell(Cell[CryotankConfig]):
     databases = schema.DATABASES
 
     def parts(self) -> Sequence[Part]:
-        """Nothing runs by itself; the store is opened and tidied."""
+        """The store, and what looks after the records of deleted tanks."""
         self.store = TankStore(self.slab, ChangeWriter(self.changes, TYPE_NAME), system_now_us)
-        removed = self.store.remove_dropped()
-        if removed:
-            _log.info("deleted_tanks_removed", count=removed)
-        return ()
+        return (TankSweeper(self.store, self.workers),)
+
+    def appliers(self) -> Sequence[Applier]:
+        """What applies the changes of tanks."""
+        return (CryotankApplier(),)
 
     def services(self) -> Sequence[Service]:
         """TankService."""

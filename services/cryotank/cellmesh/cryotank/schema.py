@@ -6,7 +6,8 @@ A record is stored as the serialized `Value` that came, and goes out as it is.
 
 `tanks` holds each tank's counts, which change in the transaction that changes the records, together with
 the entry in the change log. A tank that is deleted loses its row at once; its number then stands in
-`dropped` until all its records are removed, some at a time.
+`dropped` until all its records are removed, some at a time, each time with an entry in the change log: all
+databases are equal on replicas at equal offsets.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from cellmesh.common.failpoints import FailpointHit, failing
 from cellmesh.common.storage import Slab
 from cellmesh.common.values import from_value, to_value
 from cellmesh.cryotank import schema
-from cellmesh.cryotank.tanks import Appended, StoredRecord, TankMetrics, TankStore, wire
+from cellmesh.cryotank.tanks import Appended, StoredRecord, TankMetrics, TankStore, changes, wire
 from cellmesh.cryotank.tanks.changes import TYPE_NAME
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,11 +197,13 @@ def test_the_change_log_tells_what_happened(store: Store) -> None:
     tank, _ = store.tanks.create("a")
     store.tanks.append("a", packed(1, 2))
     store.tanks.delete("a")
-    created, appended, deleted = store.changes
+    created, appended, deleted, removed = store.changes
     assert created.tank_created.tank.tank_id == tank.tank_id
     assert created.tank_created.tank.create_time.ToMicroseconds() == 1_700_000_000_000_000
     assert (appended.records_appended.tank_id, appended.records_appended.count) == (tank.tank_id, 2)
+    assert changes.unpack_records(appended.records_appended) == packed(1, 2)
     assert deleted.tank_deleted.tank_id == tank.tank_id
+    assert removed.records_removed.count >= 2
 
 
 @given(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from cellmesh.common.changelog import ChangeWriter
-from cellmesh.common.errors import BadArg, BadName, NoSuchTank, StorageCorrupt
+from cellmesh.common.errors import BadArg, BadName, CellError, NoSuchTank, StorageCorrupt
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
+from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cryotank import schema
-from cellmesh.cryotank.tanks import changes
+from cellmesh.cryotank.tanks import changes, steps
 from cellmesh.cryotank.tanks.values import Appended, StoredRecord, Tank, TankMetrics
 
 APPEND_SIZE_MAX: Final = 3 * 1024 * 1024
@@ -28,6 +28,8 @@ REMOVE_COUNT: Final = 2048
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1000
+
+_log = get_logger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
@@ -61,11 +63,7 @@ class TankStore:
             found = txn.get(schema.TANKS, key)
             if found is not None:
                 return _tank_of(name, schema.TankRow.decode(found)), False
-            counter = txn.get(schema.COUNTERS, schema.NEXT_TANK_KEY)
-            number = 0 if counter is None else schema.number_of(counter)
-            txn.put(schema.COUNTERS, schema.NEXT_TANK_KEY, schema.number_key(number + 1))
-            row = schema.TankRow(number, bytes.fromhex(fresh.tank_id), fresh.create_time_us)
-            txn.put(schema.TANKS, key, row.encode())
+            steps.create(txn, fresh)
             append_change(txn, changes.tank_created(fresh))
             return fresh, True
 
@@ -113,35 +111,47 @@ class TankStore:
 
         def op(txn: WriteTxn) -> int:
             row = _row(txn, name)
-            txn.delete(schema.TANKS, name.encode())
-            txn.put(schema.DROPPED, schema.number_key(row.number), b"")
-            append_change(txn, changes.tank_deleted(row.tank_id.hex()))
+            steps.drop(txn, name, row)
+            append_change(txn, changes.tank_deleted(_tank_of(name, row)))
             return row.number
 
-        self._remove_records(self._slab.write(op))
+        number = self._slab.write(op)
+        try:
+            self._remove_records(number)
+        except CellError as error:
+            # The tank is gone, as was asked; who looks after dropped tanks removes the rest.
+            _log.warning("records_not_removed", tank=name, error=str(error))
 
-    def remove_dropped(self) -> int:
-        """Go on with deletions that an earlier process did not end; how many there were."""
+    def remove_dropped(self, check: Callable[[], None] = lambda: None) -> int:
+        """Go on with deletions that were not ended; how many there were.
+
+        Args:
+            check: Called between transactions; what it raises ends it.
+        """
         count = 0
         while True:
+            check()
             with self._slab.view() as txn:
                 found = txn.first(schema.DROPPED)
             if found is None:
                 return count
-            self._remove_records(schema.number_of(found[0]))
+            self._remove_records(schema.number_of(found[0]), check)
             count += 1
 
-    def _remove_records(self, number: int) -> None:
-        low, high = schema.number_key(number), schema.number_key(number + 1)
+    def _remove_records(self, number: int, check: Callable[[], None] = lambda: None) -> None:
+        append_change = self._changes.begin()
 
         def op(txn: WriteTxn) -> bool:
-            if txn.delete_range(schema.RECORDS, low, high, count_max=REMOVE_COUNT) == REMOVE_COUNT:
-                return False
-            txn.delete(schema.DROPPED, low)
-            return True
+            # Somebody else may have removed the last of them.
+            if not txn.has(schema.DROPPED, schema.number_key(number)):
+                return True
+            is_done = steps.remove_records(txn, number, REMOVE_COUNT)
+            append_change(txn, changes.records_removed(number, REMOVE_COUNT))
+            return is_done
 
         while not self._slab.write(op):
             failpoint("cryotank_records_removed")
+            check()
 
     def append(self, name: str, records: Sequence[bytes]) -> Appended:
         """Add records at the end of a tank, all or none; durable when this returns.
@@ -165,23 +175,15 @@ class TankStore:
             )
 
         append_change = self._changes.begin()
+        packed = changes.pack_records(records)
 
         def op(txn: WriteTxn) -> Appended:
             row = _row(txn, name)
             first, count = row.next_offset, len(records)
             if not count:
                 return Appended(first, 0)
-            key, number = schema.record_key, row.number
-            items = [(key(number, offset), data) for offset, data in enumerate(records, first)]
-            txn.put_many(schema.RECORDS, items)
-            updated = replace(
-                row,
-                next_offset=first + count,
-                record_count=row.record_count + count,
-                size=row.size + size,
-            )
-            txn.put(schema.TANKS, name.encode(), updated.encode())
-            append_change(txn, changes.records_appended(row.tank_id.hex(), first, count, size))
+            steps.append(txn, name, row, records, size)
+            append_change(txn, changes.records_appended(_tank_of(name, row), first, count, size, packed))
             return Appended(first, count)
 
         return self._slab.write(op)
