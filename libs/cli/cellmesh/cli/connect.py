@@ -39,8 +39,8 @@ def cell_options(command: CommandT) -> CommandT:
         click.option(
             "--url",
             default=None,
-            help="URL of the cell: aha://NAME, grpcs://HOST:PORT, grpc://HOST:PORT or unix://PATH. Without "
-            "URL and folder, AHA is asked.",
+            help="URL of the cell: aha://NAME, grpcs://HOST:PORT, grpc://HOST:PORT, unix://PATH or cell://DIR?KIND, or "
+            "an alias of one. Without URL and folder, AHA is asked.",
         ),
     ):
         command = decorate(command)

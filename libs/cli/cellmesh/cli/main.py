@@ -45,6 +45,7 @@ _COMMANDS: Final = {
     "auth": Lazy(
         "cellmesh.cli.commands.auth:auth", "The users of a cell: user, role, rule, key, check, audit."
     ),
+    "alias": Lazy("cellmesh.cli.commands.alias:alias", "Names for URLs of cells: list, set, remove."),
     "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
 }

@@ -11,6 +11,7 @@ backup    backup, restore, compact
 mirror    mirror status, promote, remove, check
 changes   changes
 auth      auth user, role, rule, key, check, audit
+alias     alias list, set, remove
 enroll    enroll
 version   version
 """
