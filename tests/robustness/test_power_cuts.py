@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,18 +17,20 @@ from typing import Any
 import pytest
 from cellmesh.testing.disk.crash import DROPPED, KEPT, MIXED, Disk, crash_points
 from cellmesh.testing.disk.events import Created, Event, FolderSynced, Marked, Synced, Wrote
-from cellmesh.testing.robustness.cuts import BadCut, judge_cell, judge_files, judge_journal, try_cuts
+from cellmesh.testing.robustness.cuts import BadCut, judge_files, judge_journal, try_cuts
+from cellmesh.testing.robustness.power_cell import judge_cell
 
 EDIT_COUNT = 200
 
 
-def record(work: str, folder: Path, seed: int, *rest: object) -> list[Event]:
-    """The trace of some work, done in a process of its own."""
+def record(work: str, folder: Path, seed: int, *rest: object, is_killed: bool = False) -> list[Event]:
+    """The trace of some work, done in a process of its own; of both, if one was recorded in the folder before."""
     place, trace = folder / "recorded", folder / "trace"
-    place.mkdir()
-    command = [sys.executable, "-m", "cellmesh.testing.robustness.power", work, place, trace, seed, *rest]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    place.mkdir(exist_ok=True)
+    program = "cellmesh.testing.robustness." + ("power_cell" if work == "cell" else "power")
+    command = [sys.executable, "-m", program, work, place, trace, seed, *rest]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == (-signal.SIGKILL if is_killed else 0), done.stderr
     events: list[Event] = pickle.loads(trace.read_bytes())
     return events
 
@@ -94,6 +97,43 @@ def test_a_cell_cut_anywhere_starts_again_with_its_items_and_whole_backups(tmp_p
     assert done.states > 10
 
 
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("write", "ENOSPC"), ("write", "EIO"), ("sync", "EIO"), ("meta", "EIO"), ("meta", "ENOSPC")],
+)
+def test_what_the_disk_refuses_is_not_acknowledged_and_does_no_harm_later(
+    tmp_path: Path, plan: Any, call: str, error: str
+) -> None:
+    """What was written before a failed sync counts as lost, or there, for good: later syncs prove nothing.
+
+    The process itself checks that reads go on after each error, and that writes work as soon as the disk does.
+    """
+    events = record("faults", tmp_path, plan.seed, call, error)
+    done = try_cuts(
+        events,
+        judge_journal,
+        tmp_path,
+        plan.seed,
+        point_count_max=None if plan.is_full else 30,
+        mixed_count=plan.count(1, 8),
+    )
+    assert done.states > 20
+
+
+@pytest.mark.parametrize("call", ["write", "sync", "meta"])
+def test_a_process_killed_in_a_commit_and_then_a_power_cut(tmp_path: Path, plan: Any, call: str) -> None:
+    """The next process finds in the cache what is not on disk, and must not build on it as if it were."""
+    rng = random.Random(f"{plan.seed} {call}")
+    for number in range(plan.count(2, 12)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        first = record("killed", folder, plan.seed + number, call, rng.randrange(3, 9), is_killed=True)
+        events = record("killed", folder, plan.seed + number + 1000)
+        assert events[: len(first)] == first
+        points = None if plan.is_full else 25
+        assert try_cuts(events, judge_journal, folder, plan.seed, point_count_max=points).states > 10
+
+
 # The judge must be able to find fault: each of these is a disk, or a program, that breaks its word.
 
 
@@ -125,6 +165,13 @@ def test_a_name_that_is_not_synced_is_found(journal_trace: list[Event], tmp_path
     broken = [event for event in journal_trace if not isinstance(event, FolderSynced)]
     with pytest.raises(BadCut, match="are lost"):
         try_cuts(broken, judge_journal, tmp_path, plan.seed, choices=[DROPPED])
+
+
+def test_a_recovery_that_does_not_settle_the_meta_pages_is_found(tmp_path: Path) -> None:
+    """With a seed for which it shows soon."""
+    events = record("unsettled", tmp_path, 2, "meta", "EIO")
+    with pytest.raises(BadCut):
+        try_cuts(events, judge_journal, tmp_path, 1, mixed_count=3)
 
 
 def test_an_unsynced_write_is_left_in_every_combination() -> None:

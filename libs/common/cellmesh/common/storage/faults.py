@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 import lmdb
-from cellmesh.common.errors import CellError, StorageCorrupt, StorageFull
+from cellmesh.common.errors import CellError, StorageAborted, StorageCorrupt, StorageFull
 
 # LMDB reports EIO when the system took only a part of what it wrote, which a full disk does first.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -13,7 +13,6 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _CORRUPT = (
     lmdb.CorruptedError,
     lmdb.PageNotFoundError,
-    lmdb.PanicError,
     lmdb.InvalidError,
     lmdb.VersionMismatchError,
 )
@@ -38,6 +37,11 @@ def _fault(error: BaseException) -> CellError | None:
         return StorageFull(
             f"the disk is full, or fails: {error}",
             hint="make room on the disk: writes go on by themselves then",
+        )
+    if isinstance(error, lmdb.PanicError):
+        return StorageAborted(
+            f"the storage stopped after an error of the disk: {error}",
+            hint="try it again; if it stays so, restart the cell: nothing acknowledged is lost",
         )
     if isinstance(error, _CORRUPT):
         return StorageCorrupt(f"the storage is damaged: {error}", hint="restore a backup")

@@ -97,6 +97,10 @@ class Disk:
         """Whether nothing is unsynced, so that a power cut leaves one state only."""
         return not self._changes and not any(file.pending for file in self._files.values())
 
+    def files(self) -> dict[str, int]:
+        """The numbers of the files as a running program sees them, by name."""
+        return {name: file for name, file in self._names.items() if file != FOLDER}
+
     def apply(self, event: Event) -> None:
         """Take the next event of the trace."""
         match event:

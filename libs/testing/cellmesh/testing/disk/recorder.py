@@ -7,14 +7,16 @@ import errno
 import fcntl
 import os
 import re
+import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from cellmesh.testing.disk.crash import Disk
 from cellmesh.testing.disk.events import (
     Created,
     Event,
@@ -81,7 +83,8 @@ class Fault:
         skip: So many calls go well before.
         count: So many fail; None means all from then on.
         part: Bytes that a failing write takes all the same, reported as a short write when more than 0.
-        path: The fault strikes files whose relative path ends so.
+        path: The fault strikes files whose path ends so.
+        kill: The process is killed there, by SIGKILL: after bytes were taken, or before a sync has ended.
     """
 
     call: str
@@ -90,6 +93,7 @@ class Fault:
     count: int | None = 1
     part: int = 0
     path: str = ""
+    kill: bool = False
 
 
 class Recorder:
@@ -99,10 +103,18 @@ class Recorder:
 
     Args:
         folder: Is there already. What is outside of it is not recorded.
+        before: The trace of a process before, which goes on with this one. Left out, what is there is durable.
+        on_kill: Called with the trace before a fault kills the process.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.events: list[Event] = []
+    def __init__(
+        self,
+        folder: Path,
+        before: Sequence[Event] = (),
+        on_kill: Callable[[list[Event]], object] = lambda events: None,
+    ) -> None:
+        self.events: list[Event] = list(before)
+        self._on_kill = on_kill
         self.faults: list[Fault] = []
         self._folder = os.path.realpath(folder)
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -138,6 +150,15 @@ class Recorder:
             yield
 
     def _take_stock(self) -> None:
+        if self.events:
+            disk = Disk()
+            for event in self.events:
+                disk.apply(event)
+            for name, file in disk.files().items():
+                status = os.stat(os.path.join(self._folder, name))
+                self._files[status.st_dev, status.st_ino] = file
+            self._file_count = max(event.file for event in self.events if isinstance(event, Created))
+            return
         for folder, folders, names in os.walk(self._folder):
             inside = os.path.relpath(folder, self._folder)
             self.events += [FolderMade(os.path.normpath(os.path.join(inside, name))) for name in folders]
@@ -199,7 +220,10 @@ class Recorder:
         self, handle: int, file: int, data: bytes, offset: int, fault: Fault, is_synced: bool
     ) -> int:
         """A part is taken; of a write that should have been synced, all is in the cache, as with a real disk."""
-        part = data if is_synced else data[: fault.part]
+        if fault.kill:
+            done = self._libc.pwrite(handle, data, len(data), offset)
+            self._kill(Wrote(file, offset, data[:done]))
+        part = data if is_synced else data[: min(fault.part, len(data) - 1)]
         if part:
             os.lseek(handle, offset, os.SEEK_SET)
             done = self._libc.pwrite(handle, part, len(part), offset)
@@ -255,6 +279,8 @@ class Recorder:
         with self._lock:
             file = self._file(handle)
             fault = self._fault_for("sync", handle) if file is not None else None
+            if fault is not None and fault.kill:
+                self._kill(None)
             # The real sync is left out: what a power cut leaves is computed, and tests are quick.
             if file is None:
                 self.events.append(FolderSynced(inside))
@@ -264,6 +290,12 @@ class Recorder:
                 ctypes.set_errno(fault.number)
                 return -1
             return 0
+
+    def _kill(self, event: Event | None) -> None:
+        if event is not None:
+            self.events.append(event)
+        self._on_kill(self.events)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _msync(self, address: int, size: int, flags: int) -> int:
         raise AssertionError("the storage syncs a map: what is written through one is not recorded")

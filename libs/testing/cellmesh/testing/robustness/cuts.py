@@ -10,11 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cellmesh.api.common.v1 import backup_service_pb2, backup_service_pb2_grpc
-from cellmesh.common.backup import restore_backup
-from cellmesh.common.cell import running
 from cellmesh.common.errors import CellError
-from cellmesh.common.rpc.channel import open_channel
 from cellmesh.testing.disk.crash import (
     DROPPED,
     KEPT,
@@ -27,7 +23,6 @@ from cellmesh.testing.disk.crash import (
 )
 from cellmesh.testing.disk.events import Event
 from cellmesh.testing.robustness.journal import Edit, Journal
-from cellmesh.testing.robustness.journal_cell import keeper
 
 CHOICES: Final[tuple[Choice, ...]] = (DROPPED, KEPT, MIXED, MOSTLY_KEPT, TORN)
 
@@ -127,25 +122,6 @@ def judge_journal(place: Path, marks: Sequence[str]) -> None:
         store.check({**told, offset: text})
     finally:
         store.close()
-
-
-def judge_cell(place: Path, marks: Sequence[str]) -> None:
-    """The cell starts and has every item and backup that was acknowledged; what backups are listed are whole."""
-    items = {int(mark.split()[1]) for mark in marks if mark.startswith("item ")}
-    backups = {mark.split()[1] for mark in marks if mark.startswith("backup ")}
-    gone = {mark.split()[1] for mark in marks if mark.startswith("deleted ")}
-    doubtful = {mark.split()[1] for mark in marks if mark.startswith("deleting ")}
-    with running(keeper(place / "cell", space_min_bytes=0)) as cell:
-        kept = cell.numbers()
-        assert kept == list(range(len(kept))), f"items {kept} are no prefix"
-        assert items <= set(kept), f"acknowledged were {sorted(items)}, there are {kept}"
-        with open_channel(f"unix:{cell.folder.socket_path}") as channel:
-            stub = backup_service_pb2_grpc.BackupServiceStub(channel)
-            listed = {item.name for item in stub.ListBackups(backup_service_pb2.ListBackupsRequest()).backups}
-    assert backups - doubtful <= listed, f"backups {sorted(backups - doubtful)}, listed are {sorted(listed)}"
-    assert not gone & listed, f"the backup {gone} is back"
-    for name in listed:
-        restore_backup(place / "cell" / "backups" / name, place / f"restored-{name}")
 
 
 def judge_files(place: Path, marks: Sequence[str]) -> None:

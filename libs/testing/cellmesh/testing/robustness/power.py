@@ -7,25 +7,28 @@ python -m cellmesh.testing.robustness.power files FOLDER TRACE SEED
 
 from __future__ import annotations
 
+import errno
 import pickle
 import random
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from cellmesh.api.common.v1 import backup_service_pb2, backup_service_pb2_grpc
-from cellmesh.common.cell import running
+from cellmesh.common.errors import StorageAborted, StorageFull
 from cellmesh.common.files import write_atomically
-from cellmesh.common.rpc.channel import open_channel
-from cellmesh.testing.disk.recorder import Recorder
-from cellmesh.testing.robustness.journal import Journal, write_some
-from cellmesh.testing.robustness.journal_cell import keeper
+from cellmesh.common.storage import slab
+from cellmesh.common.storage.slab import PROBE_SIZE
+from cellmesh.testing.disk.events import Event
+from cellmesh.testing.disk.recorder import Fault, Recorder
+from cellmesh.testing.robustness.journal import Journal, edits, write_some
 
 THREAD_COUNT = 2
+FAULT_COUNT = 6
+KILLED_EDIT_COUNT = 40
 
 
-def journal(recorder: Recorder, folder: Path, seed: int, count: int = 200) -> None:
+def journal(recorder: Recorder, folder: Path, seed: int, count: str = "200") -> None:
     """Two threads share the store, so that commits are shared too."""
     store = Journal(folder / "slab")
     try:
@@ -35,7 +38,7 @@ def journal(recorder: Recorder, folder: Path, seed: int, count: int = 200) -> No
                 args=(
                     store,
                     random.Random(f"{seed} {number}"),
-                    count // THREAD_COUNT,
+                    int(count) // THREAD_COUNT,
                     lambda offset, text: recorder.mark(f"{offset} {text}"),
                 ),
             )
@@ -49,27 +52,56 @@ def journal(recorder: Recorder, folder: Path, seed: int, count: int = 200) -> No
         store.close()
 
 
-def cell(recorder: Recorder, folder: Path, seed: int) -> None:
-    """A cell's first start, writes, backups, one of them deleted, and its end."""
-    place = folder / "cell"
-    with (
-        running(keeper(place, space_min_bytes=0)) as made,
-        open_channel(f"unix:{made.folder.socket_path}") as channel,
-    ):
-        recorder.mark("started")
-        backups = backup_service_pb2_grpc.BackupServiceStub(channel)
-        number = 0
-        for name in ("one", "two"):
-            for _ in range(3):
-                made.put(number, random.Random(seed + number).randbytes(3000))
-                recorder.mark(f"item {number}")
-                number += 1
-            for _ in backups.CreateBackup(backup_service_pb2.CreateBackupRequest(name=name)):
-                pass
-            recorder.mark(f"backup {name}")
-        recorder.mark("deleting one")
-        backups.DeleteBackup(backup_service_pb2.DeleteBackupRequest(name="one"))
-        recorder.mark("deleted one")
+def faults(recorder: Recorder, folder: Path, seed: int, call: str, name: str) -> None:
+    """The disk refuses something now and then: no answer is given for it, reads go on, and so do later writes."""
+    store = Journal(folder / "slab", map_size_bytes=16 * PROBE_SIZE)
+    rng = random.Random(seed)
+    told: dict[int, str] = {}
+
+    def acknowledge(offset: int, text: str) -> None:
+        recorder.mark(f"{offset} {text}")
+        told[offset] = text
+
+    try:
+        for _ in range(FAULT_COUNT):
+            write_some(store, rng, rng.randrange(1, 5), acknowledge, trims=False, size_max_bytes=5000)
+            fault = Fault(call, getattr(errno, name), skip=rng.randrange(2), path="data.mdb")
+            fault.count = rng.choice((1, 1, 2))
+            fault.part = rng.choice((0, 1000, 4096)) if call == "write" else 0
+            recorder.faults = [fault]
+            source = edits(rng, trims=False, size_max_bytes=5000)
+            while fault.count:
+                try:
+                    acknowledge(*store.write(next(source)))
+                except (StorageFull, StorageAborted):
+                    pass
+                store.check(told)
+            store.slab.probe()
+            assert store.slab.trouble is None
+    finally:
+        store.close()
+
+
+def unsettled(recorder: Recorder, folder: Path, seed: int, call: str, name: str) -> None:
+    """The same with a part of the recovery left out, to see that its lack is found."""
+    slab.settle = lambda data, page_size: None
+    faults(recorder, folder, seed, call, name)
+
+
+def killed(recorder: Recorder, folder: Path, seed: int, call: str = "", skip: int = 0) -> None:
+    """Edits until the process is killed in some call to the disk; without one, as many as it takes to its end."""
+    store = Journal(folder / "slab")
+    if call:
+        recorder.faults.append(Fault(call, skip=int(skip), path="data.mdb", kill=True))
+    write_some(
+        store,
+        random.Random(seed),
+        KILLED_EDIT_COUNT,
+        lambda offset, text: recorder.mark(f"{offset} {text}"),
+        trims=False,
+        size_max_bytes=3000,
+    )
+    store.close()
 
 
 def files(recorder: Recorder, folder: Path, seed: int) -> None:
@@ -81,17 +113,28 @@ def files(recorder: Recorder, folder: Path, seed: int) -> None:
         recorder.mark(str(version))
 
 
-WORK: Mapping[str, Callable[..., None]] = {"journal": journal, "cell": cell, "files": files}
+WORK: Mapping[str, Callable[..., None]] = {
+    "journal": journal,
+    "faults": faults,
+    "unsettled": unsettled,
+    "killed": killed,
+    "files": files,
+}
 
 
-def main() -> None:
-    """Run the work named on the command line."""
+def run(works: Mapping[str, Callable[..., None]]) -> None:
+    """Run the work named on the command line, and keep its trace, also when it is killed by a fault."""
     kind, folder, trace, seed, *rest = sys.argv[1:]
-    recorder = Recorder(Path(folder))
+    before = pickle.loads(Path(trace).read_bytes()) if Path(trace).exists() else ()
+
+    def keep(events: Sequence[Event]) -> None:
+        Path(trace).write_bytes(pickle.dumps(list(events)))
+
+    recorder = Recorder(Path(folder), before, keep)
     with recorder.recording():
-        WORK[kind](recorder, Path(folder), int(seed), *map(int, rest))
-    Path(trace).write_bytes(pickle.dumps(recorder.events))
+        works[kind](recorder, Path(folder), int(seed), *rest)
+    keep(recorder.events)
 
 
 if __name__ == "__main__":
-    main()
+    run(WORK)
