@@ -99,10 +99,14 @@ class Call:
         method: Full method name, "/package.Service/Method".
         caller: Who calls; anonymous until the auth interceptor has run.
         deadline: When the caller stops waiting, on time.monotonic's clock, or None.
-        peer: Where the call comes from, "ipv4:127.0.0.1:4711" or "unix:"; set where credentials are checked.
+        peer: Where the call comes from, "ipv4:127.0.0.1:4711" or "unix:"; set where credentials are checked. Of a call
+            that was sent on, "via 01.cortex.demo".
+        forwarded_by: The follower that has sent the call on, "01.cortex.demo"; empty for others.
+        min_offset: The change offset that the answer must have seen, as text; empty for none.
         text: What is done, such as the text of a query, for who looks at the running tasks; set by the handler.
         start_ns: When it began, on time.monotonic_ns's clock.
         task: What serves it in the event loop; None where no server does.
+        is_stream: Whether there may be many requests or answers.
         ended_by: Why it was ended here, before its time; None else.
     """
 
@@ -111,9 +115,12 @@ class Call:
     caller: Caller = ANONYMOUS
     deadline: float | None = None
     peer: str = ""
+    forwarded_by: str = ""
+    min_offset: str = ""
     text: str = ""
     start_ns: int = 0
     task: asyncio.Task[Any] | None = None
+    is_stream: bool = False
     ended_by: CellError | None = None
 
 

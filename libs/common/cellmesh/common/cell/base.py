@@ -94,6 +94,7 @@ class Cell(Generic[ConfigT]):
         mirror: Its role among the instances of its service; None outside of a mesh.
         restart_wanted: Set when it must be stopped and started anew, on the same folder; `run_cell` does.
         tasks: The calls it is serving.
+        metrics_address: Where it serves metrics, as host:port; empty when it does not.
     """
 
     kind: ClassVar[str] = "cell"
@@ -116,6 +117,8 @@ class Cell(Generic[ConfigT]):
         self._accounts: CellAccounts | None = None
         self._log_keeper: LogKeeper | None = None
         self._keyvalues: KeyValues | None = None
+        self._health: HealthWatch | None = None
+        self.metrics_address = ""
         self._server: RpcServer | None = None
         self._started: list[Part] = []
 
@@ -210,6 +213,21 @@ class Cell(Generic[ConfigT]):
         return self._server
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it serves calls, reads at least."""
+        return self.state in (CellState.READY, CellState.READ_ONLY)
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether it refuses writes for lack of room."""
+        return self.state is CellState.READ_ONLY
+
+    @property
+    def failure(self) -> str:
+        """The part that has failed, and why; empty while none has."""
+        return self._health.failure if self._health else ""
+
+    @property
     def cell_id(self) -> str:
         """32 hexadecimal digits, made when the folder was first used."""
         return self.folder.cell_id
@@ -293,12 +311,7 @@ class Cell(Generic[ConfigT]):
             for part in parts:
                 await self._start_part(part)
             self.identity = self.folder.identity.cell_identity()
-            configure_telemetry(
-                self.config.otlp_endpoint,
-                cell=self.name or self.kind,
-                cell_id=self.cell_id,
-                version=self.version,
-            )
+            await self._start_telemetry()
             await self._serve()
         except BaseException:
             await self.stop()
@@ -402,6 +415,29 @@ class Cell(Generic[ConfigT]):
             services.append(change_log_service(slab, self.log_keeper, self.workers, is_stopping))
         return services
 
+    async def _start_telemetry(self) -> None:
+        endpoint = None
+        readers: Sequence[object] = ()
+        if self.config.metrics_listen:
+            from cellmesh.common.telemetry.endpoint import MonitorEndpoint, prometheus_reader
+
+            registry, reader = prometheus_reader()
+            endpoint, readers = MonitorEndpoint(self, self.config.metrics_listen, registry), (reader,)
+        meter = configure_telemetry(
+            self.config.otlp_endpoint,
+            cell=self.name or self.kind,
+            cell_id=self.cell_id,
+            version=self.version,
+            readers=readers,
+        )
+        if meter is not None:
+            from cellmesh.common.telemetry.observed import CellFigures
+
+            CellFigures(self, meter)
+        if endpoint is not None:
+            await self._start_part(endpoint)
+            self.metrics_address = endpoint.address
+
     async def _enroll_if_asked(self) -> None:
         if not self.config.enroll or self.folder.identity.exists():
             return
@@ -460,7 +496,8 @@ class Cell(Generic[ConfigT]):
         self._write_run()
         for part in ends_first:
             await self._start_part(part)
-        await self._start_part(HealthWatch(parts, server.board, self._on_health))
+        self._health = HealthWatch(parts, server.board, self._on_health)
+        await self._start_part(self._health)
         if self.identity is not None and self.registers() and self.advertised_address:
             await self._start_part(Registration(self, self.folder.identity, lease_s=self.config.lease_s))
 

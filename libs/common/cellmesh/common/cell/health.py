@@ -28,7 +28,11 @@ def worst_of(parts: Sequence[Part]) -> tuple[str, PartHealth]:
 
 
 class HealthWatch:
-    """Asks the parts about once a second; tells the board and the cell of changes."""
+    """Asks the parts about once a second; tells the board and the cell of changes.
+
+    Attributes:
+        failure: The part that has failed, and why; empty while none has.
+    """
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class HealthWatch:
         self._on_change = on_change
         self._interval_s = interval_s
         self._state = PartState.WELL
+        self.failure = ""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -68,6 +73,7 @@ class HealthWatch:
     def check(self) -> None:
         """Ask the parts once."""
         name, worst = worst_of(self._parts)
+        self.failure = f"{name}: {worst.reason}" if worst.state is PartState.FAILED else ""
         if worst.state is self._state:
             return
         self._state = worst.state

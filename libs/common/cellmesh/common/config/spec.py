@@ -222,6 +222,16 @@ class CellConfig(BaseSettings):
         description="OpenTelemetry collector (OTLP over gRPC) that gets traces and metrics, such as "
         "http://127.0.0.1:4317. Empty sends nothing.",
     )
+    metrics_listen: HostPort = Field(
+        "",
+        description="TCP address, as host:port, of plain HTTP for monitors: /metrics in the format of Prometheus, "
+        "/healthz and /readyz. Whoever connects is answered. Empty serves none.",
+    )
+    first_start: Path | None = Field(
+        None,
+        description="TOML file with users, roles and key-values that a cell has from its first start; not looked at "
+        "later. Left out, DIR/first-start.toml if it is there.",
+    )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -1,13 +1,13 @@
 """Spans of calls, sent to an OpenTelemetry collector when one is configured.
 
-Nothing of OpenTelemetry is imported before `configure_telemetry` is called with an endpoint, and while it is
+Nothing of OpenTelemetry is imported before `configure_telemetry` is called with something to do, and while it is
 off calls are not wrapped at all: `call_recorder` answers None.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from cellmesh.common.telemetry import names
 from cellmesh.common.telemetry.metrics import CallMeter
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import Meter
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
 
@@ -23,17 +24,20 @@ if TYPE_CHECKING:
 class _Telemetry:
     """The providers of this process while telemetry is on."""
 
-    def __init__(self, tracers: TracerProvider, meters: MeterProvider) -> None:
+    def __init__(self, tracers: TracerProvider | None, meters: MeterProvider) -> None:
         self.tracers = tracers
         self.meters = meters
-        self.tracer = tracers.get_tracer("cellmesh")
-        self.meter = CallMeter(meters.get_meter("cellmesh"))
+        self.tracer = tracers.get_tracer("cellmesh") if tracers is not None else None
+        self.own_meter = meters.get_meter("cellmesh")
+        self.meter = CallMeter(self.own_meter)
 
 
 _telemetry: _Telemetry | None = None
 
 
-def configure_telemetry(endpoint: str, *, cell: str, cell_id: str = "", version: str = "") -> None:
+def configure_telemetry(
+    endpoint: str, *, cell: str, cell_id: str = "", version: str = "", readers: Sequence[Any] = ()
+) -> Meter | None:
     """Send traces and metrics of this process to a collector (OTLP over gRPC). Call it before servers are built.
 
     Args:
@@ -41,9 +45,15 @@ def configure_telemetry(endpoint: str, *, cell: str, cell_id: str = "", version:
         cell: The name that tells this cell's spans from others'.
         cell_id: The cell's identifier.
         version: The version of Cellmesh.
+        readers: Further metric readers of OpenTelemetry's SDK.
+
+    Returns:
+        The meter for more figures; None while everything is off.
     """
     if not endpoint:
-        return
+        if readers:
+            install(None, *readers, cell=cell, cell_id=cell_id, version=version)
+        return _telemetry.own_meter if readers and _telemetry is not None else None
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
@@ -53,14 +63,16 @@ def configure_telemetry(endpoint: str, *, cell: str, cell_id: str = "", version:
     install(
         BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=insecure)),
         PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=endpoint, insecure=insecure)),
+        *readers,
         cell=cell,
         cell_id=cell_id,
         version=version,
     )
+    return _telemetry.own_meter if _telemetry is not None else None
 
 
-def install(processor: Any, reader: Any, *, cell: str, cell_id: str = "", version: str = "") -> None:
-    """Turn telemetry on with a span processor and a metric reader of OpenTelemetry's SDK."""
+def install(processor: Any, *readers: Any, cell: str, cell_id: str = "", version: str = "") -> None:
+    """Turn telemetry on with a span processor (None: no spans) and metric readers of OpenTelemetry's SDK."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
@@ -69,9 +81,11 @@ def install(processor: Any, reader: Any, *, cell: str, cell_id: str = "", versio
     resource = Resource.create(
         {"service.name": cell, "service.instance.id": cell_id, "service.version": version}
     )
-    tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-    tracers.add_span_processor(processor)
-    meters = MeterProvider(metric_readers=[reader], resource=resource, shutdown_on_exit=False)
+    tracers: TracerProvider | None = None
+    if processor is not None:
+        tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        tracers.add_span_processor(processor)
+    meters = MeterProvider(metric_readers=readers, resource=resource, shutdown_on_exit=False)
     _telemetry = _Telemetry(tracers, meters)
 
 
@@ -80,7 +94,8 @@ def stop_telemetry() -> None:
     global _telemetry
     telemetry, _telemetry = _telemetry, None
     if telemetry is not None:
-        telemetry.tracers.shutdown()
+        if telemetry.tracers is not None:
+            telemetry.tracers.shutdown()
         telemetry.meters.shutdown()
 
 
@@ -93,7 +108,7 @@ def outgoing_metadata() -> list[tuple[str, str]]:
     """Metadata that ties a call made while serving another one to it: request id and trace."""
     call = find_current_call()
     found = [(names.METADATA_REQUEST_ID, call.request_id)] if call is not None else []
-    if _telemetry is not None:
+    if _telemetry is not None and _telemetry.tracer is not None:
         from opentelemetry import trace
 
         span = trace.get_current_span().get_span_context()
@@ -123,30 +138,35 @@ class CallRecorder:
         self._telemetry = telemetry
         self._service = service
         self._method = method
+        self._attributes: dict[str, Any] = {
+            names.ATTRIBUTE_SYSTEM: "grpc",
+            names.ATTRIBUTE_SERVICE: service,
+            names.ATTRIBUTE_METHOD: method,
+        }
 
     @contextmanager
     def record(self, metadata: Iterable[tuple[str, str | bytes]]) -> Iterator[SpanHandle]:
         """Record what happens inside. A `traceparent` among the metadata is the parent."""
+        tracer = self._telemetry.tracer
+        if tracer is None:
+            with self._measured() as handle:
+                yield handle
+            return
         from opentelemetry import trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         carrier = {key: value for key, value in metadata if isinstance(value, str)}
         parent = TraceContextTextMapPropagator().extract(carrier)
-        attributes: dict[str, Any] = {
-            names.ATTRIBUTE_SYSTEM: "grpc",
-            names.ATTRIBUTE_SERVICE: self._service,
-            names.ATTRIBUTE_METHOD: self._method,
-        }
-        handle = SpanHandle()
-        began = time.perf_counter()
-        span = self._telemetry.tracer.start_span(
+        span = tracer.start_span(
             f"{self._service}/{self._method}",
             context=parent,
             kind=trace.SpanKind.SERVER,
-            attributes=attributes,
+            attributes=self._attributes,
         )
-        self._telemetry.meter.began(attributes)
-        with trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False):
+        with (
+            self._measured() as handle,
+            trace.use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False),
+        ):
             try:
                 yield handle
             finally:
@@ -158,4 +178,15 @@ class CallRecorder:
                 if handle.status:
                     span.set_status(trace.Status(trace.StatusCode.ERROR))
                 span.end()
-                self._telemetry.meter.ended(attributes, time.perf_counter() - began, handle.status)
+
+    @contextmanager
+    def _measured(self) -> Iterator[SpanHandle]:
+        """Measure what happens inside."""
+        handle = SpanHandle()
+        meter, attributes = self._telemetry.meter, self._attributes
+        began = time.perf_counter()
+        meter.began(attributes)
+        try:
+            yield handle
+        finally:
+            meter.ended(attributes, time.perf_counter() - began, handle.status)

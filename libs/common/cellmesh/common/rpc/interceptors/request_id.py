@@ -39,13 +39,15 @@ class RequestIdInterceptor:
 
     def wrap_single(self, method: Method, inner: SingleHandler) -> SingleHandler:
         """Name the request, then answer."""
-        path, request_id = method.path, self._request_id
+        path, request_id, is_stream = method.path, self._request_id, _is_stream(method)
         running, next_number = self.tasks.running, self.tasks.next_number
         now_ns, current_task = time.monotonic_ns, asyncio.current_task
 
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             number, call = next_number(), Call(request_id(context), path)
             call.start_ns, call.task = now_ns(), current_task()
+            if is_stream:
+                call.is_stream = True
             running[number] = call
             set_current_call(call)
             try:
@@ -63,7 +65,7 @@ class RequestIdInterceptor:
 
         async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
             number, call = next_number(), Call(request_id(context), path)
-            call.start_ns, call.task = now_ns(), current_task()
+            call.start_ns, call.task, call.is_stream = now_ns(), current_task(), True
             running[number] = call
             set_current_call(call)
             try:
@@ -80,3 +82,7 @@ class RequestIdInterceptor:
             if key == METADATA_REQUEST_ID and isinstance(value, str) and _SOUND.fullmatch(value):
                 return value
         return f"{self._prefix}-{self._next():x}"
+
+
+def _is_stream(method: Method) -> bool:
+    return method.request_streaming or method.response_streaming
