@@ -18,6 +18,7 @@ import pytest
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.api.axon.v1 import blob_pb2, blob_service_pb2_grpc
 from cellmesh.api.common.v1 import (
+    auth_pb2,
     auth_service_pb2,
     auth_service_pb2_grpc,
     cell_service_pb2,
@@ -175,6 +176,10 @@ def test_an_enrolled_user_is_a_member_of_the_cells_that_know_it(mesh: Mesh, tmp_
         with open_cell(mesh.url("axon"), identity=mesh.identity) as root:
             users = root.stub(auth_service_pb2_grpc.AuthServiceStub)
             users.CreateUser(auth_service_pb2.CreateUserRequest(name="alice"))
+            with pytest.raises(AuthDeny, match="no rule of user alice"):
+                stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest())
+            rule = auth_pb2.Rule(allow=True, path=["axon"])
+            users.AddRule(auth_service_pb2.AddRuleRequest(user="alice", rule=rule))
         assert stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest()).blob_count >= 0
 
 

@@ -546,6 +546,8 @@ def test_permission_rows_open_methods_to_whom_they_say() -> None:
     assert allowed == {
         Level.ANYONE: (True, True, True, True, True, True, True),
         Level.MEMBER: (False, True, True, True, True, True, True),
+        # Whether a rule allows it to users, is asked before.
+        Level.RULE: (False, True, True, True, True, True, True),
         Level.PEER: (False, False, False, True, False, True, True),
         Level.ADMIN: (False, False, False, False, False, True, True),
     }

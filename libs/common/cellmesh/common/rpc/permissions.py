@@ -26,7 +26,10 @@ class Level(enum.Enum):
     ANYONE = "anyone"
     """Whoever can connect, known or not: health, reflection, enrolment."""
     MEMBER = "member"
-    """Any cell or user of the mesh."""
+    """Any cell or user of the mesh, unless a rule denies it. Whatever such a method gives to a user is its own, or is for
+    everybody."""
+    RULE = "rule"
+    """Cells of the mesh, and users whom a rule allows it."""
     PEER = "peer"
     """Instances of the same service, and administrators."""
     ADMIN = "admin"

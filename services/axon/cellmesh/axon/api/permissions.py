@@ -14,12 +14,12 @@ SERVICES: Final = (BLOB_SERVICE.full_name,)
 
 PERMISSIONS: Final[PermissionTable] = {
     **COMMON_PERMISSIONS,
-    "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.MEMBER, "axon.blob.put", Changes.YES),
-    "/cellmesh.api.axon.v1.BlobService/UploadBlob": Permission(Level.MEMBER, "axon.blob.put", Changes.YES),
-    "/cellmesh.api.axon.v1.BlobService/GetBlob": Permission(Level.MEMBER, "axon.blob.get"),
-    "/cellmesh.api.axon.v1.BlobService/HasBlobs": Permission(Level.MEMBER, "axon.blob.has"),
-    "/cellmesh.api.axon.v1.BlobService/ListMissingBlobs": Permission(Level.MEMBER, "axon.blob.has"),
-    "/cellmesh.api.axon.v1.BlobService/GetBlobInfo": Permission(Level.MEMBER, "axon.blob.has"),
-    "/cellmesh.api.axon.v1.BlobService/ListBlobs": Permission(Level.MEMBER, "axon.blob.list"),
-    "/cellmesh.api.axon.v1.BlobService/GetAxonMetrics": Permission(Level.MEMBER, "axon.metrics"),
+    "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.RULE, "axon.blob.put", Changes.YES),
+    "/cellmesh.api.axon.v1.BlobService/UploadBlob": Permission(Level.RULE, "axon.blob.put", Changes.YES),
+    "/cellmesh.api.axon.v1.BlobService/GetBlob": Permission(Level.RULE, "axon.blob.get"),
+    "/cellmesh.api.axon.v1.BlobService/HasBlobs": Permission(Level.RULE, "axon.blob.has"),
+    "/cellmesh.api.axon.v1.BlobService/ListMissingBlobs": Permission(Level.RULE, "axon.blob.has"),
+    "/cellmesh.api.axon.v1.BlobService/GetBlobInfo": Permission(Level.RULE, "axon.blob.has"),
+    "/cellmesh.api.axon.v1.BlobService/ListBlobs": Permission(Level.RULE, "axon.blob.list"),
+    "/cellmesh.api.axon.v1.BlobService/GetAxonMetrics": Permission(Level.RULE, "axon.metrics"),
 }

@@ -16,10 +16,10 @@ SERVICES: Final = (STORM_SERVICE.full_name, FEED_SERVICE.full_name, MODEL_SERVIC
 
 PERMISSIONS: Final[PermissionTable] = {
     **COMMON_PERMISSIONS,
-    "/cellmesh.api.cortex.v1.StormService/Storm": Permission(Level.MEMBER, "storm", Changes.ASK),
-    "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.MEMBER, "storm", Changes.ASK),
-    "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.MEMBER, "storm", Changes.ASK),
-    "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.MEMBER, "feed", Changes.YES),
-    "/cellmesh.api.cortex.v1.ModelService/GetForm": Permission(Level.MEMBER, "model.read"),
-    "/cellmesh.api.cortex.v1.ModelService/ListForms": Permission(Level.MEMBER, "model.read"),
+    "/cellmesh.api.cortex.v1.StormService/Storm": Permission(Level.RULE, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.RULE, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
+    "/cellmesh.api.cortex.v1.ModelService/GetForm": Permission(Level.RULE, "model.read"),
+    "/cellmesh.api.cortex.v1.ModelService/ListForms": Permission(Level.RULE, "model.read"),
 }

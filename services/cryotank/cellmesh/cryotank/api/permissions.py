@@ -15,16 +15,16 @@ SERVICES: Final = (TANK_SERVICE.full_name,)
 PERMISSIONS: Final[PermissionTable] = {
     **COMMON_PERMISSIONS,
     "/cellmesh.api.cryotank.v1.TankService/CreateTank": Permission(
-        Level.MEMBER, "cryotank.tank.create", Changes.YES
+        Level.RULE, "cryotank.tank.create", Changes.YES
     ),
-    "/cellmesh.api.cryotank.v1.TankService/ListTanks": Permission(Level.MEMBER, "cryotank.tank.list"),
+    "/cellmesh.api.cryotank.v1.TankService/ListTanks": Permission(Level.RULE, "cryotank.tank.list"),
     "/cellmesh.api.cryotank.v1.TankService/DeleteTank": Permission(
-        Level.MEMBER, "cryotank.tank.delete", Changes.YES
+        Level.RULE, "cryotank.tank.delete", Changes.YES
     ),
     "/cellmesh.api.cryotank.v1.TankService/AppendRecords": Permission(
-        Level.MEMBER, "cryotank.record.append", Changes.YES
+        Level.RULE, "cryotank.record.append", Changes.YES
     ),
-    "/cellmesh.api.cryotank.v1.TankService/ReadRecords": Permission(Level.MEMBER, "cryotank.record.read"),
-    "/cellmesh.api.cryotank.v1.TankService/GetLastRecord": Permission(Level.MEMBER, "cryotank.record.read"),
-    "/cellmesh.api.cryotank.v1.TankService/GetTankMetrics": Permission(Level.MEMBER, "cryotank.tank.list"),
+    "/cellmesh.api.cryotank.v1.TankService/ReadRecords": Permission(Level.RULE, "cryotank.record.read"),
+    "/cellmesh.api.cryotank.v1.TankService/GetLastRecord": Permission(Level.RULE, "cryotank.record.read"),
+    "/cellmesh.api.cryotank.v1.TankService/GetTankMetrics": Permission(Level.RULE, "cryotank.tank.list"),
 }
