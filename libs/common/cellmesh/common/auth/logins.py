@@ -23,7 +23,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.auth.certificates import CertificateRule, user_name_of
-from cellmesh.common.auth.context import Call, Caller, CallerKind
+from cellmesh.common.auth.behalf import caller_named, user_id_of
+from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, CallerKind
 from cellmesh.common.auth.passwords import Passwords, wrong_login
 from cellmesh.common.auth.principals import User
 from cellmesh.common.auth.store import AuthStore
@@ -107,6 +108,19 @@ class Logins:
             if user is not None and user.active and not user.admin:
                 return Caller(user.name, CallerKind.USER, user_id=user.user_id)
         return caller
+
+    def named(self, name: str) -> Caller:
+        """Who is meant by the name that a follower gives of its caller. Raises Unauthenticated."""
+        user_id = user_id_of(name)
+        if not user_id:
+            caller = caller_named(name)
+            return caller if caller is LOCAL_ROOT else self.user_of(caller)
+        user = self._store.policy.users.get(user_id)
+        if user is None:
+            raise Unauthenticated("the user on whose behalf the call is has been deleted")
+        if not user.active:
+            raise AuthDeny(f"user {user.name} is locked", username=user.name)
+        return _caller(user)
 
     async def login(self, header: str | bytes, peer: str) -> Caller:
         """Who the authorization header says.

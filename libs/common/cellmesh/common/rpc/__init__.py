@@ -9,6 +9,7 @@ pipeline       CallService: many small calls on one stream
 workers        Workers: threads for blocking work
 streams        a blocking generator as an async stream of growing batches
 channel        channels to other cells: options, credentials, errors
+registry_link  the channel of a cell to the registry, which may have several addresses
 """
 
 from __future__ import annotations

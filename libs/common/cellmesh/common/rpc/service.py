@@ -7,13 +7,13 @@ with bytes that already are the serialised message, which is how stored records 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
 from cellmesh.common.errors import BadState
-from cellmesh.common.rpc.permissions import Permission, PermissionTable, find_row
+from cellmesh.common.rpc.permissions import Changes, Permission, PermissionTable, find_row
 from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
@@ -39,6 +39,8 @@ class Service:
             serialised messages with `context.write` and return the last one, which then leaves together with the
             end of the call. Cheaper for small answers; such a stream has at least one message. They must be in
             `raw_responses` too.
+        changes_asked: For methods whose row says Changes.ASK: whether a request, as the handler gets it, may change
+            anything. A method that is not here counts as one that does.
     """
 
     descriptor: ServiceDescriptor
@@ -47,6 +49,7 @@ class Service:
     raw_responses: Sequence[str] = field(default=())
     raw_requests: Sequence[str] = field(default=())
     last_returned: Sequence[str] = field(default=())
+    changes_asked: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,6 +67,8 @@ class Method:
     permission: Permission
     request_streaming: bool
     response_streaming: bool
+    may_change: Callable[[Any], bool] | None = None
+    """Whether a request may change what instances share; None where none does."""
 
 
 def methods_of(service: Service) -> list[tuple[Method, MethodDescriptor]]:
@@ -71,8 +76,8 @@ def methods_of(service: Service) -> list[tuple[Method, MethodDescriptor]]:
 
     Raises:
         PermissionRowMissing: a method has none.
-        BadState: `raw_responses`, `raw_requests` or `last_returned` names no method or an unfit one, or the
-            servicer lacks one.
+        BadState: `raw_responses`, `raw_requests`, `last_returned` or `changes_asked` names no method or an unfit one,
+            or the servicer lacks one.
     """
     found = []
     names = set()
@@ -89,15 +94,33 @@ def methods_of(service: Service) -> list[tuple[Method, MethodDescriptor]]:
             permission=row,
             request_streaming=descriptor.client_streaming,
             response_streaming=descriptor.server_streaming,
+            may_change=_may_change(service, row, descriptor),
         )
         found.append((method, descriptor))
-    unknown = {*service.raw_responses, *service.raw_requests, *service.last_returned} - names
+    told = (service.raw_responses, service.raw_requests, service.last_returned, service.changes_asked)
+    unknown = set().union(*told) - names
     for missing in set(service.last_returned) - set(service.raw_responses):
         # gRPC gives the context of such a handler no serialiser.
         raise BadState(f"{service.name}: {missing} must be in raw_responses as well", name=service.name)
     if unknown:
         raise BadState(f"{service.name} has no method {', '.join(sorted(unknown))}", name=service.name)
     return found
+
+
+def _may_change(
+    service: Service, row: Permission, descriptor: MethodDescriptor
+) -> Callable[[Any], bool] | None:
+    match row.changes:
+        case Changes.NO:
+            return None
+        case Changes.ASK if not descriptor.client_streaming:
+            asked: Callable[[Any], bool] = service.changes_asked.get(descriptor.name, _always)
+            return asked
+    return _always
+
+
+def _always(request: Any) -> bool:
+    return True
 
 
 def request_reader(service: Service, descriptor: MethodDescriptor) -> Callable[[bytes], Any] | None:
@@ -108,8 +131,9 @@ def request_reader(service: Service, descriptor: MethodDescriptor) -> Callable[[
 
 
 def response_writer(service: Service, descriptor: MethodDescriptor) -> Callable[[Any], bytes]:
-    """Return what makes bytes of a response."""
-    if descriptor.name in service.raw_responses:
+    """Return what makes bytes of a response. What a leader answers to a call sent on is bytes already."""
+    row = find_row(service.permissions, f"/{service.name}/{descriptor.name}")
+    if descriptor.name in service.raw_responses or row.changes is not Changes.NO:
         return serialize_or_pass
     return message_factory.GetMessageClass(descriptor.output_type).SerializeToString
 

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Protocol
 
 import grpc
+from cellmesh.common.auth.behalf import ON_BEHALF_KEY
 from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, caller_of_identity, current_call
 from cellmesh.common.errors import AuthDeny, CellError
 from cellmesh.common.rpc.permissions import Level, check_permission
@@ -15,6 +16,7 @@ from cellmesh.common.tls.identity import CellIdentity, identity_of_names
 
 SUBJECT_NAMES_KEY = "x509_subject_alternative_name"
 AUTHORIZATION_KEY = "authorization"
+MIN_OFFSET_KEY = "cellmesh-min-offset"
 
 CallerOf = Callable[["grpc.aio.ServicerContext[Any, Any]"], Caller]
 
@@ -28,6 +30,10 @@ class Accounts(Protocol):
 
     async def login(self, header: str | bytes, peer: str) -> Caller:
         """Who the authorization header says. Raises Unauthenticated, AuthDeny."""
+        ...
+
+    def named(self, name: str) -> Caller:
+        """Who is meant by the name that a follower gives of its caller; see `auth.behalf`. Raises Unauthenticated."""
         ...
 
     def check_rules(self, caller: Caller, path: tuple[str, ...], method: str) -> None:
@@ -123,13 +129,36 @@ class AuthInterceptor:
     ) -> Callable[[Call, grpc.aio.ServicerContext[Any, Any]], str | bytes | None]:
         """What admits a call by its connection, or returns the authorization header that decides instead."""
         caller_of, user_of, decide = self._caller_of, accounts.user_of, self._decision(method, accounts)
+        path = method.path
+
+        def stand_for(call: Call, follower: Caller, name: str) -> Caller:
+            if not follower.peer:
+                raise AuthDeny(
+                    f"{follower.name or 'a stranger'} may not call {path} on behalf of others: that is for instances of "
+                    "the same service",
+                    username=follower.name,
+                )
+            call.forwarded_by = follower.name
+            call.peer = f"via {follower.name}"
+            return accounts.named(name)
 
         def admit(call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> str | bytes | None:
             call.peer = context.peer()
+            header = behalf = None
             for key, value in context.invocation_metadata() or ():
                 if key == AUTHORIZATION_KEY:
-                    return value
+                    header = value
+                elif key == MIN_OFFSET_KEY:
+                    call.min_offset = str(value)
+                elif key == ON_BEHALF_KEY:
+                    behalf = str(value)
+            if header is not None:
+                return header
             call.caller = caller = caller_of(context)
+            if behalf is not None:
+                call.caller = caller = stand_for(call, caller, behalf)
+                decide(caller)
+                return None
             if caller is not LOCAL_ROOT:
                 call.caller = caller = user_of(caller)
                 decide(caller)

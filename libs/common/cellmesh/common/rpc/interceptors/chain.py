@@ -1,6 +1,6 @@
 """The order of the interceptors, and the check that an order is sound.
 
-    request_id > telemetry > errors > deadline > auth > handler
+    request_id > telemetry > errors > deadline > auth > forward > handler
 
 Errors stand outside deadline and auth, so that a refusal is told with the same details as any other error,
 and inside telemetry, so that spans and metrics see the status the client sees.
@@ -30,11 +30,15 @@ CHAIN: tuple[type[Interceptor], ...] = (
 
 
 def default_chain(
-    caller_of: CallerOf, accounts: Accounts | None = None, tasks: TaskRegistry | None = None
+    caller_of: CallerOf,
+    accounts: Accounts | None = None,
+    tasks: TaskRegistry | None = None,
+    forward: Interceptor | None = None,
 ) -> tuple[Interceptor, ...]:
     """Make the interceptors of a server in the written order.
 
-    See AuthInterceptor for the first arguments; `tasks` gets the running calls.
+    See AuthInterceptor for the first arguments; `tasks` gets the running calls; `forward` is the ForwardInterceptor of
+    a cell that may have mirrors.
     """
     return (
         RequestIdInterceptor(tasks),
@@ -42,6 +46,7 @@ def default_chain(
         ErrorsInterceptor(),
         DeadlineInterceptor(),
         AuthInterceptor(caller_of, accounts),
+        *(() if forward is None else (forward,)),
     )
 
 

@@ -78,5 +78,6 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception) 
     else:
         _log.debug("call_refused", error=known.name, message=known.message)
     code, text, metadata = to_abort(known)
-    await context.abort(code, text, metadata)
+    # What handlers told besides, such as the change offset, is told with an error too.
+    await context.abort(code, text, (*(context.trailing_metadata() or ()), *metadata))
     raise AssertionError("abort returned")
