@@ -41,6 +41,7 @@ from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState, NeedConfValu
 from cellmesh.common.keyvalues import DATABASES as KEYVALUE_DATABASES
 from cellmesh.common.keyvalues import KeyValueApplier, KeyValues, KeyValueServicer, key_value_service
+from cellmesh.common.mirror.forward import ForwardInterceptor
 from cellmesh.common.mirror.role import Mirror
 from cellmesh.common.mirror.schema import DATABASES as MIRROR_DATABASES
 from cellmesh.common.mirror.service import mirror_service
@@ -487,7 +488,10 @@ class Cell(Generic[ConfigT]):
             (*self.services(), *data_services, cell_service(self, levels), task_service(self.tasks)),
             self._listeners(),
             chain=default_chain(
-                caller_of_peer(insecure=self._is_insecure, own=self.identity), accounts, self.tasks
+                caller_of_peer(insecure=self._is_insecure, own=self.identity),
+                accounts,
+                self.tasks,
+                None if self.mirror is None else ForwardInterceptor(self.mirror),
             ),
             stop_grace_s=self.config.stop_grace_s,
         )
