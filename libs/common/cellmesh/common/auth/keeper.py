@@ -7,8 +7,8 @@ one after the other; checks go on meanwhile with the policy as it was.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, TypeVar
 
 from cellmesh.api.common.v1 import auth_change_pb2, auth_pb2
@@ -50,6 +50,7 @@ class PolicyKeeper:
         self._log = ChangeLog(slab)
         self._lock = threading.RLock()
         self.listeners: list[Callable[[Policy], None]] = []
+        self._together: list[Callable[[WriteTxn], None]] | None = None
         self.policy = self.stored = load_policy(slab)
 
     @property
@@ -110,12 +111,30 @@ class PolicyKeeper:
         self.commit(put_change(value), target=self._resource(value), detail=detail)
         return value
 
+    @contextmanager
+    def together(self) -> Iterator[list[Callable[[WriteTxn], None]]]:
+        """Gather the changes made inside of the block, which count in memory at once, for one transaction.
+
+        The caller holds `changing` and runs, before the block ends, all functions of the list in a transaction. If the
+        block raises, the changes are forgotten.
+        """
+        before = self.policy, self.stored
+        writes: list[Callable[[WriteTxn], None]] = []
+        self._together = writes
+        try:
+            yield writes
+        except BaseException:
+            self.policy, self.stored = before
+            self._tell()
+            raise
+        finally:
+            self._together = None
+
     def put_in_memory(self, value: Stored) -> None:
         """Have something count until it changes or the cell restarts, where it could not be stored. Hold `changing`
         meanwhile.
         """
         self.policy = self.policy.after(put_change(value))
-        self._tell()
         self._tell()
 
     def commit(self, change: auth_change_pb2.AuthChange, *, target: str, detail: str = "") -> None:
@@ -140,6 +159,10 @@ class PolicyKeeper:
             self._log.append(txn, time_us=time_us, actor=actor, type_name=TYPE_NAME, payload=payload)
             audit.append(txn, entry, time_us)
 
+        if self._together is not None:
+            self._together.append(op)
+            publish()
+            return
         # It counts once it is on disk, even where a gate refuses the acknowledgement.
         self.slab.write_then(op, publish)
 

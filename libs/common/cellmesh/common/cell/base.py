@@ -28,6 +28,7 @@ from cellmesh.common.cell.accounts import CellAccounts
 from cellmesh.common.cell.backup import BackedUp, Backups
 from cellmesh.common.cell.data_services import backup_service, change_log_service
 from cellmesh.common.cell.disk import DiskSpace
+from cellmesh.common.cell.first_start import apply_first_start, find_file, is_new, read_first_start
 from cellmesh.common.cell.folder import CELL_FILE, CERTS_FOLDER, CellFolder
 from cellmesh.common.cell.health import HealthWatch
 from cellmesh.common.cell.mirroring import MirrorPart, open_mirror, seed_if_needed
@@ -306,6 +307,7 @@ class Cell(Generic[ConfigT]):
                     self.mirror = await open_mirror(self, self._slab)
                 self._accounts = await self.workers.run(CellAccounts.open, self._slab, self.config)
                 self._keyvalues = KeyValues(self.slab)
+                await self._apply_first_start()
             parts = self.parts()
             if self.mirror is not None:
                 self.mirror.bind((*self._own_appliers(), *self.appliers()))
@@ -415,6 +417,14 @@ class Cell(Generic[ConfigT]):
             is_stopping = lambda: self.state is CellState.STOPPING  # noqa: E731
             services.append(change_log_service(slab, self.log_keeper, self.workers, is_stopping))
         return services
+
+    async def _apply_first_start(self) -> None:
+        path = find_file(self.config.first_start, self.config.dir)
+        follows = self.mirror is not None and self.mirror.is_follower
+        if path is not None and not follows and is_new(self.slab, self.databases):
+            settings = read_first_start(path)
+            stores = self.slab, self.auth, self.passwords, self.keyvalues
+            await self.workers.run(apply_first_start, settings, *stores)
 
     async def _start_telemetry(self) -> None:
         endpoint = None

@@ -310,6 +310,10 @@ class KeyValues:
 
         return op
 
+    def check(self, path: Sequence[str], value: value_pb2.Value) -> None:
+        """Raise BadHivePath or LimitExceeded if the value could not be set there."""
+        self._put(check_path(path), value)
+
     def begin(self) -> AppendChange:
         """What changes are appended with by who has a transaction of its own; see `loading`."""
         return self._changes.begin()
