@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from cellmesh.testing.disk.crash import (
 )
 from cellmesh.testing.disk.events import Event
 from cellmesh.testing.robustness.journal import Edit, Journal
+from cellmesh.testing.robustness.power import TRIED
 
 CHOICES: Final[tuple[Choice, ...]] = (DROPPED, KEPT, MIXED, MOSTLY_KEPT, TORN)
 
@@ -86,7 +87,7 @@ def try_cuts(
             chance = 0 < choice.keep < 1
             for _ in range(mixed_count if chance else 1):
                 state = disk.after_cut(choice, rng)
-                digest = hashlib.sha256(repr((len(disk.marks), sorted(state.items()))).encode()).digest()
+                digest = _digest(len(disk.marks), state)
                 if digest in seen:
                     continue
                 seen.add(digest)
@@ -105,8 +106,20 @@ def try_cuts(
     return done
 
 
+def _digest(mark_count: int, state: Mapping[str, bytes | None]) -> bytes:
+    found = hashlib.sha256(b"%d" % mark_count)
+    for name, content in sorted(state.items()):
+        found.update(name.encode() + b"\0")
+        found.update(content or b"")
+    return found.digest()
+
+
 def acknowledged(marks: Sequence[str]) -> Mapping[int, str]:
     """The edits that marks tell of."""
+    return _edits(mark for mark in marks if not mark.startswith(TRIED))
+
+
+def _edits(marks: Iterable[str]) -> dict[int, str]:
     return {int(offset): text for offset, _, text in (mark.partition(" ") for mark in marks)}
 
 
@@ -116,10 +129,11 @@ def judge_journal(place: Path, marks: Sequence[str]) -> None:
     store = Journal(place / "slab", sync=False)
     try:
         told = dict(acknowledged(marks))
-        end = store.check(told)
+        tried = _edits(mark.removeprefix(TRIED) for mark in marks if mark.startswith(TRIED))
+        end = store.check(told, tried)
         offset, text = store.write(Edit("put", 0, 1, 100))
         assert offset == end, f"the next edit got offset {offset}, not {end}"
-        store.check({**told, offset: text})
+        store.check({**told, offset: text}, tried)
     finally:
         store.close()
 

@@ -90,9 +90,18 @@ def edits(rng: random.Random, *, trims: bool = True, size_max_bytes: int = SIZE_
 
 
 class Journal:
-    """The store, opened by whoever writes to it or checks it."""
+    """The store, opened by whoever writes to it or checks it.
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    Args:
+        folder: Of the slab.
+        tried: Told offset and text of each edit before its transaction is committed, if it ever is.
+        options: For `Slab.open`.
+    """
+
+    def __init__(
+        self, folder: Path, tried: Callable[[int, str], object] = lambda offset, text: None, **options: Any
+    ) -> None:
+        self._tried = tried
         self.slab = Slab.open(
             folder, SCHEMA, **{"map_size_bytes": MAP_SIZE_BYTES, "space_min_bytes": 0, **options}
         )
@@ -123,6 +132,7 @@ class Journal:
             offset = self.log.append(
                 txn, time_us=0, actor="", type_name="edit", payload=settled.text.encode()
             )
+            self._tried(offset, settled.text)
             if give_up:
                 raise GivenUp
             return offset, settled.text
@@ -141,23 +151,31 @@ class Journal:
             txn.put(ITEMS, edit.name, edit.content)
             txn.put(HOLDERS, holder(edit.content), edit.name)
 
-    def check(self, acknowledged: Mapping[int, str]) -> int:
+    def texts(self) -> dict[int, str]:
+        """Text of the edits that the log has, by offset. While nobody writes."""
+        with self.slab.view() as txn:
+            at, end = self.log.first_offset(txn), self.log.next_offset(txn)
+        records: dict[int, str] = {}
+        while at < end:
+            chunk = self.log.read(at)
+            records.update({record.offset: record.payload.decode() for record in chunk.records})
+            at = chunk.next_offset
+        return records
+
+    def check(self, acknowledged: Mapping[int, str], tried: Mapping[int, str] | None = None) -> int:
         """Raise NotAPrefix unless store and log agree, and have all that was acknowledged.
 
         Args:
             acknowledged: Text of edits by offset. What the log has and nobody got an answer for may be there.
+            tried: Text of all edits, the last one told for each offset: where the log is trimmed, and an edit may
+                have been committed, not acknowledged, and trimmed.
 
         Returns:
             Where the log ends.
         """
+        records = self.texts()
         with self.slab.view() as txn:
             first, end = self.log.first_offset(txn), self.log.next_offset(txn)
-            records = {}
-            at = first
-            while at < end:
-                chunk = self.log.read(at)
-                records.update({record.offset: record.payload.decode() for record in chunk.records})
-                at = chunk.next_offset
             items = dict(txn.scan(ITEMS, count_max=2 * KEY_COUNT).items)
             holders = set(txn.scan(HOLDERS, count_max=2 * KEY_COUNT).items)
         if sorted(records) != list(range(first, end)):
@@ -168,7 +186,9 @@ class Journal:
         for offset, text in acknowledged.items():
             if records.get(offset, text) != text:
                 raise NotAPrefix(f"record {offset} is {records[offset]}, acknowledged was {text}")
-        expected, expected_first = replay(end, lambda at: records.get(at) or acknowledged.get(at))
+        expected, expected_first = replay(
+            end, lambda at: records.get(at) or acknowledged.get(at) or (tried or {}).get(at)
+        )
         if first != expected_first:
             raise NotAPrefix(f"the log begins at {first}, its edits say at {expected_first}")
         if items != expected:
@@ -186,7 +206,7 @@ def replay(end: int, text_of: Callable[[int], str | None]) -> tuple[dict[bytes, 
     for offset in range(end):
         text = text_of(offset)
         if text is None:
-            raise NotAPrefix(f"edit {offset} was trimmed and never acknowledged")
+            raise NotAPrefix(f"edit {offset} was trimmed, and nobody has told of it")
         edit = Edit(**json.loads(text))
         if edit.kind == "trim":
             first = max(first, edit.key)

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 from cellmesh.common.errors import StorageAborted, StorageFull
 from cellmesh.common.files import write_atomically
@@ -24,13 +25,15 @@ from cellmesh.testing.disk.recorder import Fault, Recorder
 from cellmesh.testing.robustness.journal import Journal, edits, write_some
 
 THREAD_COUNT = 2
+TRIED = "tried "
+"""Begins the mark of an edit that is not committed yet."""
 FAULT_COUNT = 6
 KILLED_EDIT_COUNT = 40
 
 
 def journal(recorder: Recorder, folder: Path, seed: int, count: str = "200") -> None:
     """Two threads share the store, so that commits are shared too."""
-    store = Journal(folder / "slab")
+    store = Journal(folder / "slab", lambda offset, text: recorder.mark(f"{TRIED}{offset} {text}"))
     try:
         threads = [
             threading.Thread(
@@ -76,16 +79,17 @@ def faults(recorder: Recorder, folder: Path, seed: int, call: str, name: str) ->
                 except (StorageFull, StorageAborted):
                     pass
                 store.check(told)
-            store.slab.probe()
-            assert store.slab.trouble is None
+        recorder.faults = []
+        store.slab.probe()
+        assert store.slab.trouble is None
     finally:
         store.close()
 
 
 def unsettled(recorder: Recorder, folder: Path, seed: int, call: str, name: str) -> None:
     """The same with a part of the recovery left out, to see that its lack is found."""
-    slab.settle = lambda data, page_size: None
-    faults(recorder, folder, seed, call, name)
+    with mock.patch.object(slab, "settle"):
+        faults(recorder, folder, seed, call, name)
 
 
 def killed(recorder: Recorder, folder: Path, seed: int, call: str = "", skip: int = 0) -> None:
