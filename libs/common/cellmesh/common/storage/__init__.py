@@ -14,8 +14,12 @@ In order of use:
     gate.py          the seam where mirrors hold or refuse acknowledgements
     readers.py       read transactions, pooled, and held back while the map grows
     transactions.py  get, scan in chunks, put, delete
+    recovery.py      the file opened anew after an error of the disk
     layout.py        the version of what is stored, and migrations
     compaction.py    a closed slab's file without its free pages
+    online.py        the same of a slab in use
+    noting.py        which items are written meanwhile
+    compaction_copy.py  the process that copies for it
     peek.py          a look into a file that no process has open
     lockfile.py      one process a folder
     faults.py        LMDB's errors as Cellmesh's
@@ -28,6 +32,7 @@ from __future__ import annotations
 from cellmesh.common.storage.compaction import Compacted, compact, compact_slab
 from cellmesh.common.storage.gate import AckGate
 from cellmesh.common.storage.layout import Layout, Migration
+from cellmesh.common.storage.online import CompactionProgress, compact_online
 from cellmesh.common.storage.peek import layout_version, peek
 from cellmesh.common.storage.session import Session
 from cellmesh.common.storage.slab import MAP_SIZE_BYTES, Slab, SlabStats
@@ -41,6 +46,7 @@ __all__ = [
     "AckGate",
     "Chunk",
     "Compacted",
+    "CompactionProgress",
     "Layout",
     "Migration",
     "Position",
@@ -54,6 +60,7 @@ __all__ = [
     "TypedDb",
     "WriteTxn",
     "compact",
+    "compact_online",
     "compact_slab",
     "hash_state",
     "layout_version",

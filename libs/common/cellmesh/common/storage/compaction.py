@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,12 +17,15 @@ import lmdb
 from cellmesh.common.errors import CellError, InconsistentStorage, LowSpace
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.files import sync_folder
+from cellmesh.common.storage.compaction_copy import copy_items, open_source
 from cellmesh.common.storage.faults import translate
 from cellmesh.common.storage.lockfile import FolderLock
 
 DATA_FILE: Final = "data.mdb"
 NEW_FILE: Final = "data.mdb.compact"
-MAX_DATABASES: Final = 256
+NEW_FOLDER: Final = "compact.new"
+"""Where the new file is made while the old one is in use."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +37,18 @@ class Compacted:
     Attributes:
         before_bytes: Size of the file before.
         after_bytes: Its size now.
+        pause_us: For how long calls waited, in microseconds, where it was in use.
     """
 
     before_bytes: int
     after_bytes: int
+    pause_us: int = 0
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what a compaction left that did not come to its end. For the holder of the folder's lock."""
+    (path / NEW_FILE).unlink(missing_ok=True)
+    shutil.rmtree(path / NEW_FOLDER, ignore_errors=True)
 
 
 def compact(path: Path, *, space_min_bytes: int = 0) -> Compacted | None:
@@ -103,23 +115,14 @@ def compact_slab(path: Path, *, space_min_bytes: int) -> None:
         )
 
 
-def _open(file: Path) -> lmdb.Environment:
-    return lmdb.open(str(file), subdir=False, readonly=True, lock=False, max_dbs=MAX_DATABASES)
-
-
 def _copy(data: Path, new: Path) -> None:
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with _open(data) as environment:
-            environment.copyfd(handle, compact=True)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with open_source(data) as environment, environment.begin() as txn:
+        copy_items(environment, txn, new)
 
 
 def _entries(file: Path) -> dict[bytes, int]:
     """How many items each database of a file has."""
-    with _open(file) as environment:
+    with open_source(file) as environment:
         found = {}
         for name in environment.dbs():
             db = environment.open_db(name, create=False)

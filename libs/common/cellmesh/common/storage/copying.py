@@ -33,6 +33,7 @@ META_MAGIC: Final = 0xBEEFC0DE
 META_VERSION: Final = 1
 _META: Final = struct.Struct("=Q8xII8x8xI44x48xQQ")
 _PAGE_NUMBER: Final = struct.Struct("=Q")
+_TXN_ID: Final = struct.Struct("=Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,29 @@ def read_meta(handle: int, txn_id: int, page_size: int, where: str) -> Meta:
         if (magic, version, stored_page_size, stored_id) == (META_MAGIC, META_VERSION, page_size, txn_id):
             return Meta(page, txn_id, last_page + 1)
     raise StorageCorrupt(f"the meta page of transaction {txn_id} in {where} is not as expected")
+
+
+def set_txn_id(handle: int, txn_id: int, page_size: int) -> None:
+    """Give the newest state of a file that nobody has open another transaction id; nothing else changes.
+
+    Raises:
+        StorageCorrupt: the file has no meta page.
+    """
+    metas = []
+    for place in (0, 1):
+        page = os.pread(handle, page_size, place * page_size)
+        _, magic, version, stored_page_size, _, stored_id = _META.unpack_from(page)
+        if (magic, version, stored_page_size) == (META_MAGIC, META_VERSION, page_size):
+            metas.append((stored_id, page))
+    if not metas:
+        raise StorageCorrupt("the file has no meta page as expected")
+    _, newest = max(metas)
+    # LMDB writes a state's meta page to the place of its number's parity; the other one is the state before.
+    for state_id in (txn_id - 1, txn_id):
+        changed = bytearray(newest)
+        _PAGE_NUMBER.pack_into(changed, 0, state_id & 1)
+        _TXN_ID.pack_into(changed, _META.size - _TXN_ID.size, state_id)
+        os.pwrite(handle, changed, (state_id & 1) * page_size)
 
 
 class SlabCopy:

@@ -22,6 +22,9 @@ PAUSE_WAIT_S = 1.0
 
 PAUSE_POLL_S = 0.0002
 
+REOPEN_WAIT_S = 2 * PAUSE_WAIT_S
+"""How long a reader waits for the file to be opened anew after an error of the disk."""
+
 
 class ReaderPool:
     """All readers of a slab; each is in the pool while it is idle.
@@ -50,13 +53,29 @@ class ReaderPool:
         """Read transactions open now."""
         return max(0, self._count - len(self.idle))
 
+    def wait_for_other(self, begin: Callable[[], lmdb.Transaction[bytes]], cause: lmdb.Error) -> None:
+        """Return when transactions are begun in another way than this one.
+
+        Raises:
+            StorageAborted: that takes too long.
+        """
+        end_s = monotonic() + REOPEN_WAIT_S
+        while self.begin == begin:
+            if monotonic() > end_s:
+                raise translate(cause) from cause
+            sleep(PAUSE_POLL_S)
+
     @contextmanager
-    def paused(self) -> Iterator[bool]:
-        """Have no read transaction open inside the block; False if one stays open for too long."""
+    def paused(self, wait_s: float = PAUSE_WAIT_S) -> Iterator[bool]:
+        """Have no read transaction open inside the block; False if one stays open for too long.
+
+        Args:
+            wait_s: How long that is, in seconds.
+        """
         with self._lock:
             old, self.idle = self.idle, deque()
             taken: list[ReadTxn] = []
-            end_s = monotonic() + PAUSE_WAIT_S
+            end_s = monotonic() + wait_s
             try:
                 while len(taken) < self._count and monotonic() < end_s:
                     try:
@@ -84,8 +103,14 @@ class View:
             txn = pool.pop()
         except IndexError:
             self._pool, txn = readers.add()
+        begin = readers.begin
         try:
-            txn.bind(readers.begin())
+            txn.bind(begin())
+        except lmdb.PanicError as error:
+            # A commit has just failed, and the file is being opened anew.
+            self._pool.append(txn)
+            readers.wait_for_other(begin, error)
+            return self.__enter__()
         except BaseException:
             self._pool.append(txn)
             raise

@@ -6,7 +6,8 @@ import logging
 import mmap
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -14,15 +15,27 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 import lmdb
-from cellmesh.common.errors import BackupAlreadyRunning, BadState, CellError, LowSpace, Retry, StorageFull
-from cellmesh.common.failpoints import load_environment
+from cellmesh.common.errors import (
+    BackupAlreadyRunning,
+    BadState,
+    CellError,
+    LowSpace,
+    Retry,
+    StorageAborted,
+    StorageFull,
+)
+from cellmesh.common.failpoints import failpoint, load_environment
+from cellmesh.common.files import sync_folder
+from cellmesh.common.storage.compaction import remove_unfinished
 from cellmesh.common.storage.copying import Meta, SlabCopy, read_meta
 from cellmesh.common.storage.creation import create_file
 from cellmesh.common.storage.faults import is_map_full, translate
 from cellmesh.common.storage.gate import AckGate
 from cellmesh.common.storage.layout import DEFAULT_LAYOUT, META, PROBE_KEY, Layout, stamp, stored_version
 from cellmesh.common.storage.lockfile import FolderLock
+from cellmesh.common.storage.noting import Notes, NotingTxn
 from cellmesh.common.storage.readers import ReaderPool, View
+from cellmesh.common.storage.recovery import is_usable, settle
 from cellmesh.common.storage.session import Session
 from cellmesh.common.storage.snapshot import STALL_MAX_S, Snapshot
 from cellmesh.common.storage.state_hash import StateHash, hash_state
@@ -41,6 +54,9 @@ SPACE_MIN_BYTES = 64 << 20
 """Writes stop while the disk has less room than this, so that nothing fails half-way."""
 
 SPACE_CHECK_S = 1.0
+
+RETIRE_S = 1.0
+"""How long after compaction the old file is let go."""
 
 PROBE_SIZE = 1 << 20
 """So much is written to find out whether there is room again, in bytes."""
@@ -107,6 +123,9 @@ class Slab:
         self._snapshots_lock = threading.Lock()
         self._commit_lock = threading.Lock()
         self._trouble: CellError | None = None
+        self._must_settle = False
+        self._is_compacting = False
+        self._retired: lmdb.Environment | None = None
         last_txn_id = environment.info()["last_txnid"]
         self._writer = Writer(self, WriteTxn(self._handles), last_txn_id, burst_shared_s, burst_alone_s)
 
@@ -146,6 +165,7 @@ class Slab:
         assert len({META.name, *names}) == len(names) + 1, f"database names clash: {names}"
         lock = FolderLock(path)
         try:
+            remove_unfinished(path)
             slab = cls._open(
                 path, lock, (META, *databases), map_size_bytes, sync, layout or DEFAULT_LAYOUT,
                 space_min_bytes, burst_shared_s, burst_alone_s,
@@ -177,17 +197,7 @@ class Slab:
             create_file(data, _whole_pages(map_size_bytes))
         else:
             map_size_bytes = max(map_size_bytes, 2 * data.stat().st_size)
-        environment = lmdb.open(
-            str(path),
-            map_size=_whole_pages(map_size_bytes),
-            max_dbs=len(databases) + 8,
-            max_readers=READER_COUNT_MAX,
-            max_spare_txns=64,
-            sync=sync,
-            metasync=sync,
-            # Cells read at random; what the kernel reads ahead would push out what is used.
-            readahead=False,
-        )
+        environment = _open_environment(path, map_size_bytes, len(databases), sync)
         if is_new:
             # Else a power cut could take the folder's name with it, and all that was acknowledged.
             _sync_path(path.parent)
@@ -331,6 +341,10 @@ class Slab:
         while writer.durable_txn_id < txn_id:
             writer.wait_for_end(1.0, lambda: writer.durable_txn_id >= txn_id)
 
+    def data_bytes(self, txn: ReadTxn) -> int:
+        """What the pages of all databases take in a state; the free ones are not in it."""
+        return sum(txn.size_bytes(db) for db in self._databases)
+
     def stats(self) -> SlabStats:
         """Figures for metrics and people."""
         info = self._environment.info()
@@ -442,6 +456,8 @@ class Slab:
             for snapshot in self._snapshots.values():
                 snapshot.stop(Retry("the storage is being closed"))
         self._environment.close()
+        if self._retired is not None:
+            self._retired.close()
         self._lock.release()
 
     def __enter__(self) -> Self:
@@ -452,10 +468,109 @@ class Slab:
     ) -> None:
         self.close()
 
+    # For compaction; see `online.py`.
+
+    @property
+    def databases(self) -> tuple[SubDb, ...]:
+        """All databases, the storage's own too."""
+        return self._databases
+
+    @property
+    def page_size_bytes(self) -> int:
+        """The size of a page of the file."""
+        return self._page_size
+
+    @property
+    def durable_txn_id(self) -> int:
+        """LMDB's id of the last transaction that was committed and synced."""
+        return self._writer.durable_txn_id
+
+    def begin_compaction(self) -> None:
+        """Note that one runs. Raises BadState if one does."""
+        with self._snapshots_lock:
+            if self._is_compacting:
+                raise BadState("the storage is being compacted already")
+            self._is_compacting = True
+
+    def end_compaction(self) -> None:
+        """Note that it has ended, however."""
+        self.note_writes(None)
+        self._is_compacting = False
+
+    def note_writes(self, notes: Notes | None) -> None:
+        """Note all items written in transactions begun from now on; None: no longer."""
+        if notes is None:
+            self._writer.next_txn = WriteTxn(self._handles)
+        else:
+            self._writer.next_txn = NotingTxn(self._handles, self._databases, notes)
+
+    @contextmanager
+    def alone(self, wait_s: float) -> Iterator[bool]:
+        """Have no reader and no snapshot inside the block, whose thread keeps writes out; False if there is one.
+
+        Args:
+            wait_s: How long readers of the moment have to end their chunks, in seconds.
+        """
+        with self._snapshots_lock:
+            if any(snapshot.is_open for snapshot in self._snapshots.values()):
+                yield False
+                return
+            with self._readers.paused(wait_s) as is_quiet:
+                yield is_quiet
+
+    @contextmanager
+    def view_alone(self) -> Iterator[ReadTxn]:
+        """A read transaction inside of `alone`, where `view` would wait."""
+        txn = ReadTxn(self._handles)
+        with self._environment.begin() as raw:
+            txn.bind(raw)
+            yield txn
+
+    def replace_file(self, folder: Path) -> None:
+        """Go on in another file with the same state, which gets the place of this one. Inside of `alone`.
+
+        Args:
+            folder: Has the file, as data.mdb, synced. It is removed.
+        """
+        info, flags = self._environment.info(), self._environment.flags()
+        environment = _open_environment(folder, info["map_size"], len(self._databases), flags["sync"])
+        try:
+            handles = {db.name: _open_database(environment, db) for db in self._databases}
+            failpoint("slab_before_compact_swap")
+            (folder / DATA_FILE).replace(self.path / DATA_FILE)
+        except BaseException:
+            environment.close()
+            raise
+        # From here on there is only the new file.
+        failpoint("slab_after_compact_swap")
+        self._retire(self._environment)
+        self._environment = environment
+        self._handles.update(handles)
+        self._readers.begin = environment.begin
+        try:
+            sync_folder(self.path)
+        except OSError:
+            # Until the name is on disk nothing may be acknowledged: the next write tries again.
+            self._must_settle = True
+        for name in (self.path / "lock.mdb", folder / "lock.mdb"):
+            # Each environment keeps the table of readers that it has open.
+            name.unlink(missing_ok=True)
+
+    def _retire(self, environment: lmdb.Environment) -> None:
+        """Close an environment that is out of use, but not now: unmapping it takes its time."""
+        if self._retired is not None:
+            self._retired.close()
+        self._retired = environment
+        timer = threading.Timer(RETIRE_S, environment.close)
+        timer.daemon = True
+        timer.start()
+
     # For the writer.
 
     def begin_write(self) -> lmdb.Transaction[bytes]:
         """Open the write transaction, if the disk has room."""
+        if self._must_settle:
+            self._reopen()
         now_s = monotonic()
         if now_s - self._space_checked_s >= SPACE_CHECK_S:
             free_bytes = free_space_bytes(self.path)
@@ -498,6 +613,50 @@ class Slab:
             cause.set("free", free_space_bytes(self.path))
             cause.set("need", self._space_min_bytes)
             self._trouble = cause
+        if self._must_settle or not is_usable(self._environment):
+            try:
+                self._reopen()
+            except CellError as error:
+                self._trouble = error
+
+    def _reopen(self) -> None:
+        """Open the file anew, which LMDB will not use any more after an error of the disk; see `recovery.py`.
+
+        Raises:
+            StorageFull: the disk fails still. Reads go on, and the next write tries anew.
+            StorageAborted: a reader is in the way for the moment, or only a restart helps.
+        """
+        self._must_settle = True
+        with self._snapshots_lock:
+            if not is_usable(self._environment):
+                for snapshot in self._snapshots.values():
+                    snapshot.stop(
+                        Retry(f"the disk failed during the {snapshot.purpose}", hint="run it again")
+                    )
+                with self._readers.paused() as is_quiet:
+                    if not is_quiet:
+                        raise StorageAborted("the storage waits for a reader to end", hint="try it again")
+                    info, flags = self._environment.info(), self._environment.flags()
+                    self._environment.close()
+                    environment = _open_environment(
+                        self.path, info["map_size"], len(self._databases), flags["sync"]
+                    )
+                    self._environment = environment
+                    for db in self._databases:
+                        self._handles[db.name] = _open_database(environment, db)
+                    self._readers.begin = environment.begin
+                    logger.warning("the storage in %s was opened anew after an error of the disk", self.path)
+        if self._environment.info()["last_txnid"] != self._writer.durable_txn_id:
+            raise StorageAborted(
+                "a commit failed, and could not be taken back",
+                hint="restart the cell: nothing acknowledged is lost",
+            )
+        try:
+            sync_folder(self.path)
+            settle(self.path / DATA_FILE, self._page_size)
+        except OSError as error:
+            raise StorageFull(f"the disk fails: {error}", hint=MAKE_ROOM) from error
+        self._must_settle = False
 
     def _grow(self, *, urgent: bool) -> None:
         """Double the map, while no transaction is open; readers that come meanwhile wait.
@@ -533,6 +692,20 @@ def free_space_bytes(path: Path) -> int:
     """The room left for this user on the disk of a path."""
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
+
+
+def _open_environment(path: Path, map_size_bytes: int, database_count: int, sync: bool) -> lmdb.Environment:
+    return lmdb.open(
+        str(path),
+        map_size=_whole_pages(map_size_bytes),
+        max_dbs=database_count + 8,
+        max_readers=READER_COUNT_MAX,
+        max_spare_txns=64,
+        sync=sync,
+        metasync=sync,
+        # Cells read at random; what the kernel reads ahead would push out what is used.
+        readahead=False,
+    )
 
 
 def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:

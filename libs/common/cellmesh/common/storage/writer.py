@@ -94,8 +94,8 @@ class Batch:
             if self.commit_failed and isinstance(self.cause, StorageFull):
                 free, need = self.cause.get("free"), self.cause.get("need")
                 raise StorageFull(
-                    f"there was no room to commit, and nothing of the write was kept: the disk has {free} bytes "
-                    f"left, the cell keeps {need} free"
+                    f"nothing of the write was kept: {self.cause.message}; the disk has {free} bytes left, the "
+                    f"cell keeps {need} free"
                     if free is not None
                     else "there was no room to commit, and nothing of the write was kept",
                     free=free,
@@ -152,6 +152,7 @@ class Writer:
         self.shared_op_count = 0
         self.durable_txn_id = durable_txn_id
         self.gate: AckGate | None = None
+        self.next_txn: WriteTxn | None = None
         self._is_privileged = False
         self._is_exclusive = False
         self._environment = environment
@@ -237,6 +238,8 @@ class Writer:
                 # Again: it may have waited for its turn while the gate was closed.
                 self.gate.check_write()
             failpoint("slab_before_begin")
+            if self.next_txn is not None:
+                self.txn, self.next_txn = self.next_txn, None
             self.txn.bind(self._environment.begin_write())
         except BaseException as error:
             self._pass_on()
