@@ -35,6 +35,7 @@ from cellmesh.common.cell.mirroring import MirrorPart, open_mirror, seed_if_need
 from cellmesh.common.cell.part import Part, PartState, RolePart
 from cellmesh.common.cell.registration import Registration
 from cellmesh.common.cell.service import cell_service
+from cellmesh.common.cell.storage_service import storage_service
 from cellmesh.common.cell.trimming import LogTrimmer, log_rules
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.changelog import Applier, ChangeLog, LogKeeper
@@ -412,7 +413,7 @@ class Cell(Generic[ConfigT]):
         unfinished = backups.sweep()
         if unfinished:
             _log.info("unfinished_backups_removed", count=unfinished)
-        services = [backup_service(backups, self.workers)]
+        services = [backup_service(backups, self.workers), storage_service(slab, self.workers)]
         if self.keeps_log:
             is_stopping = lambda: self.state is CellState.STOPPING  # noqa: E731
             services.append(change_log_service(slab, self.log_keeper, self.workers, is_stopping))
