@@ -46,6 +46,11 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.auth:auth", "The users of a cell: user, role, rule, key, check, audit."
     ),
     "alias": Lazy("cellmesh.cli.commands.alias:alias", "Names for URLs of cells: list, set, remove."),
+    "kv": Lazy("cellmesh.cli.commands.kv:kv", "Key-values of a cell: get, set, pop, list, watch."),
+    "tasks": Lazy("cellmesh.cli.commands.tasks:tasks", "The calls a cell is serving: list, cancel."),
+    "log-level": Lazy(
+        "cellmesh.cli.commands.log_level:log_level", "Show or set the level of a running cell's log."
+    ),
     "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
 }

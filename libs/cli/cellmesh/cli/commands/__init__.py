@@ -11,6 +11,9 @@ backup    backup, restore, compact
 mirror    mirror status, promote, remove, check
 changes   changes
 auth      auth user, role, rule, key, check, audit
+kv        kv get, set, pop, list, watch
+tasks     tasks list, cancel
+log_level log-level
 alias     alias list, set, remove
 enroll    enroll
 version   version

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PAYLOAD_MODULES = (
     "cellmesh.api.aha.v1.change_pb2",
     "cellmesh.api.axon.v1.change_pb2",
+    "cellmesh.api.common.v1.key_value_change_pb2",
     "cellmesh.api.cortex.v1.node_edit_pb2",
     "cellmesh.api.cryotank.v1.change_pb2",
 )

@@ -99,7 +99,7 @@ class LogLevels:
             self._set[logger] = _Set(LoggerLevel(logger, level, expire_time_s), before, timer)
             target.setLevel(level.upper())
         # A warning, so that it is seen whatever the level is.
-        _log.warning("log_level_set", logger=logger, level=level or "as before", seconds=duration_s)
+        _log.warning("log_level_set", of=logger, to=level or "as before", seconds=duration_s)
 
     def _expire(self, logger: str) -> None:
         self.set(logger, "")
