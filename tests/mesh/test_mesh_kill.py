@@ -16,7 +16,7 @@ from cellmesh.axon import schema as axon_schema
 from cellmesh.cli.mesh import Mesh, processes
 from cellmesh.client import open_cell
 from cellmesh.common.errors import CellError, NoSuchCell, NoSuchTank
-from cellmesh.common.storage import Slab, SubDb
+from cellmesh.common.storage import Layout, Slab, SubDb
 from cellmesh.common.values import to_value
 from cellmesh.cryotank import schema as cryotank_schema
 
@@ -38,8 +38,10 @@ def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mesh]:
         made.down()
 
 
-def stored_count(mesh: Mesh, kind: str, databases: tuple[SubDb, ...], db: SubDb) -> int:
-    with Slab.open(mesh.folder(kind) / "slab", databases) as slab:
+def stored_count(
+    mesh: Mesh, kind: str, databases: tuple[SubDb, ...], db: SubDb, layout: Layout | None = None
+) -> int:
+    with Slab.open(mesh.folder(kind) / "slab", databases, layout=layout) as slab:
         return slab.stats().entries[db.name]
 
 
@@ -65,8 +67,8 @@ def test_an_axon_killed_during_an_upload_keeps_what_it_acknowledged_and_no_more(
     assert listed == [kept]
     assert (totals.blob_count, totals.size_bytes) == (1, 4)
     mesh.down()
-    assert stored_count(mesh, "axon", axon_schema.DATABASES, axon_schema.CHUNKS) == 1
-    assert stored_count(mesh, "axon", axon_schema.DATABASES, axon_schema.UPLOADS) == 0
+    assert stored_count(mesh, "axon", axon_schema.DATABASES, axon_schema.CHUNKS, axon_schema.LAYOUT) == 1
+    assert stored_count(mesh, "axon", axon_schema.DATABASES, axon_schema.UPLOADS, axon_schema.LAYOUT) == 0
 
 
 def test_a_cryotank_killed_during_a_deletion_ends_it_at_the_next_start(mesh: Mesh) -> None:

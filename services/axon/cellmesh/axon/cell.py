@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from cellmesh.axon import schema
 from cellmesh.axon.api.blobs import BlobServicer
 from cellmesh.axon.api.permissions import BLOB_SERVICE, PERMISSIONS
-from cellmesh.axon.blobs import BlobStore
+from cellmesh.axon.blobs import AxonApplier, BlobStore, Fetcher
 from cellmesh.axon.blobs.changes import TYPE_NAME
+from cellmesh.axon.blobs.tidying import BlobTidier
 from cellmesh.axon.config import AxonConfig
 from cellmesh.common.cell import Cell, Part
-from cellmesh.common.changelog import ChangeWriter
+from cellmesh.common.changelog import Applier, ChangeWriter
 from cellmesh.common.rpc import Service
 from cellmesh.common.telemetry.logs import get_logger
 
@@ -23,15 +24,22 @@ class AxonCell(Cell[AxonConfig]):
 
     kind = "axon"
     databases = schema.DATABASES
+    layout = schema.LAYOUT
 
     def parts(self) -> Sequence[Part]:
-        """Nothing runs by itself; the store is opened and tidied."""
+        """The store, tidied, and what gets contents from a leader."""
         writer = ChangeWriter(self.changes, TYPE_NAME)
-        self.store = BlobStore(self.slab, writer, chunk_size=self.config.chunk_size_bytes)
+        chunk_size = self.config.chunk_size_bytes
+        self.store = BlobStore(self.slab, writer, chunk_size=chunk_size)
         removed = self.store.remove_broken_uploads()
         if removed:
             _log.info("broken_uploads_removed", count=removed)
-        return ()
+        self.fetcher = Fetcher(self.slab, chunk_size=chunk_size)
+        return (BlobTidier(self.fetcher, self.workers),)
+
+    def appliers(self) -> Sequence[Applier]:
+        """What applies the changes of blobs."""
+        return (AxonApplier(self.store, self.fetcher),)
 
     def services(self) -> Sequence[Service]:
         """BlobService."""

@@ -1,13 +1,21 @@
 """Every database of the Axon's slab, and how keys and values are laid out.
 
-A blob has two names: its SHA-256, by which callers know it, and its number, given out once and never
-again, under which its content lies in chunks. The key of a chunk is number and index, so a read from any
-offset seeks straight to its chunk. All chunks of a blob but the last have `Record.chunk_size` bytes.
+A blob has two names: its SHA-256, by which callers know it, and its *arrival*, its place in the order in which blobs
+came. `blobs`, `arrivals` and `totals` change in one transaction with the entry in the change log, and are equal on
+all replicas at equal offsets.
 
-A number is visible when a record in `blobs` names it. Until then it belongs to an upload and stands in
-`uploads`; what stands there when the cell starts was left by a process that died, and is removed.
+The content is stored by each replica in its own way. It lies in chunks under a *number*, given out once and never
+again by that replica: uploads that overlap or break off make other numbers on the leader than on followers. `places`
+tells number and chunk size by arrival. The key of a chunk is number and index, so a read from any offset seeks
+straight to its chunk; all chunks of a blob but the last have that size. What must be equal about a content
+is its SHA-256, which every replica computes before it stores a place.
 
-`blobs`, `arrivals` and `totals` change in one transaction, together with the entry in the change log.
+A number is visible when a place names it. Until then it stands in `uploads`: with nothing as its value it belongs to
+an upload of this process, or else is removed when the cell starts; with a `Fetch` it is content that a follower
+is fetching from its leader, and goes on with after a restart.
+
+`wanted` has the arrivals of blobs without a place: content that a follower could not get, as the leader had it no more.
+The blob is then not told as present, and a later fetch or upload of the content fills the place.
 """
 
 from __future__ import annotations
@@ -17,24 +25,32 @@ from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
-from cellmesh.common.storage import SubDb
+from cellmesh.common.storage import Layout, Migration, SubDb, WriteTxn
 
 BLOBS: Final = SubDb("blobs", "SHA-256 -> Record")
-CHUNKS: Final = SubDb("chunks", "blob number (8 bytes), index (4 bytes) -> content")
 ARRIVALS: Final = SubDb("arrivals", "offset (8 bytes) -> SHA-256, size (8 bytes)")
-UPLOADS: Final = SubDb("uploads", "number of a blob that is not complete (8 bytes) -> nothing")
 TOTALS: Final = SubDb("totals", 'b"totals" -> Totals')
+CHUNKS: Final = SubDb("chunks", "blob number (8 bytes), index (4 bytes) -> content", local=True)
+PLACES: Final = SubDb("places", "arrival (8 bytes) -> Place", local=True)
+UPLOADS: Final = SubDb(
+    "uploads", "number of a content that is not visible (8 bytes) -> nothing, or Fetch", local=True
+)
+WANTED: Final = SubDb("wanted", "arrival of a blob without content here (8 bytes) -> nothing", local=True)
+COUNTERS: Final = SubDb("counters", 'b"number" -> the next blob number (8 bytes)', local=True)
 
-DATABASES: Final = (BLOBS, CHUNKS, ARRIVALS, UPLOADS, TOTALS, *CHANGELOG_DATABASES)
+DATABASES: Final = (BLOBS, ARRIVALS, TOTALS, CHUNKS, PLACES, UPLOADS, WANTED, COUNTERS, *CHANGELOG_DATABASES)
 
 SHA256_SIZE: Final = 32
 TOTALS_KEY: Final = b"totals"
+NUMBER_KEY: Final = b"number"
 
 _U64 = struct.Struct(">Q")
 _CHUNK_KEY = struct.Struct(">QI")
 _ARRIVAL = struct.Struct(">32sQ")
-_RECORD = struct.Struct(">QQI16s20s64s")
-_TOTALS = struct.Struct(">QQQQ")
+_RECORD = struct.Struct(">QQ16s20s64s")
+_PLACE = struct.Struct(">QI")
+_FETCH = struct.Struct(">32sQI")
+_TOTALS = struct.Struct(">QQQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +58,22 @@ class Record:
     """What is stored about one blob, beside its SHA-256.
 
     Attributes:
-        number: Under which its chunks lie.
+        arrival: Its offset in the order of arrival.
         size: Of the content, in bytes.
-        chunk_size: Of every chunk but the last, in bytes.
         md5: 16 bytes.
         sha1: 20 bytes.
         sha512: 64 bytes.
     """
 
-    number: int
+    arrival: int
     size: int
-    chunk_size: int
     md5: bytes
     sha1: bytes
     sha512: bytes
 
     def encode(self) -> bytes:
         """As stored."""
-        return _RECORD.pack(self.number, self.size, self.chunk_size, self.md5, self.sha1, self.sha512)
+        return _RECORD.pack(self.arrival, self.size, self.md5, self.sha1, self.sha512)
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
@@ -68,24 +82,63 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a content lies: the number of its chunks, and the size of each but the last in bytes."""
+
+    number: int
+    chunk_size: int
+
+    def encode(self) -> bytes:
+        """As stored."""
+        return _PLACE.pack(self.number, self.chunk_size)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Place:
+        """From what is stored."""
+        return cls(*_PLACE.unpack(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """A content on its way from the leader.
+
+    Attributes:
+        sha256: What it must hash to.
+        offset: Of the change record that names it. Once the log has passed it, nobody needs what is left here.
+        chunk_size: Of its chunks, in bytes.
+    """
+
+    sha256: bytes
+    offset: int
+    chunk_size: int
+
+    def encode(self) -> bytes:
+        """As stored."""
+        return _FETCH.pack(self.sha256, self.offset, self.chunk_size)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Fetch:
+        """From what is stored."""
+        return cls(*_FETCH.unpack(data))
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """The counts of the whole store.
 
     Attributes:
-        blob_count: How many blobs are visible.
+        blob_count: How many blobs there are.
         size: The sum of their sizes in bytes.
-        next_number: Given to the next blob.
         next_arrival: The offset that the next blob gets in the order of arrival.
     """
 
     blob_count: int = 0
     size: int = 0
-    next_number: int = 0
     next_arrival: int = 0
 
     def encode(self) -> bytes:
         """As stored."""
-        return _TOTALS.pack(self.blob_count, self.size, self.next_number, self.next_arrival)
+        return _TOTALS.pack(self.blob_count, self.size, self.next_arrival)
 
     @classmethod
     def decode(cls, data: bytes | None) -> Totals:
@@ -94,7 +147,7 @@ class Totals:
 
 
 def number_key(number: int) -> bytes:
-    """The key of an upload, or of a place in the order of arrival."""
+    """The key of an upload, or of a place in the order of arrival; the value of a counter."""
     return _U64.pack(number)
 
 
@@ -118,3 +171,39 @@ def decode_arrival(data: bytes) -> tuple[bytes, int]:
     """SHA-256 and size of an arrival."""
     sha256, size = _ARRIVAL.unpack(data)
     return sha256, size
+
+
+# The way from version 1, where a blob's record told its number instead of its arrival.
+
+_RECORD_1 = struct.Struct(">QQI16s20s64s")
+_TOTALS_1 = struct.Struct(">QQQQ")
+_STEP_COUNT: Final = 4096
+
+
+def _part_places(txn: WriteTxn) -> None:
+    totals = txn.get(TOTALS, TOTALS_KEY)
+    if totals is None:
+        return
+    blob_count, size, next_number, next_arrival = _TOTALS_1.unpack(totals)
+    txn.put(TOTALS, TOTALS_KEY, Totals(blob_count, size, next_arrival).encode())
+    txn.put(COUNTERS, NUMBER_KEY, number_key(next_number))
+    after = None
+    while True:
+        chunk = txn.scan(ARRIVALS, count_max=_STEP_COUNT, after=after)
+        for key, value in chunk.items:
+            sha256, _ = decode_arrival(value)
+            old = txn.get(BLOBS, sha256)
+            assert old is not None, "a blob that arrived has no record"
+            number, blob_size, chunk_size, md5, sha1, sha512 = _RECORD_1.unpack(old)
+            txn.put(BLOBS, sha256, Record(number_of(key), blob_size, md5, sha1, sha512).encode())
+            txn.put(PLACES, key, Place(number, chunk_size).encode())
+        if chunk.resume is None:
+            return
+        after = chunk.resume
+
+
+LAYOUT: Final = Layout(
+    "slab",
+    2,
+    (Migration(2, "where a blob's content lies is parted from what replicas share about it", _part_places),),
+)

@@ -14,7 +14,15 @@ from cellmesh.axon import schema
 from cellmesh.axon.blobs import BlobInfo, BlobStore
 from cellmesh.axon.blobs.changes import TYPE_NAME
 from cellmesh.common.changelog import ChangeLog, ChangeRecord, ChangeWriter
-from cellmesh.common.errors import BadArg, HashMismatch, IsFini, NoSuchFile, StorageCorrupt
+from cellmesh.common.errors import (
+    BadArg,
+    HashMismatch,
+    IsFini,
+    NoSuchFile,
+    NotLeader,
+    StorageCorrupt,
+    TimeOut,
+)
 from cellmesh.common.failpoints import FailpointHit, failing
 from cellmesh.common.storage import Slab
 
@@ -311,3 +319,42 @@ def test_a_lost_chunk_is_found(store: Store) -> None:
     store.slab.write(lambda txn: txn.delete(schema.CHUNKS, schema.chunk_key(0, 1)))
     with pytest.raises(StorageCorrupt):
         b"".join(store.blobs.read(name))
+
+
+class Gate:
+    """Refuses acknowledgements, or writes, as a mirror's gate does."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.uncovered = True
+
+    def check_write(self) -> None:
+        if self.closed:
+            raise NotLeader("another one leads")
+
+    def acknowledge(self, txn_id: int) -> None:
+        if self.uncovered:
+            raise TimeOut("no follower has it")
+
+
+def test_a_blob_that_is_stored_but_not_acknowledged_keeps_its_content(store: Store) -> None:
+    store.slab.gate = Gate()
+    content = content_of(3 * PART_SIZE)
+    with pytest.raises(TimeOut):
+        store.upload(content)
+    assert b"".join(store.blobs.read(sha256(content))) == content
+    assert store.slab.stats().entries[schema.UPLOADS.name] == 0
+
+
+def test_an_upload_ends_early_on_an_instance_that_does_not_lead_any_more(store: Store) -> None:
+    store.slab.gate = gate = Gate()
+    upload = store.blobs.upload()
+    part = upload.add([content_of(PART_SIZE)])
+    assert part
+    upload.store(part)
+    gate.closed = True
+    with pytest.raises(NotLeader):
+        upload.store(part)
+    upload.abort()
+    assert store.chunk_count() == 0
+    assert store.slab.stats().entries[schema.UPLOADS.name] == 0

@@ -10,12 +10,15 @@ crash goes on where it stopped, and nothing is applied twice.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cellmesh.common.changelog.log import ChangeLog
 from cellmesh.common.changelog.record import ChangeRecord
 from cellmesh.common.errors import BadState, StorageCorrupt
 from cellmesh.common.storage import Slab, WriteTxn
+
+if TYPE_CHECKING:
+    import grpc
 
 
 class ContentSource(Protocol):
@@ -24,6 +27,11 @@ class ContentSource(Protocol):
     @property
     def url(self) -> str:
         """Where it is, for messages."""
+        ...
+
+    @property
+    def channel(self) -> grpc.Channel:
+        """A blocking channel to it, as an instance of its service. Safe to use from many threads."""
         ...
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 from cellmesh.api.axon.v1 import blob_pb2
 from cellmesh.axon.blobs import Arrival, BlobHashes, BlobInfo, BlobStore, Upload
 from cellmesh.axon.blobs.changes import hashes_to_proto
-from cellmesh.common.errors import BadArg
+from cellmesh.common.errors import BadArg, NoSuchFile
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.telemetry.logs import get_logger
@@ -19,11 +19,17 @@ _log = get_logger(__name__)
 HASH_COUNT_MAX: Final = 100_000
 """Hashes in one HasBlobs or ListMissingBlobs."""
 
+FETCH_COUNT_MAX: Final = 10_000
+"""Blobs in one FetchBlobs."""
+
 UPLOAD_DATA_SIZE_MAX: Final = 1024 * 1024
 """Data in one message of an upload, in bytes."""
 
 GATHER_SIZE: Final = 256 * 1024
 """Small messages of an upload are gathered to this size, as each hand-over to a thread has its price."""
+
+PIECE_HEAD_SIZE: Final = 16
+"""About so much a piece of a content takes in a message beside its data, in bytes."""
 
 LISTED_COUNT_MAX: Final = 2048
 
@@ -68,6 +74,24 @@ class BlobServicer:
             return self._store.read(request.sha256, request.offset_bytes, size)
 
         async for message in self._workers.stream(produce, pack=encode_get_response, size_of=len):
+            yield message
+
+    async def FetchBlobs(
+        self, request: blob_pb2.FetchBlobsRequest, context: Context
+    ) -> AsyncIterator[blob_pb2.FetchBlobsResponse]:
+        """See the proto."""
+        if len(request.blobs) > FETCH_COUNT_MAX:
+            raise BadArg(
+                "too many blobs in one call",
+                name="blobs",
+                count=len(request.blobs),
+                count_max=FETCH_COUNT_MAX,
+            )
+        wanted = [(blob.sha256, blob.offset_bytes) for blob in request.blobs]
+        stream = self._workers.stream(
+            lambda token: _fetched(self._store, wanted, token), pack=_pack_pieces, size_of=_size_of_piece
+        )
+        async for message in stream:
             yield message
 
     async def HasBlobs(
@@ -221,6 +245,32 @@ def _pack_arrivals(arrivals: list[Arrival]) -> blob_pb2.ListBlobsResponse:
     return blob_pb2.ListBlobsResponse(
         blobs=[blob_pb2.ListedBlob(offset=item.offset, blob=blob_to_proto(item.blob)) for item in arrivals]
     )
+
+
+def _fetched(
+    store: BlobStore, wanted: Sequence[tuple[bytes, int]], token: CancelToken
+) -> Iterator[blob_pb2.BlobPiece]:
+    for index, (sha256, offset) in enumerate(wanted):
+        token.check()
+        # One piece is held back, as the last one is told as such.
+        before: bytes | None = None
+        try:
+            for data in store.read(sha256, offset):
+                if before is not None:
+                    yield blob_pb2.BlobPiece(index=index, data=before)
+                before = data
+        except NoSuchFile:
+            yield blob_pb2.BlobPiece(index=index, missing=True)
+            continue
+        yield blob_pb2.BlobPiece(index=index, data=before or b"", last=True)
+
+
+def _size_of_piece(piece: blob_pb2.BlobPiece) -> int:
+    return len(piece.data) + PIECE_HEAD_SIZE
+
+
+def _pack_pieces(pieces: list[blob_pb2.BlobPiece]) -> blob_pb2.FetchBlobsResponse:
+    return blob_pb2.FetchBlobsResponse(pieces=pieces)
 
 
 def _bounded(sha256s: Any) -> list[bytes]:

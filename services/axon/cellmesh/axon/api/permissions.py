@@ -17,6 +17,7 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.axon.v1.BlobService/PutBlobs": Permission(Level.RULE, "axon.blob.put", Changes.YES),
     "/cellmesh.api.axon.v1.BlobService/UploadBlob": Permission(Level.RULE, "axon.blob.put", Changes.YES),
     "/cellmesh.api.axon.v1.BlobService/GetBlob": Permission(Level.RULE, "axon.blob.get"),
+    "/cellmesh.api.axon.v1.BlobService/FetchBlobs": Permission(Level.PEER, "axon.blob.fetch"),
     "/cellmesh.api.axon.v1.BlobService/HasBlobs": Permission(Level.RULE, "axon.blob.has"),
     "/cellmesh.api.axon.v1.BlobService/ListMissingBlobs": Permission(Level.RULE, "axon.blob.has"),
     "/cellmesh.api.axon.v1.BlobService/GetBlobInfo": Permission(Level.RULE, "axon.blob.has"),

@@ -17,6 +17,11 @@ def blob_added(hashes: BlobHashes, offset: int) -> bytes:
     ).SerializeToString()
 
 
+def hashes_from_proto(message: blob_pb2.BlobHashes) -> BlobHashes:
+    """What `hashes_to_proto` made."""
+    return BlobHashes(message.md5, message.sha1, message.sha256, message.sha512, message.size_bytes)
+
+
 def hashes_to_proto(hashes: BlobHashes) -> blob_pb2.BlobHashes:
     """Digests and size as they travel."""
     return blob_pb2.BlobHashes(

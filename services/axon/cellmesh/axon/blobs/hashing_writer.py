@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cellmesh.axon.blobs import steps
+from cellmesh.axon.blobs.adding import Adding
 from cellmesh.axon.blobs.values import BlobHashes
 from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.errors import BadArg, HashMismatch, IsFini
@@ -85,16 +86,24 @@ class Upload:
             with self._lock:
                 if self._done:
                     return
+                self._check_write()
                 self._store_chunks(chunks)
             failpoint("axon_upload_part_stored")
 
+    def _check_write(self) -> None:
+        """Find out early when no blob could be added, as on an instance that does not lead any more."""
+        gate = self._slab.gate
+        if gate is not None:
+            gate.check_write()
+
     def _store_chunks(self, chunks: list[bytes]) -> None:
         def op(txn: WriteTxn) -> int:
-            number = steps.take_number(txn) if self._number is None else self._number
+            number = steps.begin_upload(txn) if self._number is None else self._number
             steps.put_chunks(txn, number, self._stored_chunk_count, chunks)
             return number
 
-        self._number = self._slab.write(op)
+        # Nobody else must have what is not visible, so no follower is waited for.
+        self._number = self._slab.write(op, privileged=True)
         self._stored_chunk_count += len(chunks)
 
     def finish(self) -> BlobHashes:
@@ -128,15 +137,10 @@ class Upload:
         append_change = self._changes.begin()
 
         def op(txn: WriteTxn) -> bool:
-            return steps.make_visible(
-                txn,
-                append_change,
-                hashes,
-                number=self._number,
-                chunk_size=self._chunk_size,
-                first=self._stored_chunk_count,
-                chunks=rest,
-            )
+            adding = Adding(txn, append_change, self._chunk_size)
+            is_used = adding.add(hashes, rest, number=self._number, first=self._stored_chunk_count)
+            adding.close()
+            return is_used
 
         return self._slab.write(op)
 
@@ -151,8 +155,10 @@ class Upload:
 
 
 def remove_upload(slab: Slab, number: int) -> None:
-    """Remove the chunks of an upload that broke off, in bounded transactions."""
-    while not slab.write(lambda txn: steps.remove_upload_chunks(txn, number, REMOVE_CHUNK_COUNT)):
+    """Remove the chunks of an upload that broke off, in bounded transactions; none if it has become visible."""
+    while not slab.write(
+        lambda txn: steps.remove_upload_chunks(txn, number, REMOVE_CHUNK_COUNT), privileged=True
+    ):
         failpoint("axon_upload_chunks_removed")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Final
 
 from cellmesh.axon import schema
-from cellmesh.axon.blobs.changes import blob_added
 from cellmesh.axon.blobs.values import BlobHashes
-from cellmesh.common.changelog import AppendChange
-from cellmesh.common.storage import WriteTxn
+from cellmesh.common.storage import ReadTxn, WriteTxn
+
+MARK: Final = b""
+"""What stands in `uploads` for a number that no fetch has."""
 
 
 def split_chunks(data: bytes, chunk_size: int) -> list[bytes]:
@@ -19,12 +20,18 @@ def split_chunks(data: bytes, chunk_size: int) -> list[bytes]:
     return [data[start : start + chunk_size] for start in range(0, len(data), chunk_size)]
 
 
-def take_number(txn: WriteTxn) -> int:
-    """Give out a blob number and note it as an upload."""
-    totals = schema.Totals.decode(txn.get(schema.TOTALS, schema.TOTALS_KEY))
-    number = totals.next_number
-    txn.put(schema.TOTALS, schema.TOTALS_KEY, replace(totals, next_number=number + 1).encode())
-    txn.put(schema.UPLOADS, schema.number_key(number), b"")
+def take_numbers(txn: WriteTxn, count: int) -> int:
+    """Give out blob numbers; returns the first of them."""
+    found = txn.get(schema.COUNTERS, schema.NUMBER_KEY)
+    first = 0 if found is None else schema.number_of(found)
+    txn.put(schema.COUNTERS, schema.NUMBER_KEY, schema.number_key(first + count))
+    return first
+
+
+def begin_upload(txn: WriteTxn, mark: bytes = MARK) -> int:
+    """Give out a blob number for content that is not visible yet, and note it with this mark."""
+    number = take_numbers(txn, 1)
+    txn.put(schema.UPLOADS, schema.number_key(number), mark)
     return number
 
 
@@ -34,54 +41,67 @@ def put_chunks(txn: WriteTxn, number: int, first: int, chunks: Sequence[bytes]) 
     txn.put_many(schema.CHUNKS, [(key(number, first + index), chunk) for index, chunk in enumerate(chunks)])
 
 
-def make_visible(
-    txn: WriteTxn,
-    append_change: AppendChange,
-    hashes: BlobHashes,
-    *,
-    number: int | None,
-    chunk_size: int,
-    first: int,
-    chunks: Sequence[bytes],
-) -> bool:
-    """Store the last chunks of a content and make it a blob, unless there is a blob of that content.
+def place(txn: WriteTxn, arrival: int, number: int, chunk_size: int) -> None:
+    """Make a content that is stored whole that of a blob."""
+    txn.put(schema.PLACES, schema.number_key(arrival), schema.Place(number, chunk_size).encode())
+
+
+def read_totals(txn: ReadTxn) -> schema.Totals:
+    """The counts of the whole store."""
+    return schema.Totals.decode(txn.get(schema.TOTALS, schema.TOTALS_KEY))
+
+
+def add_blob(txn: WriteTxn, hashes: BlobHashes, totals: schema.Totals) -> schema.Totals:
+    """Add what replicas share about a blob, at the next place in the order of arrival.
 
     Args:
         txn: The write transaction.
-        append_change: See `AppendChange`.
-        hashes: Of the whole content.
-        number: The upload's number, or None when nothing of it is stored yet.
-        chunk_size: Of the chunks, in bytes.
-        first: The index of the first of `chunks`.
-        chunks: What is not stored yet.
-
-    Returns:
-        Whether the blob is new. If not, nothing was changed, and the chunks of the upload remain.
+        hashes: Of the content; there is no blob of it yet.
+        totals: As they are. Those returned are for the caller to write, after the last blob.
     """
-    if txn.has(schema.BLOBS, hashes.sha256):
-        return False
-    totals = schema.Totals.decode(txn.get(schema.TOTALS, schema.TOTALS_KEY))
-    next_number = totals.next_number
-    if number is None:
-        number, next_number = next_number, next_number + 1
-    else:
-        txn.delete(schema.UPLOADS, schema.number_key(number))
-    put_chunks(txn, number, first, chunks)
-    record = schema.Record(number, hashes.size, chunk_size, hashes.md5, hashes.sha1, hashes.sha512)
+    arrival = totals.next_arrival
+    record = schema.Record(arrival, hashes.size, hashes.md5, hashes.sha1, hashes.sha512)
     txn.put(schema.BLOBS, hashes.sha256, record.encode())
-    offset = totals.next_arrival
-    arrival = schema.encode_arrival(hashes.sha256, hashes.size)
-    txn.put(schema.ARRIVALS, schema.number_key(offset), arrival)
-    updated = schema.Totals(totals.blob_count + 1, totals.size + hashes.size, next_number, offset + 1)
-    txn.put(schema.TOTALS, schema.TOTALS_KEY, updated.encode())
-    append_change(txn, blob_added(hashes, offset))
-    return True
+    txn.put(schema.ARRIVALS, schema.number_key(arrival), schema.encode_arrival(hashes.sha256, hashes.size))
+    return schema.Totals(totals.blob_count + 1, totals.size + hashes.size, arrival + 1)
+
+
+def write_totals(txn: WriteTxn, totals: schema.Totals) -> None:
+    """Store the counts."""
+    txn.put(schema.TOTALS, schema.TOTALS_KEY, totals.encode())
+
+
+def wanted_arrival(txn: ReadTxn, sha256: bytes) -> int | None:
+    """The arrival of a blob whose content is not here; None for blobs that have it, or are not there at all."""
+    if not txn.entries(schema.WANTED):
+        return None
+    found = txn.get(schema.BLOBS, sha256)
+    if found is None:
+        return None
+    arrival = schema.Record.decode(found).arrival
+    return arrival if txn.has(schema.WANTED, schema.number_key(arrival)) else None
+
+
+def fill(txn: WriteTxn, arrival: int, number: int, chunk_size: int) -> None:
+    """Give a blob whose content was wanted the content that is stored whole under a number."""
+    place(txn, arrival, number, chunk_size)
+    txn.delete(schema.WANTED, schema.number_key(arrival))
+
+
+def end_upload(txn: WriteTxn, number: int) -> None:
+    """Forget that a number is not visible: it has become so."""
+    txn.delete(schema.UPLOADS, schema.number_key(number))
 
 
 def remove_upload_chunks(txn: WriteTxn, number: int, count_max: int) -> bool:
-    """Remove some chunks of an upload, and its mark with the last ones; whether that was all."""
-    low, high = schema.chunk_key(number, 0), schema.number_key(number + 1)
+    """Remove some chunks of an upload, and its mark with the last ones; whether that was all.
+
+    A number that is no upload's, or not any more, is left alone.
+    """
+    low, high = schema.number_key(number), schema.number_key(number + 1)
+    if not txn.has(schema.UPLOADS, low):
+        return True
     if txn.delete_range(schema.CHUNKS, low, high, count_max=count_max) == count_max:
         return False
-    txn.delete(schema.UPLOADS, schema.number_key(number))
+    txn.delete(schema.UPLOADS, low)
     return True

@@ -7,12 +7,13 @@ from typing import Final
 
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
+from cellmesh.axon.blobs.adding import Adding
 from cellmesh.axon.blobs.hashing_writer import Upload, check_sha256, remove_upload
 from cellmesh.axon.blobs.values import Arrival, BlobHashes, BlobInfo, Metrics
 from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.errors import BadArg, NoSuchFile, StorageCorrupt
 from cellmesh.common.hashing import HashSet
-from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 
 CHUNK_SIZE_DEFAULT: Final = 16 * 4096 - 16
 """64 KiB less the head that LMDB puts before a large value, so that a chunk fills whole pages."""
@@ -48,16 +49,20 @@ class BlobStore:
     def remove_broken_uploads(self) -> int:
         """Remove what uploads of an earlier process left behind; how many there were.
 
-        Called once at the start, before there are new uploads.
+        Called once at the start, before there are new uploads. What was being fetched from a leader stays.
         """
         count = 0
+        low = b""
         while True:
             with self._slab.view() as txn:
-                found = txn.first(schema.UPLOADS)
+                found = txn.first(schema.UPLOADS, low)
             if found is None:
                 return count
-            remove_upload(self._slab, schema.number_of(found[0]))
-            count += 1
+            key, mark = found
+            if mark == steps.MARK:
+                remove_upload(self._slab, schema.number_of(key))
+                count += 1
+            low = key + b"\x00"
 
     def put(self, contents: Sequence[bytes]) -> list[BlobInfo]:
         """Store small contents, all in one transaction; durable when this returns.
@@ -84,16 +89,10 @@ class BlobStore:
         append_change = self._changes.begin()
 
         def op(txn: WriteTxn) -> None:
+            adding = Adding(txn, append_change, self._chunk_size)
             for hashes, content in hashed:
-                steps.make_visible(
-                    txn,
-                    append_change,
-                    hashes,
-                    number=None,
-                    chunk_size=self._chunk_size,
-                    first=0,
-                    chunks=steps.split_chunks(content, self._chunk_size),
-                )
+                adding.add(hashes, steps.split_chunks(content, self._chunk_size))
+            adding.close()
 
         if hashed:
             self._slab.write(op)
@@ -110,7 +109,7 @@ class BlobStore:
         return Upload(self._slab, self._changes, chunk_size=self._chunk_size, expected_sha256=expected_sha256)
 
     def has(self, sha256s: Sequence[bytes]) -> list[bool]:
-        """Whether each blob is there, in order.
+        """Whether each blob is there, with its content, in order.
 
         Raises:
             BadArg: one of the hashes does not have 32 bytes.
@@ -119,8 +118,14 @@ class BlobStore:
             check_sha256(sha256)
         found: list[bool] = []
         for start in range(0, len(sha256s), HAS_COUNT):
+            asked = sha256s[start : start + HAS_COUNT]
             with self._slab.view() as txn:
-                records = txn.get_many(schema.BLOBS, sha256s[start : start + HAS_COUNT])
+                records = txn.get_many(schema.BLOBS, asked)
+                if txn.entries(schema.WANTED):
+                    records = [
+                        None if steps.wanted_arrival(txn, sha256) is not None else record
+                        for sha256, record in zip(asked, records)
+                    ]
             found += [record is not None for record in records]
         return found
 
@@ -144,10 +149,18 @@ class BlobStore:
 
     def _record(self, sha256: bytes) -> schema.Record:
         with self._slab.view() as txn:
-            found = txn.get(schema.BLOBS, check_sha256(sha256))
-        if found is None:
-            raise NoSuchFile("no blob has this hash", sha256=sha256.hex())
-        return schema.Record.decode(found)
+            return _record(txn, sha256)
+
+    def wanted(self, arrival: int = 0, count_max: int = LIST_COUNT) -> list[tuple[int, BlobInfo]]:
+        """The next blobs, from an arrival on, whose content is not here, each with its arrival."""
+        with self._slab.view() as txn:
+            keys = txn.scan_keys(schema.WANTED, schema.number_key(arrival), count_max=count_max).items
+            rows = txn.get_many(schema.ARRIVALS, keys)
+        return [
+            (schema.number_of(key), BlobInfo(*schema.decode_arrival(row)))
+            for key, row in zip(keys, rows)
+            if row is not None
+        ]
 
     def read(self, sha256: bytes, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
         """The content of a blob, or a range of it, in pieces of at most one chunk.
@@ -160,20 +173,22 @@ class BlobStore:
             size: At most this many bytes; None means to the end.
 
         Raises:
-            NoSuchFile: the blob is not there.
+            NoSuchFile: the blob is not there, or its content is not.
             BadArg: the hash does not have 32 bytes.
             StorageCorrupt: a chunk is missing or has the wrong size.
         """
-        record = self._record(sha256)
+        with self._slab.view() as txn:
+            record = _record(txn, sha256)
+            place = _place(txn, sha256, record)
         end = record.size if size is None else min(record.size, offset + size)
         if offset >= end:
             return
-        chunk_size = record.chunk_size
+        chunk_size = place.chunk_size
         step = max(1, READ_SIZE // chunk_size)
         last = (end - 1) // chunk_size
         for first in range(offset // chunk_size, last + 1, step):
             indexes = range(first, min(first + step, last + 1))
-            keys = [schema.chunk_key(record.number, index) for index in indexes]
+            keys = [schema.chunk_key(place.number, index) for index in indexes]
             with self._slab.view() as txn:
                 chunks = txn.get_many(schema.CHUNKS, keys)
             for index, chunk in zip(indexes, chunks):
@@ -182,7 +197,7 @@ class BlobStore:
                     raise StorageCorrupt(
                         "a chunk of the blob is missing or cut",
                         name=schema.CHUNKS.name,
-                        key=schema.chunk_key(record.number, index).hex(),
+                        key=schema.chunk_key(place.number, index).hex(),
                         sha256=sha256.hex(),
                     )
                 if start < offset or start + len(chunk) > end:
@@ -204,8 +219,31 @@ class BlobStore:
     def metrics(self) -> Metrics:
         """The totals."""
         with self._slab.view() as txn:
-            totals = schema.Totals.decode(txn.get(schema.TOTALS, schema.TOTALS_KEY))
+            totals = steps.read_totals(txn)
         return Metrics(totals.blob_count, totals.size)
+
+
+def _record(txn: ReadTxn, sha256: bytes) -> schema.Record:
+    found = txn.get(schema.BLOBS, check_sha256(sha256))
+    if found is None:
+        raise NoSuchFile("no blob has this hash", sha256=sha256.hex())
+    return schema.Record.decode(found)
+
+
+def _place(txn: ReadTxn, sha256: bytes, record: schema.Record) -> schema.Place:
+    key = schema.number_key(record.arrival)
+    found = txn.get(schema.PLACES, key)
+    if found is not None:
+        return schema.Place.decode(found)
+    if txn.has(schema.WANTED, key):
+        raise NoSuchFile(
+            "the blob is known, but its content could not be had from the leader",
+            sha256=sha256.hex(),
+            hint="store it again, and it is there",
+        )
+    raise StorageCorrupt(
+        "the content of a blob has no place", name=schema.PLACES.name, key=key.hex(), sha256=sha256.hex()
+    )
 
 
 def _hash(content: bytes) -> BlobHashes:

@@ -1,0 +1,71 @@
+"""Blobs added in one transaction, with their change records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cellmesh.axon import schema
+from cellmesh.axon.blobs import steps
+from cellmesh.axon.blobs.changes import blob_added
+from cellmesh.axon.blobs.values import BlobHashes
+from cellmesh.common.changelog import AppendChange
+from cellmesh.common.storage import WriteTxn
+
+
+class Adding:
+    """Adds blobs in one transaction. `close` comes after the last one, in the same transaction.
+
+    Args:
+        txn: The write transaction.
+        append_change: See `AppendChange`.
+        chunk_size: Of the chunks, in bytes.
+    """
+
+    def __init__(self, txn: WriteTxn, append_change: AppendChange, chunk_size: int) -> None:
+        self._txn = txn
+        self._append_change = append_change
+        self._chunk_size = chunk_size
+        self._totals: schema.Totals | None = None
+
+    def add(
+        self, hashes: BlobHashes, chunks: Sequence[bytes], *, number: int | None = None, first: int = 0
+    ) -> bool:
+        """Store the last chunks of a content and make it a blob, unless there is a blob with that content.
+
+        Args:
+            hashes: Of the whole content.
+            chunks: What is not stored yet.
+            number: The upload's number, or None when nothing of it is stored yet.
+            first: The index of the first of `chunks`.
+
+        Returns:
+            Whether the content was used. If not, nothing was changed, and the chunks of the upload remain.
+        """
+        txn = self._txn
+        wanted: int | None = None
+        if txn.has(schema.BLOBS, hashes.sha256):
+            wanted = steps.wanted_arrival(txn, hashes.sha256)
+            if wanted is None:
+                return False
+        if number is None:
+            number = steps.take_numbers(txn, 1)
+        else:
+            steps.end_upload(txn, number)
+        steps.put_chunks(txn, number, first, chunks)
+        if wanted is not None:
+            # What replicas share has it already.
+            steps.fill(txn, wanted, number, self._chunk_size)
+            return True
+        totals = self._totals or steps.read_totals(txn)
+        steps.place(txn, totals.next_arrival, number, self._chunk_size)
+        self._append_change(txn, blob_added(hashes, totals.next_arrival))
+        self._totals = steps.add_blob(txn, hashes, totals)
+        return True
+
+    def close(self) -> None:
+        """Write the counts."""
+        if self._totals is not None:
+            steps.write_totals(self._txn, self._totals)
+
+
+__all__ = ["Adding"]
