@@ -9,6 +9,14 @@ import click
 from cellmesh.cli.lazy import Lazy
 
 EXIT_CANNOT_START = 2
+EPILOG = """
+\b
+Exit codes:
+  0    stopped by SIGTERM or SIGINT, calls drained
+  1    failed
+  2    could not start: settings, folder, port, lock, storage version; standard error says why
+  130  a second signal came while it stopped: ended at once, nothing acknowledged is lost
+"""
 
 
 def serve_of(kind: str) -> dict[str, Lazy]:
@@ -31,9 +39,9 @@ def make_serve(kind: str) -> click.Command:
         raise click.ClickException(
             f"the {kind} needs the module {error.name}, which is not installed: pip install 'cellmesh[{kind}]'"
         ) from error
-    from cellmesh.common.config.click_options import config_options
+    from cellmesh.common.config.click_options import config_options, settings_command
 
-    @click.command("serve")
+    @click.command("serve", cls=settings_command(module.CONFIG), epilog=EPILOG)
     @config_options(module.CONFIG)
     @click.pass_context
     def serve(ctx: click.Context, /, **flags: Any) -> None:

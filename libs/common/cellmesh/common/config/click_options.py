@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
-from cellmesh.common.config.docs import default_text
+from cellmesh.common.config.docs import bounds_text, default_text, own_settings
 from cellmesh.common.config.spec import CellConfig, environment_name, flag_name, is_list, is_secret
 from pydantic.fields import FieldInfo
 
@@ -33,11 +33,45 @@ def config_options(config_class: type[CellConfig]) -> Callable[[CommandT], Comma
     return decorate
 
 
+class SettingsCommand(click.Command):
+    """A command whose options are the settings of a cell: its own first, then those that every cell has.
+
+    Attributes:
+        config_class: Whose they are. Set by the subclass that `settings_command` makes.
+    """
+
+    config_class: type[CellConfig]
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options under two headings."""
+        own_names = {*own_settings(self.config_class), "dir"}
+        own: list[tuple[str, str]] = []
+        common: list[tuple[str, str]] = []
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record is not None:
+                (own if option.name in own_names else common).append(record)
+        for title, rows in (
+            (f"Settings of the {self.config_class.kind}", own),
+            ("Settings of every cell", common),
+        ):
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def settings_command(config_class: type[CellConfig]) -> type[SettingsCommand]:
+    """The class of a command for `click.command(cls=...)`, which shows these settings."""
+    return type("SettingsCommand", (SettingsCommand,), {"config_class": config_class})
+
+
 def _option(config_class: type[CellConfig], name: str, field: FieldInfo) -> Callable[[CommandT], CommandT]:
     flag = flag_name(name)
     variable = environment_name(config_class, name)
     told = default_text(config_class, name)
-    help_text = f"{field.description or ''} [{variable}{'; default ' + told if told else ''}]"
+    facts = [variable, bounds_text(field), f"default {told}" if told else ""]
+    help_text = f"{field.description or ''} [{'; '.join(filter(None, facts))}]"
+    if field.is_required():
+        help_text += "  [required]"
     kind = _plain_type(field.annotation)
     attributes: dict[str, Any] = {"default": None, "help": help_text, "show_envvar": False}
     if kind is bool:
