@@ -37,7 +37,9 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.backup:backup", "Copies of a cell's data: create, list, delete, fetch."
     ),
     "restore": Lazy("cellmesh.cli.commands.backup:restore", "Make a cell's folder out of a backup."),
-    "compact": Lazy("cellmesh.cli.commands.backup:compact", "Give back the disk of deleted data."),
+    "storage": Lazy("cellmesh.cli.commands.storage:storage", "Show what a cell's database file holds."),
+    "compact": Lazy("cellmesh.cli.commands.storage:compact", "Give back the disk of deleted data."),
+    "trim": Lazy("cellmesh.cli.commands.storage:trim", "Remove the oldest records of a cell's change log."),
     "mirror": Lazy(
         "cellmesh.cli.commands.mirror:mirror", "Leader and followers of a service: status, promote, check."
     ),

@@ -7,7 +7,8 @@ aha       aha serve, provision, list
 axon      axon serve, put, get, has, list
 cryotank  cryotank serve, list, create, append, read, delete
 cortex    cortex serve
-backup    backup, restore, compact
+backup    backup, restore
+storage   storage, compact, trim
 mirror    mirror status, promote, remove, check
 changes   changes
 auth      auth user, role, rule, key, check, audit

@@ -1,4 +1,4 @@
-"""`cellmesh backup`, `cellmesh restore` and `cellmesh compact`."""
+"""`cellmesh backup` and `cellmesh restore`."""
 
 from __future__ import annotations
 
@@ -30,18 +30,31 @@ def _stub(client: CellClient) -> Any:
 
 @backup.command()
 @click.argument("name", default="")
+@click.option(
+    "--keep", type=click.IntRange(1), default=None, help="Then remove the oldest ones until so many are left."
+)
 @any_cell_options
-def create(name: str, kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
+def create(
+    name: str,
+    keep: int | None,
+    kind: str | None,
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+) -> None:
     """Make a backup in the cell's own folder, DIR/backups/NAME; without a name it is called by the time."""
     from cellmesh.api.common.v1 import backup_service_pb2
 
     with open_any(kind, url, folder, identity) as client:
-        for message in _stub(client).CreateBackup(backup_service_pb2.CreateBackupRequest(name=name)):
+        request = backup_service_pb2.CreateBackupRequest(name=name, keep_count=keep or 0)
+        for message in _stub(client).CreateBackup(request):
             if message.WhichOneof("step") == "progress":
                 _show(message.progress.written_bytes, message.progress.size_bytes)
             else:
                 _clear()
                 click.echo(_told(message.backup, "made"))
+                for old in message.removed:
+                    click.echo(f"backup {old} removed")
 
 
 @backup.command("list")
@@ -123,29 +136,6 @@ def restore(source: Path, folder: Path) -> None:
     made = restore_backup(source, folder)
     click.echo(_told(made, f"restored to {folder}, every hash checked"))
     click.echo(f"start it with `cellmesh {made.kind} serve --dir {folder}`")
-
-
-@click.command()
-@click.option(
-    "--dir",
-    "folder",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="The folder of a cell that does not run.",
-)
-def compact(folder: Path) -> None:
-    """Give back the disk that a stopped cell's deleted data took.
-
-    A running cell is compacted at its next start with `compact_on_start`.
-    """
-    from cellmesh.cli.output import size_text
-    from cellmesh.common.errors import NoSuchPath
-    from cellmesh.common.storage import compact as compact_storage
-
-    done = compact_storage(folder / "slab")
-    if done is None:
-        raise NoSuchPath(f"{folder} holds no cell's storage", path=str(folder / "slab"))
-    click.echo(f"compacted from {size_text(done.before_bytes)} to {size_text(done.after_bytes)}")
 
 
 def _told(made: backup_service_pb2.Backup, done: str) -> str:
