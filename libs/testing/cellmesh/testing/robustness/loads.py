@@ -1,0 +1,254 @@
+"""Clients that write to a real cell over gRPC and remember what was acknowledged; each can check the cell later."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+import threading
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import grpc
+from cellmesh.api.axon.v1 import blob_pb2, blob_service_pb2_grpc
+from cellmesh.api.cortex.v1 import (
+    feed_pb2,
+    feed_service_pb2_grpc,
+    node_pb2,
+    storm_pb2,
+    storm_service_pb2_grpc,
+)
+from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
+from cellmesh.common.rpc.channel import open_channel
+from cellmesh.common.values import from_value, to_value
+from cellmesh.testing.robustness.cells import CellProcess
+
+BATCH_SIZE: Final = 40
+
+
+class Load(ABC):
+    """Writers of one kind of cell; each runs on a thread of its own until the cell is gone."""
+
+    kind: str
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.acknowledged: Counter[str] = Counter()
+        self.lock = threading.Lock()
+        self.problem: str | None = None
+
+    @abstractmethod
+    def writers(self) -> dict[str, Callable[[grpc.Channel, random.Random], None]]:
+        """By name, what makes one call and notes what was acknowledged."""
+
+    @abstractmethod
+    def check(self, channel: grpc.Channel) -> None:
+        """Raise AssertionError unless all that was acknowledged is there, whole."""
+
+    def start(self, cell: CellProcess, number: int) -> list[threading.Thread]:
+        """Let all writers go; they end by themselves with the cell.
+
+        Args:
+            cell: It serves.
+            number: Of the round, for other random choices than in the last one.
+        """
+        threads = []
+        for name, write in self.writers().items():
+            rng = random.Random(f"{self.seed} {number} {name}")
+            threads.append(threading.Thread(target=self._run, args=(cell, name, write, rng)))
+        for thread in threads:
+            thread.start()
+        return threads
+
+    def _run(
+        self,
+        cell: CellProcess,
+        name: str,
+        write: Callable[[grpc.Channel, random.Random], None],
+        rng: random.Random,
+    ) -> None:
+        with open_channel(f"unix:{cell.folder / 'cell.sock'}") as channel:
+            try:
+                while True:
+                    write(channel, rng)
+                    with self.lock:
+                        self.acknowledged[name] += 1
+            except grpc.RpcError as error:
+                # The kill shows as a connection that is gone; all else is an error of the cell.
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    self.problem = f"{name}: {error}"
+            except AssertionError as error:
+                self.problem = f"{name}: {error}"
+
+
+class CortexLoad(Load):
+    """Single nodes, batches by feed, batches by Storm; each node with two properties and a tag.
+
+    Attributes:
+        half: Nodes that have only a part of it. Only a query that was killed before its end leaves such: Storm's
+            edits are ops of their own, and a commit may fall between them.
+    """
+
+    kind = "cortex"
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._numbers = itertools.count(1)
+        self._nodes: set[int] = set()
+        self._fed: set[int] = set()
+        self.half: set[int] = set()
+
+    def writers(self) -> dict[str, Callable[[grpc.Channel, random.Random], None]]:
+        return {"single": self._single, "feed": self._feed, "storm": self._storm}
+
+    def _take(self, count: int) -> list[int]:
+        with self.lock:
+            return [next(self._numbers) for _ in range(count)]
+
+    def _single(self, channel: grpc.Channel, rng: random.Random) -> None:
+        (number,) = self._take(1)
+        stub = storm_service_pb2_grpc.StormServiceStub(channel)
+        text = f"[ inet:ipv4={number} :asn={number % 97 + 1} :loc=us +#kill.single ]"
+        stub.CallStorm(storm_pb2.CallStormRequest(text=text), timeout=30)
+        self._nodes.add(number)
+
+    def _feed(self, channel: grpc.Channel, rng: random.Random) -> None:
+        numbers = self._take(rng.randrange(1, BATCH_SIZE))
+        self._fed.update(numbers)
+        nodes = []
+        for number in numbers:
+            node = feed_pb2.FeedNode(form="inet:ipv4", value=to_value(number))
+            node.props["asn"].CopyFrom(to_value(number % 97 + 1))
+            node.props["loc"].CopyFrom(to_value("us"))
+            node.tags["kill.feed"].CopyFrom(to_value(None))
+            nodes.append(node)
+        stub = feed_service_pb2_grpc.FeedServiceStub(channel)
+        for response in stub.AddNodes(iter([feed_pb2.AddNodesRequest(nodes=nodes)]), timeout=30):
+            assert not response.rejects
+        self._nodes.update(numbers)
+
+    def _storm(self, channel: grpc.Channel, rng: random.Random) -> None:
+        numbers = self._take(rng.randrange(1, BATCH_SIZE))
+        text = (
+            f"for $n in $lib.range({numbers[-1] + 1}, start={numbers[0]}) "
+            "{ [ inet:ipv4=$n :asn=$(($n % 97) + 1) :loc=us +#kill.storm ] } | spin"
+        )
+        stub = storm_service_pb2_grpc.StormServiceStub(channel)
+        for response in stub.Storm(storm_pb2.StormRequest(text=text), timeout=30):
+            for message in response.messages:
+                assert not message.HasField("err"), message.err
+        self._nodes.update(numbers)
+
+    def check(self, channel: grpc.Channel) -> None:
+        stub = storm_service_pb2_grpc.StormServiceStub(channel)
+        found: dict[int, node_pb2.Node] = {}
+        for response in stub.Storm(storm_pb2.StormRequest(text="inet:ipv4"), timeout=60):
+            for message in response.messages:
+                assert not message.HasField("err"), message.err
+                if message.HasField("node"):
+                    found[int(from_value(message.node.value))] = message.node
+        lost = self._nodes - set(found)
+        assert not lost, f"{len(lost)} acknowledged nodes are lost: {sorted(lost)[:5]}"
+        half = {number for number, node in found.items() if not _is_whole(number, node)}
+        assert not self._nodes & half, f"acknowledged nodes are half-stored: {sorted(self._nodes & half)[:5]}"
+        fed = half & self._fed
+        assert not fed, f"nodes of a batch that got no answer are half-stored: {sorted(fed)[:5]}"
+        self.half = half
+        expected = {
+            "inet:ipv4:asn": sum("asn" in node.props for node in found.values()),
+            "inet:ipv4:loc=us": sum("loc" in node.props for node in found.values()),
+            "inet:ipv4#kill": sum("kill" in node.tags for node in found.values()),
+        }
+        for text, count in expected.items():
+            told = stub.CountStorm(storm_pb2.CountStormRequest(text=text), timeout=60).count
+            assert told == count, f"{text} has {told} nodes, {count} nodes have it"
+
+
+def _is_whole(number: int, node: node_pb2.Node) -> bool:
+    has_tag = any(tag.startswith("kill.") for tag in node.tags)
+    return has_tag and "loc" in node.props and from_value(node.props["asn"]) == number % 97 + 1
+
+
+class AxonLoad(Load):
+    """Small contents, several a call."""
+
+    kind = "axon"
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._sizes: dict[bytes, int] = {}
+
+    def writers(self) -> dict[str, Callable[[grpc.Channel, random.Random], None]]:
+        return {"put": self._put, "put too": self._put, "upload": self._upload}
+
+    def _put(self, channel: grpc.Channel, rng: random.Random) -> None:
+        contents = [rng.randbytes(rng.randrange(1, 5000)) for _ in range(rng.randrange(1, 5))]
+        stub = blob_service_pb2_grpc.BlobServiceStub(channel)
+        stub.PutBlobs(blob_pb2.PutBlobsRequest(contents=contents), timeout=30)
+        with self.lock:
+            self._sizes.update({hashlib.sha256(content).digest(): len(content) for content in contents})
+
+    def _upload(self, channel: grpc.Channel, rng: random.Random) -> None:
+        parts = [rng.randbytes(rng.randrange(1, 100_000)) for _ in range(4)]
+
+        def requests() -> Iterator[blob_pb2.UploadBlobRequest]:
+            for part in parts:
+                yield blob_pb2.UploadBlobRequest(data=part)
+            yield blob_pb2.UploadBlobRequest(last=True)
+
+        blob_service_pb2_grpc.BlobServiceStub(channel).UploadBlob(requests(), timeout=30)
+        content = b"".join(parts)
+        with self.lock:
+            self._sizes[hashlib.sha256(content).digest()] = len(content)
+
+    def check(self, channel: grpc.Channel) -> None:
+        stub = blob_service_pb2_grpc.BlobServiceStub(channel)
+        listed = {
+            bytes(item.blob.sha256): item.blob.size_bytes
+            for message in stub.ListBlobs(blob_pb2.ListBlobsRequest(), timeout=60)
+            for item in message.blobs
+        }
+        lost = [sha256.hex() for sha256, size in self._sizes.items() if listed.get(sha256) != size]
+        assert not lost, f"{len(lost)} acknowledged contents are lost: {lost[:3]}"
+        totals = stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest(), timeout=30)
+        assert (totals.blob_count, totals.size_bytes) == (len(listed), sum(listed.values()))
+
+
+class CryotankLoad(Load):
+    """A tank for each writer, whose records count up."""
+
+    kind = "cryotank"
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self._next: dict[str, int] = {}
+
+    def writers(self) -> dict[str, Callable[[grpc.Channel, random.Random], None]]:
+        return {name: self._writer(name) for name in ("first", "second")}
+
+    def _writer(self, name: str) -> Callable[[grpc.Channel, random.Random], None]:
+        def write(channel: grpc.Channel, rng: random.Random) -> None:
+            stub = tank_service_pb2_grpc.TankServiceStub(channel)
+            if name not in self._next:
+                stub.CreateTank(tank_pb2.CreateTankRequest(name=name), timeout=30)
+                self._next[name] = 0
+            begin = self._next[name]
+            end = begin + rng.randrange(1, BATCH_SIZE)
+            values = [to_value(number) for number in range(begin, end)]
+            stub.AppendRecords(tank_pb2.AppendRecordsRequest(name=name, values=values), timeout=30)
+            self._next[name] = end
+
+        return write
+
+    def check(self, channel: grpc.Channel) -> None:
+        stub = tank_service_pb2_grpc.TankServiceStub(channel)
+        for name, end in self._next.items():
+            count = stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name=name), timeout=30).record_count
+            assert count >= end, f"{end - count} acknowledged records of the tank {name} are lost"
+            # An append that got no answer may be there, whole: go on behind it.
+            self._next[name] = count
+
+
+LOADS: Final[tuple[type[Load], ...]] = (CortexLoad, AxonLoad, CryotankLoad)
