@@ -21,6 +21,7 @@ from cellmesh.common.errors import (
 )
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.mirror.arbiter import Leadership
+from cellmesh.common.rpc.channel import open_aio_channel
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import boottime_s
 
@@ -206,12 +207,18 @@ async def _others(mirror: Mirror) -> list[tuple[Place, mirror_pb2.MirrorStatus]]
     places = [Place(name, address) for name, address in addresses.items() if name != mirror.instance.name]
 
     async def ask(place: Place) -> mirror_pb2.MirrorStatus | None:
-        stub = mirror_service_pb2_grpc.MirrorServiceStub(mirror.channel_to(place))
+        # A channel of its own: one that was cut would still wait before it connects again.
+        channel = open_aio_channel(place.address, identity=mirror.instance.folder, server_name=place.name)
         try:
-            response = await stub.GetMirrorStatus(mirror_pb2.GetMirrorStatusRequest(), timeout=CALL_TIMEOUT_S)
+            stub = mirror_service_pb2_grpc.MirrorServiceStub(channel)
+            response = await stub.GetMirrorStatus(
+                mirror_pb2.GetMirrorStatusRequest(), timeout=CALL_TIMEOUT_S, wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             _log.info("instance_silent", instance=place.name, error=str(error.details()))
             return None
+        finally:
+            await channel.close(None)
         return response.status
 
     found = await asyncio.gather(*map(ask, places))
