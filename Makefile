@@ -76,6 +76,7 @@ bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.2
 
 docs: setup ## make the generated pages of docs/ anew
 	@$(BIN)/python tools/make_error_docs.py
+	@$(BIN)/python tools/make_api_map.py
 	@$(BIN)/python tools/make_settings_docs.py
 
 clean: ## stop the demo's cells, remove what make made: .venv, build, caches, demo and bench folders
