@@ -21,7 +21,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from cellmesh.common.errors import BadArg, NotLeader
+from cellmesh.common.errors import BadArg, NotLeader, Retry
 from cellmesh.common.rpc import Level, Listener, Permission, RpcServer, Service, TcpListener
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.wrappers_pb2 import BytesValue, StringValue
@@ -94,6 +94,7 @@ class CountServicer:
         self.leader = leader
         self.outcome = ""
         self.offset = 0
+        self.busy = 0
         self.min_offsets: list[str] = []
 
     async def _run(self, method: str, text: str, context: Any) -> StringValue:
@@ -103,6 +104,9 @@ class CountServicer:
         if self.leader and method != "Read":
             fields = {"outcome": self.outcome} if self.outcome else {}
             raise NotLeader("another cell leads", leader=self.leader, **fields)
+        if self.busy:
+            self.busy -= 1
+            raise Retry("not just now")
         with (self.folder / "calls").open("a") as file:
             file.write(f"{method} {text}\n")
         if "die" in text:

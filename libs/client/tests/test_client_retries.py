@@ -21,7 +21,7 @@ import client_trial
 from cellmesh.client import NO_RETRY, CellClient, RetryPolicy, open_cell, open_cell_aio
 from cellmesh.client.methods import Effect, effect_of
 from cellmesh.client.retry import BUDGET_MAX, RetryBudget
-from cellmesh.common.errors import BadArg, CellUnreachable, DeadlineExceeded, NotLeader
+from cellmesh.common.errors import BadArg, CellUnreachable, DeadlineExceeded, NotLeader, Retry
 from cellmesh.common.rpc import RpcServer, ServerTls, TcpListener
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
@@ -279,6 +279,26 @@ def test_an_error_of_the_cell_is_no_reason_to_call_again(tmp_path: Path) -> None
     ):
         client.stub(CountStub).Read(value("refuse"))
     assert calls_of(tmp_path) == ["Read refuse"]
+
+
+def test_a_cell_that_asks_to_try_again_is_asked_again_where_that_is_safe(tmp_path: Path) -> None:
+    servicer = CountServicer(tmp_path)
+    with (
+        serving(client_trial.make_server(servicer, TcpListener("127.0.0.1:0"))) as address,
+        open_cell(f"grpc://{address}") as client,
+    ):
+        stub = client.stub(CountStub)
+        servicer.busy = 2
+        assert stub.Read(value("a")).value == "a"
+        servicer.busy = 2
+        with client.pipeline() as pipeline:
+            assert pipeline.call(stub.Set, value("b")).result(10).value == "b"
+        servicer.busy = 1
+        with pytest.raises(Retry):
+            stub.Add(value("c"))
+        servicer.busy = 1
+        with client.pipeline() as pipeline:
+            assert isinstance(pipeline.call(stub.Add, value("d")).exception(10), Retry)
 
 
 def test_a_call_follows_the_cell_that_says_who_leads(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from cellmesh.common.errors import (
     NoSuchCell,
     NoSuchName,
     NotLeader,
-    NotReady,
+    Retry,
     ShuttingDown,
 )
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S
@@ -229,6 +229,11 @@ class ClientCore(Generic[ConnectionT]):
         return connections
 
 
+def may_pass(error: CellError) -> bool:
+    """Whether what a cell answered may be otherwise in a moment: it stops, starts, or has lost its own leader."""
+    return isinstance(error, (ShuttingDown, Retry)) or error.get("outcome") == "unknown"
+
+
 class Attempts:
     """One call, from its first attempt to its outcome.
 
@@ -323,7 +328,8 @@ class Attempts:
             connection.answered = core.has_answered = True
             if isinstance(made, NotLeader):
                 return self._go_to_leader(made, begun)
-            if isinstance(made, (ShuttingDown, NotReady)) and self._safe and not begun:
+            core.note_offset(error.trailing_metadata())
+            if self._safe and not begun and self._replayable and may_pass(made):
                 self.avoid.add(target.address)
                 if core.table is not None:
                     core.table.failed(target.address)

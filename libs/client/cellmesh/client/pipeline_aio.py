@@ -152,7 +152,7 @@ class AioPipeline:
         self._room.set()
         following = self._calls.attempts() if self._calls.progressed or self._calls.moving else attempts
         if failed is None:
-            return following, 0.0
+            return following, self._calls.pause_s
         return following, following.failed(failed, connection)
 
     async def _send(self, stream: Any, attempts: Attempts) -> None:

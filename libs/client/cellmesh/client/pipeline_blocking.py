@@ -173,7 +173,7 @@ class Pipeline:
             self._changed.notify_all()
         following = self._calls.attempts() if progressed or moved else attempts
         if failed is None or (self._closing and not len(self._calls)):
-            return following, 0.0
+            return following, self._calls.pause_s
         return following, following.failed(failed, connection)
 
     def _requests(self, attempts: Attempts, over: threading.Event) -> Iterator[pb.PipelineRequest]:

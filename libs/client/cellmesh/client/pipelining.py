@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
-from cellmesh.client.core import Attempts, ClientCore
+from cellmesh.client.core import Attempts, ClientCore, may_pass
 from cellmesh.client.failures import unknown_outcome
 from cellmesh.client.methods import Effect, effect_of
 from cellmesh.client.resolve import Target
@@ -23,8 +23,6 @@ from cellmesh.common.errors import (
     CellUnreachable,
     DeadlineExceeded,
     NotLeader,
-    NotReady,
-    ShuttingDown,
     from_status,
 )
 from google.protobuf.message import DecodeError
@@ -83,11 +81,13 @@ class PipelineCalls:
     Attributes:
         moving: Whether the present stream is to be given up for another, at `led_to` if that is known.
         progressed: Whether an answer has come on the present stream.
+        pause_s: How long to wait before the next stream, when the cell ended or refused this one.
     """
 
     def __init__(self, core: ClientCore[Any], *, in_order: bool, concurrency: int, read_only: bool) -> None:
         self.moving = False
         self.progressed = False
+        self.pause_s = 0.0
         self.led_to: Target | None = None
         self._core = core
         self._in_order = in_order
@@ -148,6 +148,7 @@ class PipelineCalls:
         self._path = ""
         self._opened = False
         self.moving = self.progressed = False
+        self.pause_s = 0.0
 
     def take(self, attempts: Attempts) -> pb.PipelineRequest:
         """The next message: as many calls as wait and have room in it."""
@@ -206,7 +207,7 @@ class PipelineCalls:
 
     def _may_go_on(self, call: PipelinedCall, error: CellError) -> bool:
         """Whether a call that was refused is made again, on another stream."""
-        if not isinstance(error, (NotLeader, ShuttingDown, NotReady)) or call.count >= ATTEMPTS_MAX:
+        if not may_pass(error) or call.count >= ATTEMPTS_MAX:
             return False
         outcome = error.get("outcome")
         not_begun = outcome == "none" or (isinstance(error, NotLeader) and outcome != "unknown")
@@ -215,6 +216,8 @@ class PipelineCalls:
         self.moving = True
         if isinstance(error, NotLeader):
             self.led_to = self._core.lead(error)
+        if self.led_to is None:
+            self.pause_s = self._core.options.retry.pause_s(call.count)
         return True
 
     def broken(self, error: CellError | None, *, never_sent: bool) -> None:
