@@ -66,6 +66,7 @@ def test_the_rpcs_that_all_cells_share_have_rows() -> None:
         ("cell_service", "CellService"),
         ("backup_service", "BackupService"),
         ("change_log_service", "ChangeLogService"),
+        ("pipeline_service", "CallService"),
     ):
         importlib.import_module(f"cellmesh.api.common.v1.{module}_pb2")
         shared |= methods_of((f"cellmesh.api.common.v1.{service}",))

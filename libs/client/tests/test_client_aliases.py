@@ -6,14 +6,15 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cellmesh.client
 import cellmesh.client.aio
 import pytest
 from cellmesh.api.common.v1 import cell_service_pb2, cell_service_pb2_grpc
-from cellmesh.client import CellUrl, open_cell
-from cellmesh.client.aliases import parse_url, read_aliases, remove_alias, set_alias
+from cellmesh.client import CellUrl, Scheme, open_cell
+from cellmesh.client.aliases import NAME, parse_url, read_aliases, remove_alias, set_alias
 from cellmesh.common.errors import (
     BadConfValu,
     BadName,
@@ -24,6 +25,8 @@ from cellmesh.common.errors import (
     NoSuchName,
     StorageLocked,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 INFO = cell_service_pb2.GetCellInfoRequest()
 
@@ -144,3 +147,35 @@ def test_other_urls_of_cells_are_refused_at_once(url: str) -> None:
 def test_the_urls_of_cells_read_back() -> None:
     assert str(CellUrl.parse("cell:///srv/axon?axon")) == "cell:///srv/axon?axon"
     assert str(CellUrl.parse("cell://axon")) == f"cell://{os.getcwd()}/axon"
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.builds("{}://{}".format, st.sampled_from(list(Scheme)).map(lambda s: s.value), st.text()),
+    )
+)
+def test_any_text_is_a_url_or_refused_as_one(text: str) -> None:
+    try:
+        url = CellUrl.parse(text)
+    except BadUrl:
+        return
+    if not url.user:
+        assert CellUrl.parse(str(url)) == url
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(NAME, fullmatch=True), st.text(st.characters(exclude_categories=["Cs"])), max_size=5
+    )
+)
+def test_aliases_are_kept_as_they_were_given(given_urls: dict[str, str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "aliases.toml"
+        kept = {name: f"unix:///x{text}" for name, text in given_urls.items()}
+        for name, url in kept.items():
+            set_alias(name, url, path)
+        assert read_aliases(path) == kept
+        for name, url in kept.items():
+            assert remove_alias(name, path) == url
+        assert read_aliases(path) == {}

@@ -20,7 +20,7 @@ from cellmesh.client.login import Login
 from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
 from cellmesh.client.retry import RetryPolicy
 from cellmesh.client.urls import CellUrl
-from cellmesh.client.watching import WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
+from cellmesh.client.watching import WATCH_DELAY_S, WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
 from cellmesh.common.errors import CellError, CellUnreachable
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_aio_channel
 from cellmesh.common.tls.folder import IdentityFolder
@@ -185,6 +185,7 @@ async def _watch(
     pause_s = WATCH_PAUSE_MIN_S
     turn = 0
     request = registry_pb2.WatchInstancesRequest(service=service)
+    await asyncio.sleep(WATCH_DELAY_S)
     while True:
         target = targets[turn % len(targets)]
         turn += 1

@@ -112,7 +112,11 @@ def remove_alias(name: str, path: Path | None = None) -> str:
 
 def _write(path: Path, known: Mapping[str, str]) -> None:
     """Write the whole file. A URL may hold a password, so that only its owner may read it."""
-    # JSON's strings are TOML's basic strings.
-    lines = [f"{json.dumps(name)} = {json.dumps(known[name], ensure_ascii=False)}" for name in sorted(known)]
+    lines = [f"{_quote(name)} = {_quote(known[name])}" for name in sorted(known)]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, "\n".join([f"[{TABLE}]", *lines, ""]).encode(), mode=0o600)
+
+
+def _quote(text: str) -> str:
+    """Text as a basic string of TOML, which is JSON's but for one character."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

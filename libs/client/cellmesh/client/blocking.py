@@ -20,7 +20,7 @@ from cellmesh.client.login import Login
 from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
 from cellmesh.client.retry import RetryPolicy
 from cellmesh.client.urls import CellUrl
-from cellmesh.client.watching import WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
+from cellmesh.client.watching import WATCH_DELAY_S, WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
 from cellmesh.common.errors import CellError, CellUnreachable, IsFini
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_channel
 from cellmesh.common.tls.folder import IdentityFolder
@@ -215,6 +215,7 @@ class _Watcher:
     def _run(self) -> None:
         pause_s = WATCH_PAUSE_MIN_S
         turn = 0
+        self._stopped.wait(WATCH_DELAY_S)
         while not self._stopped.is_set():
             target = self._targets[turn % len(self._targets)]
             turn += 1

@@ -6,6 +6,8 @@ from typing import Final
 
 import grpc
 
+WATCH_DELAY_S: Final = 0.2
+"""After the first look-up: who makes one call and leaves need not follow."""
 WATCH_PAUSE_MIN_S: Final = 0.2
 WATCH_PAUSE_MAX_S: Final = 5.0
 """Between two attempts to follow the registry again, which double from the shortest to the longest pause."""
