@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from cellmesh.common.auth.certificates import CertificateRule, user_name_of
 from cellmesh.common.auth.behalf import caller_named, user_id_of
+from cellmesh.common.auth.certificates import CertificateRule, user_name_of
 from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, CallerKind
 from cellmesh.common.auth.passwords import Passwords, wrong_login
 from cellmesh.common.auth.principals import User
@@ -147,18 +147,28 @@ class Logins:
             case _:
                 raise Unauthenticated("the authorization header is neither Basic nor Bearer")
 
-    def check_rules(self, caller: Caller, path: tuple[str, ...], method: str) -> None:
-        """Refuse a member whom a rule denies a method. Raises AuthDeny."""
+    def check_rules(
+        self, caller: Caller, path: tuple[str, ...], method: str, *, needed: bool = False
+    ) -> None:
+        """Refuse a member whom a rule denies a method, or a user whom none allows it where one is needed.
+
+        Raises:
+            AuthDeny: it is refused.
+        """
         if caller.refusal:
             raise AuthDeny(caller.refusal, username=caller.name)
-        if caller.user_id and path and not caller.admin:
-            decision = self._store.policy.decide(caller.user_id, path)
-            if decision.allowed is False:
-                raise AuthDeny(
-                    f"{caller.name} may not call {method}: {decision.reason}",
-                    perm=".".join(path),
-                    username=caller.name,
-                )
+        if caller.kind is not CallerKind.USER or caller.admin or not path:
+            return
+        # A user that AHA admits without keeping it has no rules.
+        decision = self._store.policy.decide(caller.user_id, path)
+        allowed = decision.allowed if caller.user_id else None
+        if allowed is False or (needed and not allowed):
+            raise AuthDeny(
+                f"{caller.name} may not call {method}: {decision.reason}",
+                perm=".".join(path),
+                username=caller.name,
+                hint="" if allowed is False else f"an administrator allows it with a rule {'.'.join(path)}",
+            )
 
     def note_denial(self, call: Call, error: CellError) -> None:
         """Note in the audit log that a call was refused."""

@@ -8,7 +8,14 @@ from typing import Any, ClassVar, Protocol
 
 import grpc
 from cellmesh.common.auth.behalf import ON_BEHALF_KEY
-from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, caller_of_identity, current_call
+from cellmesh.common.auth.context import (
+    LOCAL_ROOT,
+    Call,
+    Caller,
+    CallerKind,
+    caller_of_identity,
+    current_call,
+)
 from cellmesh.common.errors import AuthDeny, CellError
 from cellmesh.common.rpc.permissions import Level, check_permission
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
@@ -36,8 +43,12 @@ class Accounts(Protocol):
         """Who is meant by the name that a follower gives of its caller; see `auth.behalf`. Raises Unauthenticated."""
         ...
 
-    def check_rules(self, caller: Caller, path: tuple[str, ...], method: str) -> None:
-        """Refuse who is refused by a rule, or known and no user here. Raises AuthDeny."""
+    def check_rules(
+        self, caller: Caller, path: tuple[str, ...], method: str, *, needed: bool = False
+    ) -> None:
+        """Refuse who is refused by a rule, or known and no user here; if one is `needed`, also users whom no rule
+        allows it. Raises AuthDeny.
+        """
         ...
 
     def note_denial(self, call: Call, error: CellError) -> None:
@@ -123,6 +134,13 @@ class AuthInterceptor:
         call = current_call()
         call.caller = self._caller_of(context)
         check_permission(method.permission, call.caller, method.path)
+        is_user = call.caller.kind is CallerKind.USER and not call.caller.admin
+        if is_user and method.permission.level is Level.RULE:
+            raise AuthDeny(
+                f"{call.caller.name} may not call {method.path}: this server has no users, and no rules that allow it",
+                perm=method.permission.name,
+                username=call.caller.name,
+            )
 
     def _admission(
         self, method: Method, accounts: Accounts
@@ -169,12 +187,12 @@ class AuthInterceptor:
     def _decision(self, method: Method, accounts: Accounts) -> Callable[[Caller], None]:
         """What refuses a caller who may not call the method."""
         permission, path = method.permission, method.path
-        rule_path = permission.path
+        rule_path, needed = permission.path, permission.level is Level.RULE
         if permission.level is Level.ANYONE:
             return lambda caller: None
 
         def decide(caller: Caller) -> None:
-            accounts.check_rules(caller, rule_path, path)
+            accounts.check_rules(caller, rule_path, path, needed=needed)
             check_permission(permission, caller, path)
 
         return decide
