@@ -7,6 +7,7 @@ from time import monotonic
 
 from cellmesh.common.changelog.record import ChangeRecord
 from cellmesh.common.errors import BadArg, LogTrimmed
+from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage import ReadTxn, Slab, SubDb, WriteTxn
 from cellmesh.common.storage.codecs import UINT64
 
@@ -113,10 +114,12 @@ class ChangeLog:
             How many; less than `count_max` means that none before the offset is left.
         """
         next_offset = self.next_offset(txn)
+        failpoint("changelog_before_trim")
         count = txn.delete_range(RECORDS, b"", UINT64.encode(min(offset, next_offset)), count_max=count_max)
         if count:
             # Needed when the log is empty now, harmless when it isn't.
             txn.put(FACTS, START_KEY, UINT64.encode(next_offset))
+        failpoint("changelog_after_trim")
         return count
 
     def start_at(self, txn: WriteTxn, offset: int) -> None:
@@ -131,10 +134,12 @@ class ChangeLog:
 
     def _put(self, txn: WriteTxn, record: ChangeRecord) -> None:
         key, value = UINT64.encode(record.offset), record.to_bytes()
+        failpoint("changelog_before_append")
         txn.touched = True
         # `append` fills pages to the brim, as offsets only grow.
         written = txn.raw.put(key, value, append=True, db=txn.handle(RECORDS))
         assert written, "a record of the change log would replace another one"
+        failpoint("changelog_after_append")
 
     def _read(self, txn: ReadTxn, offset: int, count_max: int, size_max_bytes: int) -> ChangeChunk:
         first, end = self.first_offset(txn), self.next_offset(txn)

@@ -7,6 +7,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage.writer import Batch, BatchState
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Session:
             if batch.state is BatchState.OPEN:
                 self._writer.wait_for(batch)
             batch.check()
+            failpoint("slab_before_acknowledge")
         elif not self.has_looked:
             return
         gate = self._writer.gate

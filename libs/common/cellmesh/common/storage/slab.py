@@ -596,6 +596,8 @@ class Slab:
     def after_commit(self) -> int:
         """Grow the map if more than half of it is used; no write transaction is open. Returns the last id."""
         info = self._environment.info()
+        # First of all, as growing may fail: what is committed is durable.
+        self._writer.durable_txn_id = info["last_txnid"]
         if 2 * (info["last_pgno"] + 1) * self._page_size > info["map_size"]:
             self._grow(urgent=False)
         return info["last_txnid"]
@@ -684,8 +686,10 @@ class Slab:
                         "the map of %s cannot grow to %d bytes of address space", self.path, map_size_bytes
                     )
                 else:
+                    failpoint("slab_before_growth")
                     self._environment.set_mapsize(map_size_bytes)
                     self._growth_count += 1
+                    failpoint("slab_after_growth")
 
 
 def free_space_bytes(path: Path) -> int:

@@ -374,8 +374,10 @@ class Writer:
             if not isinstance(error, Exception):
                 raise
             return
-        failpoint("slab_after_commit")
-        self._ended(BatchState.COMMITTED, None)
+        try:
+            failpoint("slab_after_commit")
+        finally:
+            self._ended(BatchState.COMMITTED, None)
 
     def forget(self, token: object) -> None:
         """Commit for a session that is gone, unless it goes on another thread, which LMDB doesn't allow."""
