@@ -11,7 +11,7 @@ from cellmesh.common.rpc import Service
 from cellmesh.cortex.api.feed import FeedServicer
 from cellmesh.cortex.api.model import ModelServicer
 from cellmesh.cortex.api.permissions import FEED_SERVICE, MODEL_SERVICE, PERMISSIONS, STORM_SERVICE
-from cellmesh.cortex.api.storm import StormServicer
+from cellmesh.cortex.api.storm import StormServicer, changes_asked
 from cellmesh.cortex.automation import registry as automation
 from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
@@ -68,6 +68,7 @@ class CortexCell(Cell[CortexConfig]):
                 PERMISSIONS,
                 raw_responses=("Storm",),
                 last_returned=("Storm",),
+                changes_asked=changes_asked(self.engine),
             ),
             Service(FEED_SERVICE, FeedServicer(self.graph, self.workers), PERMISSIONS),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),

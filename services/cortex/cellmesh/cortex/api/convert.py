@@ -64,6 +64,11 @@ def varint(number: int) -> bytes:
 _SMALL: Final = [bytes([number]) for number in range(0x80)]
 
 
+def mode_of(text_options: storm_pb2.StormOptions) -> str | None:
+    """Return how the text of a query is read; None for a mode there is none of."""
+    return _MODES.get(text_options.mode)
+
+
 def options_from_proto(text_options: storm_pb2.StormOptions, user: str) -> QueryOptions:
     """Return the options of a query.
 
@@ -80,7 +85,7 @@ def options_from_proto(text_options: storm_pb2.StormOptions, user: str) -> Query
             f"options.show knows no message {unknown[0]!r}; there are {', '.join(sorted(_SHOWN))}",
             name="show",
         )
-    mode = _MODES.get(text_options.mode)
+    mode = mode_of(text_options)
     if mode is None:
         raise BadArg(f"options.mode {text_options.mode} is unknown", name="mode")
     has_limit = text_options.HasField("time_limit")

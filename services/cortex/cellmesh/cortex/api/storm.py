@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from cellmesh.api.cortex.v1 import storm_pb2
@@ -11,7 +11,7 @@ from cellmesh.common.errors import AuthDeny
 from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
-from cellmesh.cortex.api.convert import message_bytes, options_from_proto, pack_messages
+from cellmesh.cortex.api.convert import message_bytes, mode_of, options_from_proto, pack_messages
 from cellmesh.cortex.storm.engine import Engine, Running
 
 FIRST_MESSAGE_COUNT: Final = 32
@@ -67,6 +67,21 @@ class StormServicer:
         running = self._engine.start(request.text, options)
         count = await self._workers.run_long(_cancelled_with(running, running.count))
         return storm_pb2.CountStormResponse(count=count)
+
+
+def changes_asked(engine: Engine) -> Mapping[str, Callable[[Any], bool]]:
+    """Whether the query of a request may change anything, by method; for `Service.changes_asked`."""
+
+    def may_change(
+        request: storm_pb2.StormRequest | storm_pb2.CallStormRequest | storm_pb2.CountStormRequest,
+    ) -> bool:
+        options = request.options
+        if options.readonly:
+            return False
+        # An unknown mode is refused wherever the query goes.
+        return engine.may_change(request.text, mode_of(options) or "storm")
+
+    return dict.fromkeys(("Storm", "CallStorm", "CountStorm"), may_change)
 
 
 def _cancelled_with(running: Running, work: Callable[[], T]) -> Callable[[CancelToken], T]:

@@ -286,7 +286,12 @@ TYPES: Final = (
         "A query that runs at times.",
         (
             FunctionSpec(
-                "kill", "End its query if it runs.", lambda c, self: _jobs(c).kill(self.job), (), "bool"
+                "kill",
+                "End its query if it runs.",
+                lambda c, self: _jobs(c).kill(self.job),
+                (),
+                "bool",
+                may_change=True,
             ),
             FunctionSpec("pack", "What is known of it.", lambda c, self: self.storm_plain(), (), "dict"),
             FunctionSpec("pprint", "It as tables show it.", lambda c, self: self.shown(), (), "dict"),

@@ -112,6 +112,7 @@ LIBRARIES: Final = (
                 lambda c, iden: _daemons(c).bump(tostr(iden)),
                 (_IDEN,),
                 "bool",
+                may_change=True,
             ),
             FunctionSpec(
                 "del",

@@ -60,7 +60,7 @@ class FreshNodes:
         self._forms: dict[bytes, _Form] = {}
         self._version = graph.model.version
         self._kept_count = 0
-        self._bulk = BulkWriter(layer, graph.names)
+        self._bulk: BulkWriter | None = None
         self._number_of: Callable[[Names, str], int]
 
     def begin(self, txn: WriteTxn, nodes: Sequence[bytes]) -> list[bytes]:
@@ -70,7 +70,7 @@ class FreshNodes:
             self._kept_count = 0
             self._forms.clear()
             self._fragments.clear()
-        self._bulk = BulkWriter(self._layer, self._graph.names)
+        self._bulk = None
         self._number_of = lambda names, name: names.ensure(txn, name)
         first_unused = self._graph.nids.first_unused(txn)
         seen: set[int] = set()
@@ -82,7 +82,7 @@ class FreshNodes:
                 left.append(node)
                 continue
             try:
-                self._take(txn, node, nid, at)
+                self._take(node, nid, at)
             except _NotFresh:
                 left.append(node)
             seen.add(nid)
@@ -90,13 +90,13 @@ class FreshNodes:
 
     def write(self, txn: WriteTxn) -> None:
         """Write what was taken."""
-        bulk = self._bulk
-        if bulk.nids:
+        bulk, self._bulk = self._bulk, None
+        if bulk is not None:
             highest = max(nid for _, nid in bulk.nids)
             bulk.write(txn)
             self._graph.nids.advance(txn, keys.unpack_nid(highest))
 
-    def _take(self, txn: WriteTxn, node: bytes, nid: int, at: int) -> None:
+    def _take(self, node: bytes, nid: int, at: int) -> None:
         size = node[at + 1]  # a form's name has less than 128 bytes
         form_end = at + 2 + size
         form_name = node[at + 2 : form_end]
@@ -152,7 +152,9 @@ class FreshNodes:
         value = decode_value(encoded)
         buid = buid_of(form.name, value)
         key = keys.pack_nid(nid)
-        bulk, parts = self._bulk, form.parts
+        parts, bulk = form.parts, self._bulk
+        if bulk is None:
+            bulk = self._bulk = BulkWriter(self._layer, self._graph.names)
         record = [field(0x0A, form.name.encode()), field(0x12, encoded), b"\x1a\x20", buid]
         for name in sorted(props):
             fragment = props[name]

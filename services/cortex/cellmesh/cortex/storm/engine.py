@@ -25,6 +25,7 @@ from cellmesh.cortex.storm.compiler.core import Body
 from cellmesh.cortex.storm.compiler.dispatch import compile_scope
 from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode, Query
+from cellmesh.cortex.storm.planner.changes import ChangeRules
 from cellmesh.cortex.storm.planner.counting import count_from_index
 from cellmesh.cortex.storm.planner.purity import is_pure
 from cellmesh.cortex.storm.runtime.budget import Budget
@@ -50,6 +51,8 @@ LOGGER = logging.getLogger(__name__)
 
 CACHED_QUERY_COUNT_MAX: Final = 1000
 CACHED_TEXT_SIZE_MAX: Final = 16 * 1024
+PARSED_QUERY_COUNT_MAX: Final = 64
+"""Queries that were parsed to find out whether they change anything, and have not been run since."""
 
 PYTHON_RECURSION_LIMIT: Final = 20_000
 """Python frames within each other: enough for the deepest query the limits allow."""
@@ -95,6 +98,9 @@ class Engine:
         self.capabilities: Mapping[str, object] = capabilities if capabilities is not None else {}
         self.limits = limits if limits is not None else QueryLimits()
         self._cache: OrderedDict[tuple[str, str, frozenset[str]], Compiled] = OrderedDict()
+        self._rules = ChangeRules(self.commands, self.library, self.types.all())
+        self._changing: OrderedDict[tuple[str, str], bool] = OrderedDict()
+        self._parsed: OrderedDict[tuple[str, str], Query] = OrderedDict()
         self._lock = Lock()
         self.turns = Turns()
         sys.setrecursionlimit(max(sys.getrecursionlimit(), PYTHON_RECURSION_LIMIT))
@@ -115,7 +121,10 @@ class Engine:
                 self._cache.move_to_end(key)
                 return found
         source = Source(text)
-        query = parse_source(source, _mode(mode))
+        with self._lock:
+            query = self._parsed.pop((text, mode), None)
+        if query is None:
+            query = parse_source(source, _mode(mode))
         compiled = Compiled(
             query, compile_scope(query, source, key[2], self.library, is_batched=is_pure(query))
         )
@@ -142,6 +151,35 @@ class Engine:
             source = query.source if query.source is not None else Source(query.text)
             found = query.compiled[key] = compile_scope(query.query, source, key, self.library)
         return found
+
+    def may_change(self, text: str, mode: str = "storm") -> bool:
+        """Whether a query may change anything; see `planner.changes`. One that does not parse changes nothing.
+
+        Cheap for a text asked for before. What is parsed for it is parsed for the query itself.
+        """
+        key = (text, mode)
+        with self._lock:
+            found = self._changing.get(key)
+            if found is not None:
+                self._changing.move_to_end(key)
+                return found
+        if len(text) > CACHED_TEXT_SIZE_MAX:
+            # This is asked where nothing may take long.
+            return True
+        try:
+            query = parse_source(Source(text), _mode(mode))
+        except CellError:
+            return False
+        changes = self._rules.may_change(query)
+        with self._lock:
+            self._changing[key] = changes
+            if len(self._changing) > CACHED_QUERY_COUNT_MAX:
+                self._changing.popitem(last=False)
+            if not changes:
+                self._parsed[key] = query
+                if len(self._parsed) > PARSED_QUERY_COUNT_MAX:
+                    self._parsed.popitem(last=False)
+        return changes
 
     def check(self, text: str, mode: str = "storm") -> None:
         """Check that a text is a query; raises BadSyntax."""

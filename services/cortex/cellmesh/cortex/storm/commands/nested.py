@@ -244,6 +244,7 @@ COMMANDS: Final = (
         """,
         _storm_exec,
         (ArgumentSpec(("query",), "The text of the query."),),
+        may_change=True,
     ),
     CommandSpec(
         "tee",
@@ -253,7 +254,7 @@ COMMANDS: Final = (
         """,
         _tee,
         (
-            ArgumentSpec(("query",), "The queries.", type="any", count="*"),
+            ArgumentSpec(("query",), "The queries.", type="any", count="*", runs_query=True),
             ArgumentSpec(("--join", "-j"), "Pass on the node as well, behind them.", action="store_true"),
             ArgumentSpec(("--parallel", "-p"), "Let results come in any order.", action="store_true"),
         ),

@@ -172,6 +172,7 @@ COMMANDS: Final = (
         """,
         _macro_exec,
         (_NAME,),
+        may_change=True,
     ),
     CommandSpec("macro.get", "Print the query of a macro.", doing(_macro_get), (_NAME,)),
     CommandSpec("macro.list", "Print the names of all macros.", doing(_macro_list)),

@@ -363,6 +363,7 @@ COMMANDS: Final = (
             ArgumentSpec(("--diff",), "All nodes of which the layer says anything.", action="store_true"),
         ),
         needs_constant=True,
+        may_change=True,
     ),
     CommandSpec(
         "runas",

@@ -246,7 +246,7 @@ _SHA256: Final = _param("sha256", "The SHA-256 of the file.")
 
 def _spec(name: str, doc: str, function: Callable[..., Any], *parameters: ParameterSpec) -> FunctionSpec:
     return FunctionSpec(
-        name, f"{doc}, made if there is none.", function, parameters, "node", changes_state=False
+        name, f"{doc}, made if there is none.", function, parameters, "node", may_change=True
     )
 
 

@@ -83,6 +83,7 @@ LIBRARIES: Final = (
                     ParameterSpec("cast", None, "str", "A type or property to normalise the value by."),
                 ),
                 "any",
+                may_change=True,
             ),
             FunctionSpec(
                 "run",
@@ -94,6 +95,7 @@ LIBRARIES: Final = (
                 ),
                 "list",
                 is_generator=True,
+                may_change=True,
             ),
         ),
     ),

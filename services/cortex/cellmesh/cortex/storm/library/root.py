@@ -278,6 +278,7 @@ FUNCTIONS: Final = (
             ParameterSpec("reqvers", None, "str", "The versions that will do, such as `>=1.0.0`."),
         ),
         "lib",
+        may_change=True,
     ),
     FunctionSpec(
         "len",

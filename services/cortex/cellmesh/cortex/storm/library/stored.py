@@ -181,7 +181,8 @@ LIBRARIES: Final = (
             FunctionSpec(
                 "gen", "A queue, made if there is none.", _queue_gen, (_QUEUE,), "queue", changes_state=True
             ),
-            FunctionSpec("get", "A queue.", _queue_get, (_QUEUE,), "queue"),
+            # What is taken from it may be removed.
+            FunctionSpec("get", "A queue.", _queue_get, (_QUEUE,), "queue", may_change=True),
             FunctionSpec("list", "What is known of each queue.", _queue_list, (), "list"),
         ),
     ),

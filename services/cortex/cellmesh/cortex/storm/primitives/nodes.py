@@ -243,6 +243,7 @@ NODE_METHODS: Final = (
             ParameterSpec("norm", False, "bool", "Make each tag given a single valid segment."),
         ),
         "dict of adds and dels",
+        may_change=True,
     ),
     FunctionSpec(
         "edges",

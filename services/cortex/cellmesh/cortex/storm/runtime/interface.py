@@ -79,6 +79,8 @@ class FunctionSpec:
         rest: Name of what takes further positional arguments, passed as a tuple after the parameters; or None.
         keywords: Name of what takes other named arguments, passed as a dict in the last place; or None.
         changes_state: Whether it edits something, so that a read-only query refuses it (IsReadOnly).
+        may_change: Whether it may edit something, or run what may, although a read-only query may use it. It matters to
+            followers, which have their leader run a query with it.
     """
 
     name: str
@@ -90,6 +92,7 @@ class FunctionSpec:
     rest: str | None = None
     keywords: str | None = None
     changes_state: bool = False
+    may_change: bool = False
 
 
 MethodSpec: TypeAlias = FunctionSpec
@@ -173,6 +176,7 @@ class ArgumentSpec:
         is_required: For options; positional ones are, unless `count` says otherwise.
         choices: The values allowed, or empty.
         name: The attribute it sets; by default the first long flag with `-` as `_`.
+        runs_query: Whether it is a query although its type does not say so.
     """
 
     flags: tuple[str, ...]
@@ -184,6 +188,7 @@ class ArgumentSpec:
     is_required: bool = False
     choices: tuple[Value, ...] = ()
     name: str = ""
+    runs_query: bool = False
 
     @property
     def is_option(self) -> bool:
@@ -223,6 +228,8 @@ class CommandSpec:
         arguments: In the order help shows them.
         needs_constant: Whether arguments that depend on a node are refused (StormRuntimeError).
         changes_state: Whether a read-only query refuses it (IsReadOnly).
+        may_change: Whether it may edit something, or run what may, although a read-only query may use it. It matters to
+            followers, which have their leader run a query with it.
         takes_counted: Whether its rows may be `CountedRows` when it was given no arguments.
     """
 
@@ -232,4 +239,5 @@ class CommandSpec:
     arguments: tuple[ArgumentSpec, ...] = ()
     needs_constant: bool = False
     changes_state: bool = False
+    may_change: bool = False
     takes_counted: bool = False
