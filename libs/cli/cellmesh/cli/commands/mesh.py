@@ -33,14 +33,24 @@ def _folder_option(command: CommandT) -> CommandT:
 @click.command()
 @_folder_option
 @click.option("--network", default="mesh", show_default=True, help="Name of the network of a new mesh.")
-def up(folder: Path, network: str) -> None:
+@click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="KIND",
+    help="Add an instance that follows the cell of this kind, in DIR/01.KIND. May be given several times.",
+)
+def up(folder: Path, network: str, mirrors: tuple[str, ...]) -> None:
     """Start AHA, Axon, Cryotank and Cortex under a folder, and leave them running.
 
     The first time, each cell gets its identity from AHA. What runs already is left alone. Logs are in DIR/logs.
     """
-    from cellmesh.cli.mesh import Mesh
+    from cellmesh.cli.mesh import KINDS, Mesh
 
-    cells = Mesh(folder, network=network).up(progress=click.echo)
+    mesh = Mesh(folder, network=network)
+    for kind in mirrors:
+        mesh = Mesh(folder, cells=(*KINDS, *mesh.kinds, mesh.next_mirror(kind)), network=network)
+    cells = mesh.up(progress=click.echo)
     click.echo(_table(cells))
 
 

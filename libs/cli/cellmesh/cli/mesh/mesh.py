@@ -55,18 +55,22 @@ class Mesh:
 
     Args:
         dir: The mesh's folder.
-        cells: The kinds of cell; AHA is always among them.
+        cells: The cells: a kind, such as "cortex", or an instance beside the first, such as "01.cortex", which is
+            its mirror. AHA is always among them, and so are the instances that the folder has.
         network: The name of the network, settled when the folder is first used.
     """
 
     def __init__(
         self, dir: Path | str, *, cells: Sequence[str] = KINDS, network: str = NETWORK_DEFAULT
     ) -> None:
-        unknown = set(cells) - set(KINDS)
+        unknown = {cell for cell in cells if split_cell(cell)[1] not in KINDS}
         if unknown:
             raise BadArg(f"there is no cell of kind {', '.join(sorted(unknown))}", name="cells")
         self.dir = Path(dir).expanduser().absolute()
-        self.kinds = tuple(kind for kind in KINDS if kind in cells or kind == REGISTRY)
+        wanted = {REGISTRY, *cells, *self._mirrors()}
+        self.kinds = tuple(
+            sorted(wanted, key=lambda cell: (KINDS.index(split_cell(cell)[1]), cell[0:1].isdigit(), cell))
+        )
         self._network = network
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -75,6 +79,18 @@ class Mesh:
     def folder(self, kind: str) -> Path:
         """The folder of a cell."""
         return self.dir / kind
+
+    def next_mirror(self, kind: str) -> str:
+        """What one more instance of a kind is called, such as "01.cortex". Raises BadArg when there can be none."""
+        if kind not in KINDS or kind == REGISTRY:
+            raise BadArg(f"there are no mirrors of {kind}", name="mirror", valu=kind)
+        taken = {split_cell(cell)[0] for cell in self.kinds if split_cell(cell)[1] == kind}
+        return next(f"{number:02}.{kind}" for number in range(1, 100) if f"{number:02}" not in taken)
+
+    def _mirrors(self) -> list[str]:
+        """The instances beside the first ones that the folder has."""
+        found = self.dir.glob("[0-9][0-9].*/cell.json") if self.dir.is_dir() else ()
+        return [path.parent.name for path in found if split_cell(path.parent.name)[1] in KINDS]
 
     def log(self, kind: str) -> Path:
         """What a cell logs."""
@@ -88,6 +104,10 @@ class Mesh:
     def url(self, kind: str) -> str:
         """The URL of a cell, for `open_cell(mesh.url("cortex"), identity=mesh.identity)`."""
         return f"aha://{kind}"
+
+    def instance_url(self, kind: str) -> str:
+        """The URL of one instance of a service, whether it leads or not."""
+        return "aha://" + ".".join(split_cell(kind))
 
     @property
     def exists(self) -> bool:
@@ -139,20 +159,30 @@ class Mesh:
         self._wait_until_serving(REGISTRY, progress)
 
     def _start_others(self, kinds: Sequence[str], progress: Progress) -> None:
-        for kind in kinds:
-            environment = {}
-            if not IdentityFolder(self.folder(kind) / "certs").exists():
-                environment[f"CELLMESH_{kind.upper()}_ENROLL"] = self.provision(instance=f"{NUMBER}.{kind}")
-            self._start(kind, environment)
-        for kind in kinds:
-            self._wait_until_serving(kind, progress)
+        # Mirrors after what they follow, so that they find their leader.
+        first = [kind for kind in kinds if kind in KINDS]
+        for group in (first, [kind for kind in kinds if kind not in KINDS]):
+            for kind in group:
+                self._start(kind, self._enrollment(kind))
+            for kind in group:
+                self._wait_until_serving(kind, progress)
+
+    def _enrollment(self, kind: str) -> dict[str, str]:
+        if IdentityFolder(self.folder(kind) / "certs").exists():
+            return {}
+        number, own_kind = split_cell(kind)
+        return {f"CELLMESH_{own_kind.upper()}_ENROLL": self.provision(instance=f"{number}.{own_kind}")}
 
     def _start(self, kind: str, environment: dict[str, str]) -> None:
-        self._children[kind] = processes.start(kind, self.folder(kind), self.log(kind), environment)
+        self._children[kind] = processes.start(
+            split_cell(kind)[1], self.folder(kind), self.log(kind), environment
+        )
 
     def _wait_until_serving(self, kind: str, progress: Progress) -> None:
         process = self._children[kind]
-        running = processes.wait_until_serving(kind, self.folder(kind), process, self.log(kind))
+        running = processes.wait_until_serving(
+            split_cell(kind)[1], self.folder(kind), process, self.log(kind)
+        )
         address = running.addresses[0] if running.addresses else ""
         progress(f"{kind} serves at {address} (process {running.pid})")
 
@@ -231,7 +261,9 @@ class Mesh:
             NoSuchDir: there is no mesh under the folder.
         """
         self.require()
-        return [ask_status(kind, self.folder(kind), self.identity) for kind in self.kinds]
+        return [
+            ask_status(kind, self.folder(kind), self.identity, self.instance_url(kind)) for kind in self.kinds
+        ]
 
     def running(self) -> list[str]:
         """The kinds of cell that have a process now, in the order in which they start."""
@@ -270,6 +302,12 @@ class Mesh:
             yield
         finally:
             os.close(handle)
+
+
+def split_cell(cell: str) -> tuple[str, str]:
+    """Number and kind of a cell's name in its mesh: "cortex" is ("00", "cortex"), "01.cortex" ("01", "cortex")."""
+    number, dot, kind = cell.rpartition(".")
+    return (number, kind) if dot else (NUMBER, kind)
 
 
 def provision(client: CellClient, *, instance: str = "", user: str = "", lifetime_s: float = 0.0) -> str:

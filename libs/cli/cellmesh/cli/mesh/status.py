@@ -24,7 +24,7 @@ class CellStatus:
     """How a cell does.
 
     Attributes:
-        kind: The kind of cell.
+        kind: What it is called in its mesh: its kind, or "01.cortex" for a mirror.
         state: "ready", "read-only", "starting" or "stopping" as the cell says; "stopped" when it has no
             process; "unreachable" when it has one that does not answer.
         name: Its name in the mesh.
@@ -52,19 +52,20 @@ class CellStatus:
         return self.state == READY
 
 
-def ask_status(kind: str, folder: Path, identity: Path) -> CellStatus:
+def ask_status(kind: str, folder: Path, identity: Path, url: str) -> CellStatus:
     """Ask a cell how it does.
 
     Args:
-        kind: The kind of cell, and the name of its service.
+        kind: What it is called in its mesh.
         folder: Its folder, where its process is noted.
         identity: The identity folder to call with.
+        url: Where AHA is asked for it.
     """
     running = processes.find_running(folder)
     if running is None:
         return CellStatus(kind, STOPPED)
     try:
-        with open_cell(f"aha://{kind}", identity=identity, timeout_s=ASK_S) as client:
+        with open_cell(url, identity=identity, timeout_s=ASK_S) as client:
             stub = client.stub(cell_service_pb2_grpc.CellServiceStub)
             cell = stub.GetCellInfo(cell_service_pb2.GetCellInfoRequest()).cell
     except CellError as error:
