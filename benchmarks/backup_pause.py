@@ -1,4 +1,5 @@
-"""What a backup costs the writer: durations of durable single writes before, during CreateBackup and StreamBackup.
+"""What backups and compaction cost the writer: durations of durable single writes before, during CreateBackup,
+StreamBackup, Compact with a third of the file free, and TrimChanges of 100,000 records.
 
     python benchmarks/backup_pause.py [GIB]
 
@@ -17,9 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from cellmesh.api.common.v1 import backup_service_pb2, backup_service_pb2_grpc
+from cellmesh.api.common.v1 import (
+    backup_service_pb2,
+    backup_service_pb2_grpc,
+    change_log_service_pb2,
+    change_log_service_pb2_grpc,
+    storage_service_pb2,
+    storage_service_pb2_grpc,
+)
 from cellmesh.common.cell import Cell, running
-from cellmesh.common.changelog import DATABASES
+from cellmesh.common.changelog import DATABASES, ChangeLog
 from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.rpc.channel import open_channel
 from cellmesh.common.storage import SubDb, WriteTxn
@@ -27,6 +35,8 @@ from cellmesh.common.storage import SubDb, WriteTxn
 ITEMS = SubDb("items", "number (8 bytes) -> 4 KiB")
 VALUE_SIZE = 4096
 BATCH_COUNT = 2000
+RECORD_COUNT = 100_000
+DELETE_COUNT = 200
 WARM_UP_S = 2.0
 
 
@@ -50,6 +60,22 @@ def put(start: int, count: int, value: bytes, txn: WriteTxn) -> None:
 def fetch(folder: str, method: str) -> None:
     """The caller's process: run the method and take all of it."""
     with open_channel(f"unix:{folder}/cell.sock") as channel:
+        if method == "TrimChanges":
+            change_log_service_pb2_grpc.ChangeLogServiceStub(channel).TrimChanges(
+                change_log_service_pb2.TrimChangesRequest(offset=RECORD_COUNT)
+            )
+            return
+        if method == "Compact":
+            compact = storage_service_pb2_grpc.StorageServiceStub(channel).Compact
+            for step in compact(storage_service_pb2.CompactRequest()):
+                if step.HasField("result"):
+                    result = step.result
+                    print(
+                        f"Compact: {result.before_bytes >> 20} to {result.after_bytes >> 20} MiB, calls waited "
+                        f"{result.pause_us / 1000:.1f} ms",
+                        flush=True,
+                    )
+            return
         stub = backup_service_pb2_grpc.BackupServiceStub(channel)
         request = (
             backup_service_pb2.CreateBackupRequest()
@@ -70,6 +96,8 @@ def measure(folder: Path, size_gib: float) -> None:
         for batch in range(int(size_gib * (1 << 30) / VALUE_SIZE / 1.5 / BATCH_COUNT)):
             start = batch * BATCH_COUNT
             cell.slab.write(partial(put, start, BATCH_COUNT, value))
+        for _ in range(RECORD_COUNT // BATCH_COUNT):
+            cell.slab.write(partial(log, cell.changes, BATCH_COUNT))
 
         def write() -> None:
             number = 1 << 40
@@ -83,7 +111,9 @@ def measure(folder: Path, size_gib: float) -> None:
         writer.start()
         time.sleep(WARM_UP_S)
         tell("alone", durations_ms, WARM_UP_S)
-        for method in ("CreateBackup", "StreamBackup"):
+        for method in ("CreateBackup", "StreamBackup", "Compact", "TrimChanges"):
+            if method == "Compact":
+                free_a_third(cell)
             child = subprocess.Popen([sys.executable, __file__, "fetch", str(folder), method])
             time.sleep(0.5)  # the child's own start
             durations_ms.clear()
@@ -92,6 +122,27 @@ def measure(folder: Path, size_gib: float) -> None:
             tell(method, durations_ms, time.perf_counter() - begun)
         stop.set()
         writer.join()
+
+
+def free_a_third(cell: LoadCell) -> None:
+    """Delete each third batch of items."""
+    with cell.slab.view() as txn:
+        count = txn.entries(ITEMS)
+    for start in range(0, count, 3 * BATCH_COUNT):
+        low, high = start.to_bytes(8, "big"), (start + BATCH_COUNT).to_bytes(8, "big")
+        while cell.slab.write(partial(delete, low, high)) == DELETE_COUNT:
+            pass
+
+
+def delete(low: bytes, high: bytes, txn: WriteTxn) -> int:
+    """Delete some items of a range."""
+    return txn.delete_range(ITEMS, low, high, count_max=DELETE_COUNT)
+
+
+def log(changes: ChangeLog, count: int, txn: WriteTxn) -> None:
+    """Write some change records."""
+    for _ in range(count):
+        changes.append(txn, time_us=1, actor="", type_name="test.Change", payload=bytes(200))
 
 
 def tell(phase: str, durations_ms: list[float], took_s: float) -> None:
