@@ -5,7 +5,8 @@ proxy that cuts connections.
 
 Its methods differ in what their proto declares: Read changes nothing, Set may be repeated, Add may not, Watch is a stream
 that changes nothing. Each appends its request to FOLDER/calls before it answers. A request that holds "slow" is answered
-after a while, one that holds "refuse" with an error, one that holds "die" by the end of the process.
+after a while, one that holds "refuse" with an error; one that holds "cancel" cancels its own task, one that holds "die"
+ends the process.
 """
 
 from __future__ import annotations
@@ -113,6 +114,11 @@ class CountServicer:
             os._exit(9)
         if "refuse" in text:
             raise BadArg("refused", name=text)
+        if "cancel" in text:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
         if "slow" in text:
             await asyncio.sleep(SLOW_S)
         if self.offset:

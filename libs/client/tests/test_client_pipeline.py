@@ -25,6 +25,7 @@ from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import (
     AuthDeny,
     BadArg,
+    Cancelled,
     CellUnreachable,
     DeadlineExceeded,
     FeatureNotSupported,
@@ -177,6 +178,14 @@ def test_a_block_left_by_an_error_ends_at_once(client: CellClient) -> None:
     assert time.monotonic() - began < client_trial.SLOW_S
     assert futures[0].exception() is not None
     assert stub.Read(value("a")).value == "a"
+
+
+def test_a_call_that_is_cancelled_by_itself_leaves_the_others_alone(client: CellClient) -> None:
+    stub = client.stub(CountStub)
+    with client.pipeline(in_order=True) as pipeline:
+        futures = [pipeline.call(stub.Add, value(text)) for text in ("a", "cancel", "b", "cancel", "c")]
+    outcomes = [type(future.exception()) for future in futures]
+    assert outcomes == [type(None), Cancelled, type(None), Cancelled, type(None)]
 
 
 def test_deadlines_hold_for_each_call(client: CellClient) -> None:

@@ -23,6 +23,7 @@ import grpc.aio
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.common.errors import (
     BadArg,
+    Cancelled,
     CellError,
     DeadlineExceeded,
     FeatureNotSupported,
@@ -146,6 +147,7 @@ class _Run:
     _drained: asyncio.Event = field(default_factory=asyncio.Event)
     _error: BaseException | None = None
     _read_whole: bool = False
+    _over: bool = False
 
     def __post_init__(self) -> None:
         self._drained.set()
@@ -238,6 +240,13 @@ class _Run:
             answer = pb.PipelineAnswer(call_id=call.call_id, response=endpoint.writer(response))
         except grpc.aio.AbortError:
             answer = pb.PipelineAnswer(call_id=call.call_id, error=context.error())
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._over or task is None:
+                raise
+            # Somebody ended this call alone: the worker goes on with the next.
+            task.uncancel()
+            return _failed(call.call_id, Cancelled("the call was ended", method=call.path))
         except TimeoutError:
             error = DeadlineExceeded(
                 "the caller's deadline passed before the work was done", method=call.path
@@ -305,6 +314,7 @@ class _Run:
 
     def cancel(self) -> None:
         """The stream is over: end what runs."""
+        self._over = True
         self._waiting.clear()
         for worker in tuple(self._workers):
             worker.cancel()
