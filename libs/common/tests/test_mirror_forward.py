@@ -542,7 +542,7 @@ def test_a_leader_tells_the_offset_only_when_it_is_followed(
         async with grpc.aio.insecure_channel(f"unix:{tmp_path}/00.sock") as channel:
             for followed, name, text, expected in (
                 (True, "Change", "do", ["101"]),
-                (True, "Ask", "only look", []),
+                (True, "Ask", "only look", ["102"]),
                 (True, "Read", "it", []),
                 (False, "Change", "do", []),
             ):

@@ -119,12 +119,13 @@ class ForwardInterceptor:
             return read
 
         async def change(request: Any, context: Context) -> Any:
-            if not (view.is_follower or view.has_followers):
-                return await inner(request, context)
-            if not may_change(request):
-                return await read(request, context)
             if view.is_follower:
-                return await forward(method, request, context)
+                return await (
+                    forward(method, request, context) if may_change(request) else read(request, context)
+                )
+            if not view.has_followers:
+                return await inner(request, context)
+            # Whether it does change something is not asked here: to tell the offset costs less.
             try:
                 return await inner(request, context)
             finally:
@@ -139,14 +140,12 @@ class ForwardInterceptor:
         view, may_change = self._view, method.may_change
 
         async def handle(request: Any, context: Context) -> AsyncIterator[Any]:
-            changes = (
-                may_change is not None and (view.is_follower or view.has_followers) and may_change(request)
-            )
-            if changes and view.is_follower:
+            follows = view.is_follower
+            if follows and may_change is not None and may_change(request):
                 source: AsyncIterator[Any] = self._forward_stream(method, request, context)
             else:
                 call = current_call()
-                if not changes and call.min_offset and view.is_follower:
+                if follows and call.min_offset:
                     await self._wait_for_reader(call)
                 source = inner(request, context)
             try:
@@ -154,7 +153,7 @@ class ForwardInterceptor:
                     async for message in stream:
                         yield message
             finally:
-                if changes and not view.is_follower:
+                if may_change is not None and not follows:
                     self._tell_offset(context)
 
         return handle

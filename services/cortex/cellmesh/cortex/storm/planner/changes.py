@@ -125,9 +125,7 @@ class ChangeRules:
             if isinstance(found, Library):
                 return True
             if isinstance(found, NativeFunction):
-                if found.spec.changes_state or found.spec.may_change or keys:
-                    return True
-                return False
+                return found.spec.changes_state or found.spec.may_change or bool(keys)
         if any(key in self._changing for key in keys if key is not None):
             return True
         return is_called and (not keys or keys[-1] is None or keys[-1] not in self._known)
