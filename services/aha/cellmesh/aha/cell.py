@@ -27,8 +27,10 @@ from cellmesh.aha.directory import Instance, Leaders, LeaderTable, Registry
 from cellmesh.aha.directory.names import Names
 from cellmesh.aha.provisioning import Enrollments
 from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE as REGISTRY_NAME
+from cellmesh.aha.replay import AhaApplier, remember
 from cellmesh.common.addresses import join_host_port, split_host_port
 from cellmesh.common.cell import Cell, Part, PartHealth
+from cellmesh.common.changelog import Applier
 from cellmesh.common.errors import CellError
 from cellmesh.common.rpc import RpcServer, ServerTls, Service, TcpListener
 from cellmesh.common.telemetry.logs import get_logger
@@ -81,6 +83,12 @@ class AhaCell(Cell[AhaConfig]):
         )
         self.leaders = Leaders(LeaderTable(self.slab, writer), self.workers, self.registry.set_leader)
         return OwnIdentities(self, journal), Leases(self.registry, self.leaders)
+
+    def appliers(self) -> Sequence[Applier]:
+        """What applies the changes of the registry, and brings what is in memory in line in the event loop."""
+        loop = asyncio.get_running_loop()
+        registry, leaders = self.registry, self.leaders
+        return (AhaApplier(lambda changes: loop.call_soon_threadsafe(remember, changes, registry, leaders)),)
 
     def services(self) -> Sequence[Service]:
         """RegistryService, CertificateService and LeadershipService; EnrollmentService has its own port."""
@@ -165,13 +173,16 @@ class AhaCell(Cell[AhaConfig]):
                 address=self.advertised_address or self.addresses[0],
                 version=self.version,
                 ready=True,
-                leader=True,
+                leader=self.leads,
             )
         )
 
 
 class OwnIdentities:
-    """A Part: AHA's own certificate and that of root, made at the start and kept from running out."""
+    """A Part: AHA's own certificate and that of root, made at the start and kept from running out.
+
+    Only where AHA leads, as what is issued is logged.
+    """
 
     name = "own identities"
 
@@ -179,11 +190,21 @@ class OwnIdentities:
         network = cell.config.network
         self._cell = cell
         self._journal = journal
+        own = cell.folder.identity.cell_identity()
+        if own is None or (own.service, own.network) != (REGISTRY_NAME, network):
+            own = CellIdentity(OWN_NUMBER, REGISTRY_NAME, network)
         self._wanted = (
-            (cell.folder.identity, CellIdentity(OWN_NUMBER, REGISTRY_NAME, network)),
+            (cell.folder.identity, own),
             (cell.root_folder, UserIdentity(ROOT_USER, network)),
         )
+        self._leads = True
         self._task: asyncio.Task[None] | None = None
+
+    async def role_changed(self, leads: bool) -> None:
+        """See RolePart: who leads anew looks at once."""
+        self._leads = leads
+        if self._task is not None:
+            await self._try()
 
     async def start(self) -> None:
         """Make what is missing or old."""
@@ -201,6 +222,8 @@ class OwnIdentities:
         return PartHealth()
 
     def _ensure(self) -> None:
+        if not self._leads:
+            return
         now = datetime.datetime.fromtimestamp(self._cell.clock.now() / 1000, datetime.UTC)
         for folder, identity in self._wanted:
             if ensure_identity(folder, identity, self._cell.authority, self._journal, now):
@@ -209,10 +232,13 @@ class OwnIdentities:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(IDENTITY_CHECK_S)
-            try:
-                await self._cell.workers.run(self._ensure)
-            except CellError as error:
-                _log.error("own_identity_not_renewed", exc_info=error)
+            await self._try()
+
+    async def _try(self) -> None:
+        try:
+            await self._cell.workers.run(self._ensure)
+        except CellError as error:
+            _log.error("own_identity_not_renewed", exc_info=error)
 
 
 class Leases:
@@ -224,6 +250,11 @@ class Leases:
         self._registry = registry
         self._leaders = leaders
         self._task: asyncio.Task[None] | None = None
+
+    async def role_changed(self, leads: bool) -> None:
+        """See RolePart: who follows holds no leases, who leads anew gives all a fresh one."""
+        await self._leaders.recover()
+        await self._registry.role_changed(leads)
 
     async def start(self) -> None:
         """Recover, then look at the leases."""

@@ -98,7 +98,7 @@ def test_an_instance_is_found_until_its_lease_ends(tmp_path: Path) -> None:
         with pytest.raises(NoSuchCell):
             world.registry.find("cortex")
         with pytest.raises(NoSuchCell, match="lease"):
-            world.registry.renew("00.cortex.demo", ready=True)
+            await world.registry.renew("00.cortex.demo", ready=True)
         assert world.changes() == ["instance_registered", "instance_unregistered"]
 
     run(tmp_path, body)
@@ -109,7 +109,7 @@ def test_renewals_keep_a_lease_and_write_nothing(tmp_path: Path) -> None:
         await world.registry.register(instance(), 10.0)
         for _ in range(5):
             world.clock.seconds += 9
-            world.registry.renew("00.cortex.demo", ready=True)
+            await world.registry.renew("00.cortex.demo", ready=True)
             await world.registry.expire()
         await world.registry.register(instance(), 10.0)
         assert world.registry.find("cortex")
@@ -166,7 +166,7 @@ def test_after_a_restart_a_renewal_lasts_as_long_as_usual(tmp_path: Path) -> Non
             await world.registry.register(instance(), 10.0)
         async with world_at(tmp_path / "slab") as world:
             await world.registry.recover()
-            renewed = world.registry.renew("00.cortex.demo", ready=True)
+            renewed = await world.registry.renew("00.cortex.demo", ready=True)
             assert renewed.expire_ms - world.clock.now() == 15_000
 
     asyncio.run(main())
@@ -180,8 +180,8 @@ def test_a_watch_begins_with_what_there_is_and_tells_every_change(tmp_path: Path
         await world.registry.register(instance(), 10.0)
         await world.registry.register(instance(address="127.0.0.1:5000"), 10.0)
         await world.registry.register(instance(address="127.0.0.1:5000"), 10.0)
-        world.registry.renew("00.cortex.demo", ready=True)
-        world.registry.renew("00.cortex.demo", ready=False)
+        await world.registry.renew("00.cortex.demo", ready=True)
+        await world.registry.renew("00.cortex.demo", ready=False)
         await world.registry.unregister("00.cortex.demo")
         changes = await watch.take()
         assert changes is not None

@@ -48,7 +48,7 @@ class RegistryServicer:
     ) -> registry_pb2.RenewInstanceResponse:
         """See the proto."""
         _check_own_name(request.name)
-        stored = self._registry.renew(request.name, ready=request.ready)
+        stored = await self._registry.renew(request.name, ready=request.ready)
         return registry_pb2.RenewInstanceResponse(instance=to_proto(stored))
 
     async def UnregisterInstance(

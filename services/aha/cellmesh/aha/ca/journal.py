@@ -36,12 +36,17 @@ def note_issued(
     txn: WriteTxn, append_change: AppendChange, certificate: certs.Certificate, identity: Identity
 ) -> None:
     """Note a certificate in a transaction that does more."""
-    expire_ms = expiry_ms(certificate)
-    serial = certificate.serial_number.to_bytes(20, "big")
-    txn.put(schema.CERTIFICATES, serial, _EXPIRY.pack(expire_ms) + identity.uri.encode())
     issued = change_pb2.CertificateIssued(subject=identity.uri, serial=f"{certificate.serial_number:x}")
-    issued.expire_time.FromMilliseconds(expire_ms)
+    issued.expire_time.FromMilliseconds(expiry_ms(certificate))
+    put_issued(txn, issued)
     append_change(txn, change_pb2.AhaChange(certificate_issued=issued))
+
+
+def put_issued(txn: WriteTxn, issued: change_pb2.CertificateIssued) -> None:
+    """Store what a change record tells of a certificate."""
+    serial = int(issued.serial, 16).to_bytes(20, "big")
+    expiry = _EXPIRY.pack(issued.expire_time.ToMilliseconds())
+    txn.put(schema.CERTIFICATES, serial, expiry + issued.subject.encode())
 
 
 def expiry_ms(certificate: certs.Certificate) -> int:

@@ -153,6 +153,13 @@ class Leaders:
             self._on_change(leader.service, leader.name)
         return len(found)
 
+    def stored(self, leader: Leader) -> None:
+        """The AHA that leads has stored a leader, and this one, which follows it, too. Its lease is not known here."""
+        before = self._leases.get(leader.service)
+        self._keep(self._full(leader))
+        if before is None or before.leader.name != leader.name:
+            self._on_change(leader.service, leader.name)
+
     def get(self, service: str) -> Lease:
         """Who leads a service. Raises NoSuchName when nobody ever claimed it."""
         lease = self._leases.get(service)
@@ -319,6 +326,11 @@ def _read_leader(data: bytes) -> Leader:
         message = leadership_pb2.Leadership.FromString(data)
     except DecodeError as error:
         raise StorageCorrupt("what is stored of a service's leader does not read back") from error
+    return leader_from_proto(message)
+
+
+def leader_from_proto(message: leadership_pb2.Leadership) -> Leader:
+    """What `leader_to_proto` made."""
     return Leader(message.service, message.leader, message.term, message.lease_left.ToMilliseconds() / 1000)
 
 

@@ -108,6 +108,11 @@ class Directory:
         self._tell(ChangeKind.REMOVED, lease.instance)
         return lease.instance
 
+    def keep(self, names: set[str]) -> None:
+        """End the leases of all others."""
+        for name in self._leases.keys() - names:
+            self.remove(name)
+
     def expired(self) -> list[str]:
         """The names whose leases have run out by now. They stay until they are removed."""
         now_s = self._clock.monotonic()

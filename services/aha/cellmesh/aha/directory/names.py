@@ -30,7 +30,7 @@ class Names:
         change = change_pb2.AhaChange(instance_registered=change_pb2.InstanceRegistered(instance=message))
 
         def op(txn: WriteTxn) -> None:
-            txn.put(schema.INSTANCES, instance.name.encode(), message.SerializeToString())
+            txn.put(schema.INSTANCES, instance.name.encode(), message.SerializeToString(deterministic=True))
             append_change(txn, change)
 
         self._slab.write(op)

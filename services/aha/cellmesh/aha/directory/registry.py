@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from cellmesh.aha.directory.instances import Instance, Wanted, parse_wanted
@@ -41,15 +42,38 @@ class Registry:
         self._workers = workers
         self._directory = Directory(clock)
         self._restart_grace_s = restart_grace_s
+        self._leads = True
+        self._own_names: set[str] = set()
         # The order of changes on disk is that in memory.
         self._lock = asyncio.Lock()
 
     async def recover(self) -> int:
         """Begin with everyone who was registered before the restart; how many that are."""
-        found = await self._workers.run(self._names.load)
-        for instance in found:
-            self._directory.put(instance, self._restart_grace_s, renewal_s=LEASE_S_DEFAULT)
-        return len(found)
+        return await self.role_changed(self._leads)
+
+    async def role_changed(self, leads: bool) -> int:
+        """Begin with what is on disk, as the AHA that leads or one that follows; how many are registered.
+
+        Leases are the leader's alone: who follows holds everyone until it hears that they have gone. Who leads anew
+        waits for all to renew, as after a restart.
+        """
+        async with self._lock:
+            self._leads = leads
+            found = await self._workers.run(self._names.load)
+            lease_s = self._restart_grace_s if leads else None
+            for instance in found:
+                self._directory.put(instance, lease_s, renewal_s=LEASE_S_DEFAULT)
+            self._directory.keep({instance.name for instance in found} | self._own_names)
+            return len(found)
+
+    def registered(self, instance: Instance) -> None:
+        """The leader has stored an instance, and this follower too."""
+        self._directory.put(instance, None)
+
+    def unregistered(self, name: str) -> None:
+        """The leader has forgotten an instance, and this follower too."""
+        if name not in self._own_names:
+            self._directory.remove(name)
 
     async def register(self, instance: Instance, lease_s: float) -> Instance:
         """Add an instance under a lease, replacing what was registered under its name.
@@ -77,11 +101,24 @@ class Registry:
 
     def register_self(self, instance: Instance) -> Instance:
         """Add AHA itself, which needs no lease: who can ask sees that it lives."""
+        self._own_names.add(instance.name)
         return self._directory.put(instance, None)
 
-    def renew(self, name: str, *, ready: bool) -> Instance:
-        """Begin a lease anew. Raises NoSuchCell when there is none."""
-        return self._directory.renew(name, ready=ready)
+    async def renew(self, name: str, *, ready: bool) -> Instance:
+        """Begin a lease anew. Readiness that has changed is stored, so that followers tell it too.
+
+        Raises:
+            NoSuchCell: there is no lease of this name.
+        """
+        found = self._directory.get(name)
+        if found is None or found.ready == ready or name in self._own_names:
+            return self._directory.renew(name, ready=ready)
+        async with self._lock:
+            found = self._directory.get(name)
+            if found is not None and found.ready != ready:
+                changed = replace(found, ready=ready, register_ms=0, expire_ms=0)
+                await self._workers.run(self._names.put, changed)
+            return self._directory.renew(name, ready=ready)
 
     async def unregister(self, name: str) -> None:
         """End a registration at once. Unknown names change nothing."""
@@ -91,8 +128,8 @@ class Registry:
                 _log.info("instance_unregistered", name=name)
 
     async def expire(self) -> None:
-        """Remove those whose leases have run out."""
-        if not self._directory.expired():
+        """Remove those whose leases have run out. Only who leads does."""
+        if not self._leads or not self._directory.expired():
             return
         async with self._lock:
             for name in self._directory.expired():

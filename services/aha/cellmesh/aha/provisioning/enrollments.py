@@ -108,7 +108,7 @@ class Enrollments:
         append_change = self._changes.begin()
 
         def op(txn: WriteTxn) -> None:
-            txn.put(schema.ENROLLMENTS, key, Enrollment(identity.uri, expire_ms).encode())
+            put_created(txn, created)
             append_change(txn, change_pb2.AhaChange(enrollment_created=created))
 
         self._slab.write(op)
@@ -137,8 +137,8 @@ class Enrollments:
 
         def op(txn: WriteTxn) -> None:
             # Looked at again, as another call may have been quicker.
-            found = _check(txn.get(schema.ENROLLMENTS, key), now_ms)
-            txn.put(schema.ENROLLMENTS, key, replace(found, use_ms=now_ms).encode())
+            _check(txn.get(schema.ENROLLMENTS, key), now_ms)
+            put_used(txn, used)
             append_change(txn, change_pb2.AhaChange(enrollment_used=used))
             note_issued(txn, append_change, certificate, identity)
 
@@ -161,6 +161,22 @@ class Enrollments:
         self._journal.note(certificate, identity)
         _log.info("certificate_renewed", subject=identity.uri)
         return certificate
+
+
+def put_created(txn: WriteTxn, created: change_pb2.EnrollmentCreated) -> None:
+    """Store what a change record tells of a new enrolment."""
+    enrollment = Enrollment(created.subject, created.expire_time.ToMilliseconds())
+    txn.put(schema.ENROLLMENTS, created.token_sha256, enrollment.encode())
+
+
+def put_used(txn: WriteTxn, used: change_pb2.EnrollmentUsed) -> bool:
+    """Store what a change record tells of an enrolment that was used up; False when there is none."""
+    found = txn.get(schema.ENROLLMENTS, used.token_sha256)
+    if found is None:
+        return False
+    enrollment = replace(Enrollment.decode(found), use_ms=used.use_time.ToMilliseconds())
+    txn.put(schema.ENROLLMENTS, used.token_sha256, enrollment.encode())
+    return True
 
 
 def read_csr(csr_pem: str) -> certs.PublicKey:
