@@ -13,7 +13,28 @@ import pytest
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 BIN = Path(sys.executable).parent
-COMMANDS = ("backup create", "backup list", "backup fetch", "backup delete", "restore", "compact", "changes")
+COMMANDS = (
+    "backup create",
+    "backup list",
+    "backup fetch",
+    "backup delete",
+    "restore",
+    "compact",
+    "changes",
+    "tasks list",
+    "log-level",
+    "kv get",
+    "kv set",
+    "kv list",
+    "kv watch",
+    "kv pop",
+    "mirror status",
+    "mirror promote",
+    "mirror check",
+    "auth user add",
+    "auth key add",
+    "auth audit check",
+)
 
 
 def commands() -> list[str]:
@@ -57,4 +78,9 @@ def test_the_commands_of_the_page_work_and_the_data_come_back(folder: Path) -> N
     everything = run("cellmesh storm --dir mesh 'inet:fqdn'", folder)
     assert "kept.example.org" in everything + found
     assert "later.example.org" not in everything + found
+    assert "01.cortex.mesh: leader in term 2" in told["cellmesh mirror status --dir mesh/01.cortex"]
+    assert "00.cortex.mesh: leader in term 3" in told["cellmesh mirror promote --force --dir mesh/cortex"]
+    assert re.match(r"offset \d+ sha256 [0-9a-f]{64}\n", told["cellmesh mirror check --dir mesh/cortex"])
+    assert told["cellmesh kv get loader/state --dir mesh/cortex"] == '{"page": 7}\n'
+    assert "cellmesh.common.rpc  debug" in "".join(told.values())
     assert len(told["cellmesh changes --dir mesh/aha --count 3"].splitlines()) == 3

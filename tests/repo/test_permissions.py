@@ -66,6 +66,8 @@ def test_the_rpcs_that_all_cells_share_have_rows() -> None:
         ("cell_service", "CellService"),
         ("backup_service", "BackupService"),
         ("change_log_service", "ChangeLogService"),
+        ("key_value_service", "KeyValueService"),
+        ("task_service", "TaskService"),
         ("pipeline_service", "CallService"),
     ):
         importlib.import_module(f"cellmesh.api.common.v1.{module}_pb2")

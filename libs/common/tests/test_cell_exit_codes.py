@@ -36,7 +36,7 @@ def test_a_cell_that_is_told_to_stop_ends_with_0(tmp_path: Path, number: signal.
 
 
 def test_a_cell_that_cannot_start_ends_with_2_and_says_why(tmp_path: Path) -> None:
-    layout = Layout(99)
+    layout = Layout("axon", 99)
     Slab.open(tmp_path / "newer" / "slab", (SubDb("any", "anything"),), layout=layout).close()
     (tmp_path / "file").write_text("")
     (tmp_path / "unsound").mkdir()

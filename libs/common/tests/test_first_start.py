@@ -232,3 +232,16 @@ def test_a_kill_in_the_middle_leaves_all_or_nothing(tmp_path: Path, file: Path, 
         created = [record for record in records if b"alice@example.com" in record.payload]
         assert created
         assert len({record.offset for record in records}) == len(records) == cell.change_offset()
+
+
+def test_the_example_of_the_operations_page_is_taken(tmp_path: Path, file: Path) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    example = page.split("\n## First start\n")[1].split("```toml\n")[1].split("```")[0]
+    file.write_text(example)
+    with running(make(tmp_path / "cell", first_start=file)) as cell:
+        assert {"alice", "loader"} < set(cell.auth.policy.user_names)
+        assert cell.passwords.prove("alice", "correct horse battery")[0].name == "alice"
+        assert cell.auth.get_user("loader").locked
+        state = cell.keyvalues.get(("loader", "state"))
+        assert state is not None
+        assert state.value == {"page": 0}

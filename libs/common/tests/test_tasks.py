@@ -33,6 +33,7 @@ from cellmesh.common.storage import SubDb
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BytesValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 FACTS = SubDb("facts", "name -> what it is")
 PACKAGE = "cellmesh.trial.tasks.v1"
@@ -285,6 +286,15 @@ def test_many_calls_at_once_are_numbered_apart(people: dict[str, Person]) -> Non
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda task: people["alice"].cancel(task.task_id), tasks))
     assert all(isinstance(end_of(call), Cancelled) for call in calls)
+
+
+def test_health_is_told_for_the_cell_and_each_service(people: dict[str, Person]) -> None:
+    health = health_pb2_grpc.HealthStub(people["root"].channel)
+    statuses = health.List(health_pb2.HealthListRequest(), timeout=10).statuses
+    common = "cellmesh.api.common.v1."
+    services = {f"{common}{name}Service" for name in ("Auth", "Backup", "Cell", "KeyValue", "Task")}
+    assert {"", f"{PACKAGE}.WorkService", *services} <= set(statuses)
+    assert {found.status for found in statuses.values()} == {health_pb2.HealthCheckResponse.SERVING}
 
 
 def set_level(person: Person, logger: str, level: str, seconds: float = 0) -> dict[str, str]:

@@ -14,6 +14,8 @@ config/     settings: defaults, file, environment, flags, and where each value c
 storage/    LMDB: slab, typed sub-databases, the single writer, chunked scans
 backup/     backups as files: what is in one, archives, restoring
 changelog/  the log of a cell's changes: append, read, follow, trim
+keyvalues/  a small tree of values in every cell: get, set, lists, watches
+tasks/      the calls being served: listed, ended
 auth/       who calls, carried with the request
 tls/        identities, certificates, contexts
 rpc/        the gRPC server, its chain of interceptors, channels, batching streams

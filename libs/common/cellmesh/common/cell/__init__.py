@@ -6,6 +6,7 @@ folder        CellFolder: the lock, the cell's id, run.json, certificates
 accounts      the users of a cell, put together
 service       CellService, which every cell serves
 data_services BackupService and ChangeLogService, which every cell with storage serves
+first_start   users, roles and key-values of a new cell, out of a file
 backup        backups in the cell's folder, and as a stream
 disk          the room under the storage: read-only without, and well again by itself
 health        gathers the health of the parts
