@@ -116,7 +116,7 @@ class Slab:
         self._databases = tuple(databases)
         self._space_min_bytes = space_min_bytes
         self._space_checked_s = float("-inf")
-        self._handles = {db.name: _open_database(environment, db) for db in databases}
+        self._handles = _open_databases(environment, databases)
         self._readers = ReaderPool(environment.begin, self._handles)
         self._growth_count = 0
         self._snapshots: dict[str, Snapshot] = {}
@@ -535,14 +535,13 @@ class Slab:
         info, flags = self._environment.info(), self._environment.flags()
         environment = _open_environment(folder, info["map_size"], len(self._databases), flags["sync"])
         try:
-            handles = {db.name: _open_database(environment, db) for db in self._databases}
+            handles = _open_databases(environment, self._databases)
             failpoint("slab_before_compact_swap")
             (folder / DATA_FILE).replace(self.path / DATA_FILE)
         except BaseException:
             environment.close()
             raise
-        # From here on there is only the new file.
-        failpoint("slab_after_compact_swap")
+        # From here on there is only the new file, and nothing may fail before it is the one in use.
         self._retire(self._environment)
         self._environment = environment
         self._handles.update(handles)
@@ -552,6 +551,7 @@ class Slab:
         except OSError:
             # Until the name is on disk nothing may be acknowledged: the next write tries again.
             self._must_settle = True
+        failpoint("slab_after_compact_swap")
         for name in (self.path / "lock.mdb", folder / "lock.mdb"):
             # Each environment keeps the table of readers that it has open.
             name.unlink(missing_ok=True)
@@ -644,8 +644,7 @@ class Slab:
                         self.path, info["map_size"], len(self._databases), flags["sync"]
                     )
                     self._environment = environment
-                    for db in self._databases:
-                        self._handles[db.name] = _open_database(environment, db)
+                    self._handles.update(_open_databases(environment, self._databases))
                     self._readers.begin = environment.begin
                     logger.warning("the storage in %s was opened anew after an error of the disk", self.path)
         if self._environment.info()["last_txnid"] != self._writer.durable_txn_id:
@@ -712,8 +711,15 @@ def _open_environment(path: Path, map_size_bytes: int, database_count: int, sync
     )
 
 
-def _open_database(environment: lmdb.Environment, db: SubDb) -> lmdb._Database:
-    return environment.open_db(db.name.encode(), dupsort=db.dupsort, dupfixed=db.dupfixed > 0)
+def _open_databases(environment: lmdb.Environment, databases: Sequence[SubDb]) -> dict[str, lmdb._Database]:
+    """Open all databases, and make those that are not there: in one transaction, which costs one sync."""
+    with environment.begin(write=True) as txn:
+        return {
+            db.name: environment.open_db(
+                db.name.encode(), txn=txn, dupsort=db.dupsort, dupfixed=db.dupfixed > 0
+            )
+            for db in databases
+        }
 
 
 def _whole_pages(size_bytes: int) -> int:
