@@ -374,17 +374,20 @@ class Slab:
             BackupAlreadyRunning: another copy is being made.
         """
         file = self.path / DATA_FILE
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        handles: list[int] = []
+        meta: list[Meta] = []
+
+        def begin(txn: ReadTxn) -> None:
+            # Opened here, where compaction cannot put another file in its place.
+            handles.append(os.open(file, os.O_RDONLY | os.O_CLOEXEC))
+            meta.append(read_meta(handles[0], txn.raw.id(), self._page_size, str(file)))
+            look(txn)
+
         try:
-            meta: list[Meta] = []
-
-            def begin(txn: ReadTxn) -> None:
-                meta.append(read_meta(handle, txn.raw.id(), self._page_size, str(file)))
-                look(txn)
-
-            return SlabCopy(self.snapshot(COPY, begin, stall_max_s=stall_max_s), meta[0], handle)
+            return SlabCopy(self.snapshot(COPY, begin, stall_max_s=stall_max_s), meta[0], handles[0])
         except BaseException:
-            os.close(handle)
+            for handle in handles:
+                os.close(handle)
             raise
 
     def snapshot(
