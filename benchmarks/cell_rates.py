@@ -6,7 +6,7 @@ Each cell is a process of its own, on loopback TCP without TLS; 32 clients are f
 thread with a write on its way at any time. A start is from the process's start to its first answered call: of a new
 folder, and of the same folder again. Memory is taken five seconds after the start, before any other call: resident,
 and proportional (what is shared with other processes counted by share). Prints Markdown tables; docs/performance.md
-has them. W14 beside the peer is `make bench ONLY=W14`.
+has them.
 """
 
 from __future__ import annotations
