@@ -550,6 +550,10 @@ def test_a_leader_tells_the_offset_only_when_it_is_followed(
                 call = pair.call(name, channel)(told(text))
                 await call
                 assert offset_of(await call.trailing_metadata()) == expected
+            # A follower may send calls on before it is counted as one.
+            call = pair.call("Change")(told("do"))
+            await call
+            assert offset_of(await call.trailing_metadata()) == ["104"]
 
     run(tmp_path, monkeypatch, body)
 

@@ -5,6 +5,7 @@ All of it blocks: Argon2id on purpose, the rest for a commit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -31,7 +32,8 @@ ONE_TIME_LIFE_S_DEFAULT: Final = 24 * 3600.0
 ONE_TIME_LIFE_S_MAX: Final = 7 * 24 * 3600.0
 API_KEY_NAME_SIZE_MAX: Final = 128
 ROOT_PAUSE_US: Final = 60 * MICROS
-"""root is not locked by wrong passwords, or anybody could lock it: it may try once a minute then."""
+"""root is not locked by wrong passwords, or anybody could lock it: it may try once a minute then. So may every user on
+a follower, which cannot lock anybody."""
 
 _log = get_logger(__name__)
 
@@ -39,14 +41,21 @@ _log = get_logger(__name__)
 class Passwords:
     """The credentials of the users in a store.
 
+    A follower checks passwords by what it has from its leader. Wrong attempts count there in its memory alone, and a
+    one-time password, which must be used up for all, is good at the leader only.
+
     Args:
         store: The users.
         policy: What passwords must be.
+
+    Attributes:
+        follows: Whether the instance follows another one now.
     """
 
     def __init__(self, store: AuthStore, policy: PasswordPolicy) -> None:
         self._store = store
         self.policy = policy
+        self.follows: Callable[[], bool] = _never
 
     def set_password(self, name: str, password: str) -> None:
         """Set a user's password, or remove it if empty. Its wrong attempts and one-time password are forgotten.
@@ -80,6 +89,7 @@ class Passwords:
 
         Raises:
             Unauthenticated: the user or password is wrong, or the user is locked; which, is not told.
+            NotLeader: it is a one-time password, and this instance follows.
         """
         store = self._store
         try:
@@ -194,7 +204,7 @@ class Passwords:
         the password was changed meanwhile, the old one.
         """
         cost = self.policy.cost
-        if cost.fits(password_hash):
+        if cost.fits(password_hash) or self.follows():
             return password_hash
         fresh = hash_password(password, cost)
         with self._store.changing():
@@ -229,7 +239,9 @@ class Passwords:
         limit = self.policy.attempts_max
         if not limit or found.failed_attempt_count < limit:
             return False
-        return not user.is_root or self._store.now_us - found.failed_time_us < ROOT_PAUSE_US
+        if user.is_root or self.follows():
+            return self._store.now_us - found.failed_time_us < ROOT_PAUSE_US
+        return True
 
     def _count_failure(self, user: User) -> None:
         store = self._store
@@ -241,17 +253,26 @@ class Passwords:
             count = found.failed_attempt_count + 1
             made = replace(found, failed_attempt_count=count, failed_time_us=store.now_us)
             self._put_quietly(made, f"wrong password, {count} in a row")
+            if self.follows():
+                return
             if count >= self.policy.attempts_max and not now.is_root and not now.locked:
                 self._put_quietly(replace(now, locked=True), "locked after wrong passwords")
                 _log.warning("user_locked", user=now.name, attempts=count)
 
     def _put_quietly(self, value: Credentials | User, detail: str) -> None:
         """Store what a login changes. Where nothing can be written it holds until the restart."""
+        if self.follows():
+            self._store.put_in_memory(value)
+            return
         try:
             self._store.put(value, detail=detail)
         except CellError as error:
             _log.error("login_not_stored", error=str(error))
             self._store.put_in_memory(value)
+
+
+def _never() -> bool:
+    return False
 
 
 def wrong_login(name: str) -> Unauthenticated:

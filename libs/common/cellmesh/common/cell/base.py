@@ -307,6 +307,9 @@ class Cell(Generic[ConfigT]):
                 if self.has_mirrors:
                     self.mirror = await open_mirror(self, self._slab)
                 self._accounts = await self.workers.run(CellAccounts.open, self._slab, self.config)
+                mirror = self.mirror
+                if mirror is not None:
+                    self._accounts.passwords.follows = lambda: mirror.is_follower
                 self._keyvalues = KeyValues(self.slab)
                 await self._apply_first_start()
             parts = self.parts()

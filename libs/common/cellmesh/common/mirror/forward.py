@@ -123,7 +123,7 @@ class ForwardInterceptor:
                 return await (
                     forward(method, request, context) if may_change(request) else read(request, context)
                 )
-            if not view.has_followers:
+            if not self._tells_offset():
                 return await inner(request, context)
             # Whether it does change something is not asked here: to tell the offset costs less.
             try:
@@ -153,7 +153,7 @@ class ForwardInterceptor:
                     async for message in stream:
                         yield message
             finally:
-                if may_change is not None and not follows:
+                if may_change is not None and not follows and self._tells_offset():
                     self._tell_offset(context)
 
         return handle
@@ -243,10 +243,13 @@ class ForwardInterceptor:
 
     # On the leader.
 
+    def _tells_offset(self) -> bool:
+        # A follower may send calls on before it is counted as one.
+        return self._view.has_followers or bool(current_call().forwarded_by)
+
     def _tell_offset(self, context: Context) -> None:
-        if self._view.has_followers:
-            told = tuple(context.trailing_metadata() or ())
-            context.set_trailing_metadata((*told, (CHANGE_OFFSET_KEY, str(self._view.next_offset()))))
+        told = tuple(context.trailing_metadata() or ())
+        context.set_trailing_metadata((*told, (CHANGE_OFFSET_KEY, str(self._view.next_offset()))))
 
 
 def _metadata(call: Call, context: Context) -> Metadata:
