@@ -22,7 +22,7 @@ from cellmesh.api.common.v1 import errors_pb2, value_pb2
 # The module, not its names: cellmesh.common.values raises our errors, so each may be imported first.
 from cellmesh.common import values
 from cellmesh.common.errors.base import HINT_KEY, MESSAGE_KEY, CellError, StatusCode
-from cellmesh.common.errors.cells import Cancelled, CellUnreachable, Internal, TimeOut
+from cellmesh.common.errors.cells import Cancelled, CellUnreachable, HitLimit, Internal, TimeOut
 from cellmesh.common.errors.query import RecursionLimitHit
 from cellmesh.common.errors.reasons import class_for
 from cellmesh.common.errors.storage import StorageFull
@@ -165,6 +165,11 @@ def from_exception(error: BaseException) -> CellError:
             return RecursionLimitHit()
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             return StorageFull()
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return HitLimit(
+                "the cell's process has too many open files",
+                hint="try it again; for good, raise the limit (ulimit -n) or have fewer connections",
+            )
     return Internal(type=type(error).__name__)
 
 
