@@ -53,6 +53,8 @@ def test_the_commands_of_the_users_page_do_what_it_says(
     told = auth("check", "alice", "node.add.inet:fqdn")
     assert told == "denied: rule !node.add.inet:fqdn of user alice\n"
     assert auth("check", "alice", "node.add.inet:asn") == "allowed: rule node.add of role hunters\n"
+    assert auth("check", "--role", "hunters", "node.add") == "allowed: rule node.add of role hunters\n"
+    assert auth("check", "--role", "all", "node.add") == "denied: no rule of role all speaks of node.add\n"
     listed = auth("user", "list").splitlines()
     assert listed[1].split() == ["alice", "alice@example.com", "all", "hunters", "!node.add.inet:fqdn"]
     assert listed[2].split() == ["root", "admin", "all"]

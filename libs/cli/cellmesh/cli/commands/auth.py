@@ -277,14 +277,23 @@ def rule_del(text: str, user_name: str | None, role_name: str | None, gate: str,
 @click.argument("name")
 @click.argument("path")
 @click.option("--gate", default="", help="On which object; left out, nowhere in particular.")
+@click.option(
+    "--role", "is_role", is_flag=True, help="NAME is a role: tell what its rules say by themselves."
+)
 @_cell
-def check(name: str, path: str, gate: str, **where: Any) -> None:
+def check(name: str, path: str, gate: str, is_role: bool, **where: Any) -> None:
     """Tell whether a user may do something, such as node.add, and why."""
     from cellmesh.api.common.v1 import auth_service_pb2 as pb
     from cellmesh.common.auth.rules import parse_path
 
     with _stub(**where) as stub:
-        found = stub.CheckAccess(pb.CheckAccessRequest(user=name, path=parse_path(path), gate_id=gate))
+        request = pb.CheckAccessRequest(
+            user="" if is_role else name,
+            role=name if is_role else "",
+            path=parse_path(path),
+            gate_id=gate,
+        )
+        found = stub.CheckAccess(request)
     click.echo(f"{'allowed' if found.allowed else 'denied'}: {found.reason}")
 
 

@@ -6,7 +6,7 @@ questions are asked again and again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -124,6 +124,35 @@ class Policy:
         # No default makes up for being locked or unknown: those are answered False, not None.
         return default if allowed is None else allowed
 
+    def decide_role(self, role_id: str, path: Path, gate_id: str = "") -> Decision:
+        """What the rules of a role say, on a gate first: what a user gets of it who has no rules and no other role.
+
+        Raises:
+            BadArg: the path cannot be one.
+        """
+        check_path(path)
+        role = self.roles.get(role_id)
+        if role is None:
+            return Decision(False, "there is no such role")
+        gate = self.gates.get(gate_id) if gate_id else None
+        return self._decide_by_roles((role_id,), path, gate) or Decision(
+            None, f"no rule of role {role.name} speaks of {path_text(path)}"
+        )
+
+    def _decide_by_roles(self, role_ids: Sequence[str], path: Path, gate: Gate | None) -> Decision | None:
+        if gate is not None:
+            for role_id in role_ids:
+                rule = first_match(gate.roles.get(role_id, ()), path)
+                if rule is not None:
+                    name = self.roles[role_id].name
+                    return Decision(rule.allow, f"rule {rule} of role {name} on {gate.kind} {gate.gate_id}")
+        for role_id in role_ids:
+            role = self.roles[role_id]
+            rule = first_match(role.rules, path)
+            if rule is not None:
+                return Decision(rule.allow, f"rule {rule} of role {role.name}")
+        return None
+
     def _decide(self, user_id: str, path: Path, gate_id: str) -> Decision:
         user = self.users.get(user_id)
         if user is None:
@@ -144,17 +173,9 @@ class Policy:
         rule = first_match(user.rules, path)
         if rule is not None:
             return Decision(rule.allow, f"rule {rule} of user {user.name}")
-        if gate is not None:
-            for role_id in user.role_ids:
-                rule = first_match(gate.roles.get(role_id, ()), path)
-                if rule is not None:
-                    name = self.roles[role_id].name
-                    return Decision(rule.allow, f"rule {rule} of role {name} on {gate.kind} {gate_id}")
-        for role_id in user.role_ids:
-            role = self.roles[role_id]
-            rule = first_match(role.rules, path)
-            if rule is not None:
-                return Decision(rule.allow, f"rule {rule} of role {role.name}")
+        found = self._decide_by_roles(user.role_ids, path, gate)
+        if found is not None:
+            return found
         return Decision(None, f"no rule of user {user.name} or its roles speaks of {path_text(path)}")
 
     def after(self, change: auth_change_pb2.AuthChange) -> Policy:

@@ -222,8 +222,16 @@ class AuthServicer:
 
     async def CheckAccess(self, request: pb.CheckAccessRequest, context: Any) -> pb.CheckAccessResponse:
         """Whether somebody may do something."""
-        user = self._reach(request.user)
-        decision = self._store.policy.decide(user.user_id, tuple(request.path), request.gate_id)
+        policy, path = self._store.policy, tuple(request.path)
+        if request.role:
+            if request.user:
+                raise BadArg("ask about a user or about a role", name="role")
+            caller = current_caller()
+            if not caller.admin:
+                raise AuthDeny(f"{caller.name} reaches itself only", username=caller.name)
+            decision = policy.decide_role(self._store.get_role(request.role).role_id, path, request.gate_id)
+        else:
+            decision = policy.decide(self._reach(request.user).user_id, path, request.gate_id)
         allowed = request.default_allow if decision.allowed is None else decision.allowed
         return pb.CheckAccessResponse(allowed=allowed, reason=decision.reason)
 
