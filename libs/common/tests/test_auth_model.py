@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import grpc
 import hypothesis.strategies as st
@@ -246,20 +247,6 @@ class Model:
                 if path[: len(start)] == start:
                     return allow
         return None
-
-
-class Tested(Protocol):
-    """What is held against the model: its steps by the same names, and how to look at it."""
-
-    __test__: ClassVar[bool] = False
-
-    def shown(self) -> dict[str, tuple[bool, bool, bool, list[str]]]: ...
-    def decide(self, name: str, path: tuple[str, ...], gate: str) -> bool | None: ...
-    def decide_role(self, name: str, path: tuple[str, ...], gate: str) -> bool | None: ...
-    def owner_of(self, label: str) -> str: ...
-    def restart(self) -> None: ...
-    def look(self) -> None: ...
-    def close(self) -> None: ...
 
 
 def open_slab(path: Path) -> Slab:
@@ -542,7 +529,7 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="auth-model-"))
         self.model = Model()
-        self.tested: Tested = self.make(self.folder)
+        self.tested: TestedStore | TestedService = self.make(self.folder)
         self.labels: list[str] = []
 
     def teardown(self) -> None:
