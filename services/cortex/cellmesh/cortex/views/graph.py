@@ -65,6 +65,8 @@ class Graph:
         self.before_op: Callable[[WriteTxn], None] | None = None
         self._forms: dict[bytes, Form] = {}
         self._stacks_lock = Lock()
+        # The transaction in which a layer was found, and the layer: single edits look each time.
+        self._checked: tuple[object, Layer] | None = None
         self._default: ViewId | None = None
 
     @classmethod
@@ -150,8 +152,11 @@ class Graph:
         Raises:
             NoSuchLayer: it has.
         """
+        if self._checked == (txn.raw, layer):
+            return
         if not has_layer(txn, layer.id):
             raise NoSuchLayer("the layer was removed", iden=layer.id)
+        self._checked = (txn.raw, layer)
 
     def add_layer(self, layer_id: str | None = None, name: str = "", *, user: str = "root") -> Layer:
         """Make an empty layer, durable on return."""
@@ -197,6 +202,7 @@ class Graph:
 
         def run(txn: WriteTxn) -> set[bytes]:
             steps = op(txn)
+            self._checked = None
             keys = apply_steps(txn, steps)
             if steps:
                 self.log.append(
