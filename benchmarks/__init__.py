@@ -10,5 +10,6 @@ peer.py         Target over the peer's own RPC; runs with the interpreter of the
 peer_env.py     makes that environment
 report.py       tables and ratios
 
-Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, backup_pause.py, pipeline_rates.py.
+Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, backup_pause.py, pipeline_rates.py,
+cell_rates.py.
 """

@@ -6,6 +6,8 @@ folder        CellFolder: the lock, the cell's id, run.json, certificates
 accounts      the users of a cell, put together
 service       CellService, which every cell serves
 data_services BackupService and ChangeLogService, which every cell with storage serves
+storage_service  StorageService: figures of the database file, and its compaction
+trimming      the change log of a running cell, trimmed in the background
 first_start   users, roles and key-values of a new cell, out of a file
 backup        backups in the cell's folder, and as a stream
 disk          the room under the storage: read-only without, and well again by itself
