@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +23,7 @@ from cellmesh.common.cell.trimming import LogTrimmer
 from cellmesh.common.changelog import DATABASES, ChangeWriter, LogKeeper, LogRules
 from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import BadName, BadState, LogTrimmed, NoSuchName, from_rpc_error
+from cellmesh.common.mirror.schema import TERMS
 from cellmesh.common.rpc.channel import open_channel
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import SubDb, WriteTxn
@@ -74,6 +75,11 @@ def raised(call: Any) -> Any:
         return call()
     except grpc.RpcError as error:
         raise from_rpc_error(error) from None
+
+
+def put_term(term: int, first: int) -> Callable[[WriteTxn], bool]:
+    """Note a term of mirrors, as a leader does."""
+    return lambda txn: txn.put(TERMS, term.to_bytes(8, "big"), first.to_bytes(8, "big"))
 
 
 def compact(channel: grpc.Channel) -> storage_service_pb2.CompactResult:
@@ -198,6 +204,8 @@ def test_a_seed_has_its_offsets_and_the_log_is_kept_for_it(
     stub = backup_service_pb2_grpc.BackupServiceStub(channel)
     cell.put(*range(3000))
     cell.log_keeper.trim(100)
+    for term, first in ((1, 0), (3, 2000)):
+        cell.slab.write(put_term(term, first))
     is_done = threading.Event()
 
     def go_on() -> None:
@@ -219,7 +227,7 @@ def test_a_seed_has_its_offsets_and_the_log_is_kept_for_it(
         is_done.set()
         thread.join()
     assert made is not None
-    assert made.change_offset >= 3000
+    assert (made.change_offset >= 3000, made.term) == (True, 3)
     cell.put(*range(20_000, 20_100))
     cell.log_keeper.trim()
     assert cell.changes.read(made.change_offset).records[0].offset == made.change_offset
