@@ -20,6 +20,7 @@ from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import (
     AuthDeny,
     BadArg,
+    BadConfValu,
     CellError,
     DupUserName,
     NeedConfValu,
@@ -277,6 +278,43 @@ def test_certificates_are_those_of_users_the_cell_knows(
     assert [user.name for user in chief.ListUsers().users] == ["boss", "root"]
     for who in (alice, mallory, other, chief):
         who.channel.close()
+
+
+def test_rules_say_which_user_a_certificate_is_for(network: Network) -> None:
+    rules = ["robot-*@demo=robot", "ops@demo=root", "gone@demo=-", "al@demo=missing"]
+    with running(network.cell(auth_certificates=rules)) as cell:
+        for name in ("robot", "alice", "gone"):
+            cell.auth.add_user(name)
+
+        def info(name: str) -> None:
+            identity = UserIdentity(name, "demo")
+            folder = network.give(identity.name, identity)
+            with open_channel(cell.tcp_address, identity=folder, server_name="00.trial.demo") as channel:
+                Wire(channel).info()
+
+        for name in ("robot-1", "robot-2", "ops", "alice"):
+            info(name)
+        assert cell.seen == [
+            ("robot-1@demo", False, "robot"),
+            ("robot-2@demo", False, "robot"),
+            ("ops@demo", True, "root"),
+            ("alice@demo", False, "alice"),
+        ]
+        with pytest.raises(AuthDeny, match="for no user of this cell"):
+            info("gone")
+        with pytest.raises(AuthDeny, match="cellmesh auth user add missing"):
+            info("al")
+        cell.auth.update_user("robot", locked=True)
+        with pytest.raises(AuthDeny, match="user robot is locked"):
+            info("robot-1")
+
+
+def test_rules_of_certificates_are_settings_and_checked_at_start(tmp_path: Path) -> None:
+    environ = {"CELLMESH_TRIAL_AUTH_CERTIFICATES": "a@demo=b, *@*=-"}
+    config = load_config(TrialConfig, dir=tmp_path, environ=environ)
+    assert config.auth_certificates == ("a@demo=b", "*@*=-")
+    with pytest.raises(BadConfValu, match="nonsense"):
+        load_config(TrialConfig, dir=tmp_path, flags={"auth_certificates": ["nonsense"]}, environ={})
 
 
 def test_a_rule_denies_a_method_by_the_name_in_its_row(cell: TrialCell, root: Wire, login: Wire) -> None:
