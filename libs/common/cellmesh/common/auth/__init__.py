@@ -1,6 +1,7 @@
 """Who may do what.
 
 context      who calls, carried with the request into handlers and worker threads
+behalf       whom a follower names when it sends a call on to its leader
 rules        Rule: allow or deny a path; the first of a list that matches decides
 principals   User, Role; root and all, which exist in every cell
 gates        Gate: an object on which users and roles have rules of their own

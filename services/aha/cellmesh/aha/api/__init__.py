@@ -3,5 +3,6 @@
 registry     RegistryService over the directory
 enrollment   EnrollmentService on the port without client certificates
 certificates CertificateService for members of the mesh
+leadership   LeadershipService: who leads each service
 permissions  who may call what
 """
