@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,3 +98,18 @@ def test_the_commands_of_the_users_page_do_what_it_says(
     assert "there is no user alice" in auth("user", "lock", "alice", code=1)
     assert "--user or --role" in auth("rule", "add", "node", code=2)
     assert "is no path" in auth("rule", "add", "a..b", "--user", "root", code=1)
+
+
+def test_every_auth_command_of_the_users_page_runs(
+    cell: AuthTrialCell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "users.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("cellmesh auth ")]
+    assert len(lines) > 15
+    noted = ""
+    for line in lines:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("correct horse battery\n"))
+        words = shlex.split(line.replace("DIR", str(cell.config.dir)).replace("41:HASH", noted))[1:]
+        assert run(words) == 0, (line, capsys.readouterr().err)
+        _, found, rest = capsys.readouterr().out.partition("; note ")
+        noted = rest.strip() if found else noted
