@@ -16,6 +16,7 @@ backup/     backups as files: what is in one, archives, restoring
 changelog/  the log of a cell's changes: append, read, follow, trim
 keyvalues/  a small tree of values in every cell: get, set, lists, watches
 tasks/      the calls being served: listed, ended
+mirror/     leader and followers of a service: following, forwarding, promotion
 auth/       who calls, carried with the request
 tls/        identities, certificates, contexts
 rpc/        the gRPC server, its chain of interceptors, channels, batching streams

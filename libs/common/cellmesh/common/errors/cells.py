@@ -174,7 +174,13 @@ class NotLeader(Retry):
 
     code = StatusCode.FAILED_PRECONDITION
     reason = ErrorReason.ERROR_REASON_NOT_LEADER
-    field_docs = describe(name="the cell", leader="the leader's address")
+    field_docs = describe(
+        name="the cell",
+        leader="the leader's address, or its name where AHA answers",
+        instance="the leader's name",
+        term="the term it leads in",
+        outcome='"unknown" when the change is stored here and may or may not last',
+    )
 
 
 class MirrorDiverged(CellError):
