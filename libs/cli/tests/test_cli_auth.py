@@ -60,6 +60,9 @@ def test_the_commands_of_the_users_page_do_what_it_says(
     assert listed[1].split() == ["alice", "alice@example.com", "all", "hunters", "!node.add.inet:fqdn"]
     assert listed[2].split() == ["root", "admin", "all"]
     assert auth("role", "list").splitlines()[2].split() == ["hunters", "node.add"]
+    rows = [line.split() for line in auth("permissions").splitlines()]
+    assert ["CellService/GetCellInfo", "MEMBER", "cell.info"] in rows
+    assert ["Health/Check", "ANYONE"] in rows
     text = auth("key", "add", "loader", "--user", "alice", "--hours", "24").strip()
     assert cell.passwords.prove_by_key(text)[0].name == "alice"
     key_id = auth("key", "list", "--user", "alice").splitlines()[1].split()[0]

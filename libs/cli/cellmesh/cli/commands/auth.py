@@ -297,6 +297,27 @@ def check(name: str, path: str, gate: str, is_role: bool, **where: Any) -> None:
     click.echo(f"{'allowed' if found.allowed else 'denied'}: {found.reason}")
 
 
+@auth.command("permissions")
+@_cell
+def permissions(**where: Any) -> None:
+    """List what each method of the cell needs: its level, and the permission that rules speak of."""
+    from cellmesh.api.common.v1 import auth_pb2
+    from cellmesh.api.common.v1 import auth_service_pb2 as pb
+    from cellmesh.cli.output import table
+
+    with _stub(**where) as stub:
+        found = stub.ListPermissions(pb.ListPermissionsRequest()).permissions
+    rows = [
+        (
+            row.method.rpartition(".")[2],
+            auth_pb2.PermissionLevel.Name(row.level).removeprefix("PERMISSION_LEVEL_"),
+            ".".join(row.path),
+        )
+        for row in found
+    ]
+    click.echo(table(("METHOD", "LEVEL", "PERMISSION"), rows))
+
+
 @auth.group()
 def key() -> None:
     """API keys: add, list, revoke."""

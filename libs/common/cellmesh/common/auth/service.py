@@ -22,7 +22,7 @@ from cellmesh.common.auth.records import (
 )
 from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.errors import AuthDeny, BadArg, NoSuchIden, NoSuchUser
-from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
+from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Level, PermissionTable
 from cellmesh.common.rpc.service import Service
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -34,6 +34,14 @@ PAGE_SIZE_MAX: Final = 1000
 
 ItemT = TypeVar("ItemT")
 
+_LEVELS: Final = {
+    Level.ANYONE: auth_pb2.PERMISSION_LEVEL_ANYONE,
+    Level.MEMBER: auth_pb2.PERMISSION_LEVEL_MEMBER,
+    Level.RULE: auth_pb2.PERMISSION_LEVEL_RULE,
+    Level.PEER: auth_pb2.PERMISSION_LEVEL_PEER,
+    Level.ADMIN: auth_pb2.PERMISSION_LEVEL_ADMIN,
+}
+
 
 class AuthServicer:
     """Answers for one cell.
@@ -42,9 +50,17 @@ class AuthServicer:
         store: Its users.
         passwords: Their credentials.
         workers: Threads for what blocks.
+        permissions: The rows of all methods that the cell serves, by method.
     """
 
-    def __init__(self, store: AuthStore, passwords: Passwords, workers: Workers) -> None:
+    def __init__(
+        self,
+        store: AuthStore,
+        passwords: Passwords,
+        workers: Workers,
+        permissions: Callable[[], PermissionTable],
+    ) -> None:
+        self._permissions = permissions
         self._store = store
         self._passwords = passwords
         self._run = workers.run
@@ -235,6 +251,17 @@ class AuthServicer:
         allowed = request.default_allow if decision.allowed is None else decision.allowed
         return pb.CheckAccessResponse(allowed=allowed, reason=decision.reason)
 
+    async def ListPermissions(
+        self, request: pb.ListPermissionsRequest, context: Any
+    ) -> pb.ListPermissionsResponse:
+        """What each method needs."""
+        return pb.ListPermissionsResponse(
+            permissions=[
+                auth_pb2.MethodPermission(method=method, level=_LEVELS[row.level], path=row.path)
+                for method, row in sorted(self._permissions().items())
+            ]
+        )
+
     async def ListAuditRecords(
         self, request: pb.ListAuditRecordsRequest, context: Any
     ) -> pb.ListAuditRecordsResponse:
@@ -316,10 +343,15 @@ class AuthServicer:
         return message
 
 
-def auth_service(store: AuthStore, passwords: Passwords, workers: Workers) -> Service:
-    """The AuthService of a cell."""
+def auth_service(
+    store: AuthStore,
+    passwords: Passwords,
+    workers: Workers,
+    permissions: Callable[[], PermissionTable] = lambda: COMMON_PERMISSIONS,
+) -> Service:
+    """The AuthService of a cell; see AuthServicer."""
     descriptor = pb.DESCRIPTOR.services_by_name["AuthService"]
-    return Service(descriptor, AuthServicer(store, passwords, workers), COMMON_PERMISSIONS)
+    return Service(descriptor, AuthServicer(store, passwords, workers, permissions), COMMON_PERMISSIONS)
 
 
 def _role(role: Role) -> auth_pb2.Role:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from cellmesh.common.auth.store import AuthStore
 
 if TYPE_CHECKING:
     from cellmesh.common.config.spec import CellConfig
+    from cellmesh.common.rpc.permissions import PermissionTable
     from cellmesh.common.rpc.service import Service
     from cellmesh.common.rpc.workers import Workers
     from cellmesh.common.storage import Slab
@@ -67,6 +69,6 @@ class CellAccounts:
             insecure=config.insecure,
         )
 
-    def service(self, workers: Workers) -> Service:
-        """AuthService."""
-        return auth_service(self.store, self.passwords, workers)
+    def service(self, workers: Workers, permissions: Callable[[], PermissionTable]) -> Service:
+        """AuthService, which tells of the permission rows of the whole cell."""
+        return auth_service(self.store, self.passwords, workers, permissions)

@@ -490,7 +490,7 @@ class Cell(Generic[ConfigT]):
             self.tasks.bind()
             self._accounts.store.listeners.append(self.tasks.end_inactive)
             data_services = (
-                *data_services, self._accounts.service(self.workers), key_value_service(keyvalues)
+                *data_services, self._accounts.service(self.workers, lambda: self.server.permissions), key_value_service(keyvalues)
             )  # fmt: skip
         if self.mirror is not None:
             mirror_part = MirrorPart(self.mirror)

@@ -135,6 +135,7 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
         Level.MEMBER, "auth.key.revoke", Changes.YES
     ),
     "/cellmesh.api.common.v1.AuthService/CheckAccess": Permission(Level.MEMBER, "auth.access.check"),
+    "/cellmesh.api.common.v1.AuthService/ListPermissions": Permission(Level.ADMIN, "auth.permission.list"),
     "/cellmesh.api.common.v1.AuthService/ListAuditRecords": Permission(Level.ADMIN, "auth.audit.list"),
     "/cellmesh.api.common.v1.AuthService/CheckAuditLog": Permission(Level.ADMIN, "auth.audit.check"),
     "/cellmesh.api.common.v1.BackupService/CreateBackup": Permission(Level.ADMIN, "cell.backup.create"),

@@ -21,6 +21,7 @@ from cellmesh.common.rpc.interceptors.auth import caller_of_peer
 from cellmesh.common.rpc.interceptors.base import Interceptor
 from cellmesh.common.rpc.interceptors.chain import check_order, default_chain, wrap_single, wrap_stream
 from cellmesh.common.rpc.interceptors.errors import abort_if_ended
+from cellmesh.common.rpc.permissions import PermissionTable
 from cellmesh.common.rpc.pipeline import Endpoint, Pipelines, pipeline_service
 from cellmesh.common.rpc.service import (
     Service,
@@ -139,6 +140,13 @@ class RpcServer:
         self._handlers = [
             _generic_handler(service, self._chain, self._pipelines.endpoints) for service in self._services
         ]
+
+    @property
+    def permissions(self) -> PermissionTable:
+        """The row of each method it serves."""
+        return {
+            method.path: method.permission for service in self._services for method, _ in methods_of(service)
+        }
 
     async def start(self) -> None:
         """Open the listeners and serve.
