@@ -490,8 +490,10 @@ class Cell(Generic[ConfigT]):
             self.tasks.bind()
             self._accounts.store.listeners.append(self.tasks.end_inactive)
             data_services = (
-                *data_services, self._accounts.service(self.workers, lambda: self.server.permissions), key_value_service(keyvalues)
-            )  # fmt: skip
+                *data_services,
+                self._accounts.service(self.workers, lambda: self.server.permissions),
+                key_value_service(keyvalues),
+            )
         if self.mirror is not None:
             mirror_part = MirrorPart(self.mirror)
             await self._start_part(mirror_part)
