@@ -101,6 +101,12 @@ def test_what_is_written_at_a_follower_is_there_when_it_answers(cortexes: Instan
         assert cortexes.count(follower, f"inet:fqdn=n{number}.forwarded.test") == 1
     cortexes.wait_followers(leader)
     assert cortexes.count(other, "inet:fqdn:zone=forwarded.test") == 21
+    # What only reads is answered where it is asked, even when nobody leads.
+    cortexes.pause(leader)
+    try:
+        assert cortexes.count(follower, "inet:fqdn:zone=forwarded.test") == 21
+    finally:
+        cortexes.resume(leader)
 
 
 def test_a_killed_leader_is_followed_by_another_that_has_all(cortexes: Instances) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import grpc
 from cellmesh.api.common.v1 import mirror_pb2, mirror_service_pb2_grpc
 from cellmesh.common.changelog import ChangeRecord, Replay
-from cellmesh.common.errors import NotLeader, TimeOut, from_rpc_error
+from cellmesh.common.errors import LinkErr, NotLeader, TimeOut, from_rpc_error
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.mirror.records import CHECKPOINT_TYPE
 from cellmesh.common.mirror.source import LeaderSource
@@ -153,6 +153,10 @@ class FollowStream:
         )
         try:
             done, _ = await asyncio.wait((applying, reading), return_when=asyncio.FIRST_COMPLETED)
+            if any(task.cancelled() for task in done):
+                raise LinkErr(
+                    "the stream from the leader was broken off", name=source.name, address=source.address
+                )
             if reading in done and reading.exception() is None:
                 # All that was sent is applied before the end counts.
                 await received.put(None)

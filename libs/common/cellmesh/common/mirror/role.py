@@ -56,7 +56,7 @@ from cellmesh.common.tls.identity import CellIdentity
 
 RENEWALS_PER_LEASE: Final = 5
 BACK_OFF_MIN_S: Final = 0.1
-BACK_OFF_MAX_S: Final = 2.0
+BACK_OFF_MAX_S: Final = 0.5
 QUIET_CHECK_S: Final = 30.0
 """How often a leader that needs no lease asks AHA whether it still leads."""
 
@@ -414,7 +414,10 @@ class Mirror:
             if not self.is_leader:
                 raise self.not_leader()
             if name not in self.facts.followers:
-                # From here on it might be promoted, so a lease is needed from here on.
+                # From here on it might be promoted, so a lease is needed from here on. It comes first, so that
+                # no write meets a moment without one; who cannot get one takes no follower.
+                leadership = await self.mesh.renew(self.term, lease_s=self.settings.lease_s)
+                self.gate.lease_of_arbiter(leadership.valid_until_s)
                 await self.workers.run(self.store_facts, self.facts.with_follower(name))
                 self._expect()
                 _log.info("follower_counted", follower=name)
@@ -495,10 +498,9 @@ class Mirror:
     # The task: what a leader or a follower does all the time.
 
     def _start_task(self) -> None:
-        work = self._keep_leading() if self.is_leader else self._keep_following()
         # In a context of its own: it outlives the call that may have brought about the change.
         self._task = asyncio.create_task(
-            work, name=f"mirror-{self.role.value}", context=contextvars.Context()
+            self._keep_role(), name=f"mirror-{self.role.value}", context=contextvars.Context()
         )
 
     async def _stop_task(self) -> None:
@@ -514,6 +516,23 @@ class Mirror:
     def go_on_following(self) -> None:
         """Follow again after `stop_following`. Hold the lock."""
         self._start_task()
+
+    async def _keep_role(self) -> None:
+        """Lead or follow, whatever happens: an instance that does neither would never come back by itself."""
+        work = self._keep_leading if self.is_leader else self._keep_following
+        while True:
+            try:
+                await work()
+                return
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # A call that was ended on our side, not this task.
+                _log.warning("mirror_call_ended", role=self.role.value)
+            except Exception as error:  # noqa: BLE001  see above
+                _log.error("mirror_failed", exc_info=error, role=self.role.value)
+            await asyncio.sleep(BACK_OFF_MAX_S)
 
     async def _keep_leading(self) -> None:
         lease_s = self.settings.lease_s

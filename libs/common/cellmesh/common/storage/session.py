@@ -7,6 +7,7 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from cellmesh.common.errors import NotLeader
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage.writer import Batch, BatchState
 
@@ -29,12 +30,22 @@ class Session:
         batch: The transaction its last write went into, or saw what others had written before it was committed.
             None if there is none since `sync`.
         has_looked: Whether a write since `sync` found nothing to do in a state that was committed already.
+        has_written: Whether it has written anything since it was made.
         is_privileged: Whether it passes the slab's gate.
         is_exclusive: Whether nobody else's ops go into its transaction.
         token: Stands for the session as holder, so that the writer doesn't keep a forgotten session alive.
     """
 
-    __slots__ = ("_slab", "_writer", "batch", "has_looked", "is_exclusive", "is_privileged", "token")
+    __slots__ = (
+        "_slab",
+        "_writer",
+        "batch",
+        "has_looked",
+        "has_written",
+        "is_exclusive",
+        "is_privileged",
+        "token",
+    )
 
     def __init__(
         self, slab: Slab, writer: Writer, *, is_privileged: bool = False, is_exclusive: bool = False
@@ -43,6 +54,7 @@ class Session:
         self._writer = writer
         self.batch: Batch | None = None
         self.has_looked = False
+        self.has_written = False
         self.is_privileged = is_privileged
         self.is_exclusive = is_exclusive
         self.token = object()
@@ -95,10 +107,21 @@ class Session:
         """
         writer = self._writer
         if writer.holder is not self.token:
-            return writer.enter(self, op)
+            return self._enter(op)
         result = writer.run(self, op)
         if writer.attention or monotonic() >= writer.burst_end_s:
             writer.serve()
+        return result
+
+    def _enter(self, op: Callable[[WriteTxn], T]) -> T:
+        try:
+            result = self._writer.enter(self, op)
+        except NotLeader as error:
+            if self.has_written:
+                # The whole of the work is neither done nor undone: it must not be sent again elsewhere unasked.
+                error.set("outcome", "unknown")
+            raise
+        self.has_written = self.has_written or self.batch is not None
         return result
 
     def breathe(self) -> None:

@@ -218,6 +218,16 @@ class Instances:
 
         return self.ask(number, call)
 
+    def forget(self, number: str, path: str) -> None:
+        """Take a key-value away at an instance."""
+        request = key_value_service_pb2.PopKeyValueRequest(path=[path])
+
+        def call(client: CellClient) -> None:
+            stub: Any = client.stub(key_value_service_pb2_grpc.KeyValueServiceStub)
+            stub.PopKeyValue(request, timeout=10.0)
+
+        self.ask(number, call)
+
     def storm(self, number: str, text: str) -> None:
         """Run a query at an instance to its end."""
 
