@@ -6,6 +6,7 @@ through a pipe: what was sent before the kill arrives.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import random
 import threading
@@ -21,7 +22,7 @@ from cellmesh.common.failpoints import FailpointHit, set_failpoint
 from cellmesh.testing.robustness.journal import Journal, write_some
 
 THREAD_COUNT: Final = 3
-START_TIMEOUT_S: Final = 20.0
+HANGS_S: Final = 50.0
 ENDLESS: Final = 1 << 30
 
 
@@ -65,6 +66,8 @@ class Outcome:
 
 def work(job: Job, told: Connection) -> None:
     """Be a worker."""
+    # What each thread waits for, should it hang: told before the parent gives up on it.
+    faulthandler.dump_traceback_later(HANGS_S)
     lock = threading.Lock()
 
     def tell(kind: str, offset: int = 0, text: str = "") -> None:
