@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +38,7 @@ HELD_SIZE_MAX: Final = 16 << 20
 """Held in memory at most, in bytes; what is more is stored at once."""
 
 PARALLEL_COUNT_MAX: Final = 4
-"""Calls at a time. Memory stays at about two parts for each."""
+"""Calls at a time. Memory stays at about four parts of 64 chunks for each."""
 
 SCAN_COUNT: Final = 1024
 
@@ -86,7 +86,16 @@ class Fetcher:
         self._staged = {staged.fetch.sha256: staged for staged in _stored(slab)}
         self._used: list[bytes] = []
 
-    # Fetching.
+    # Fetching. What `_LargeFetch` needs of it is public too.
+
+    @property
+    def chunk_size(self) -> int:
+        """Of what it stores, in bytes."""
+        return self._chunk_size
+
+    def staged(self, sha256: bytes) -> _Staged | None:
+        """What is stored of a content."""
+        return self._staged.get(sha256)
 
     def fetch(self, wanted: Sequence[WantedContent], source: ContentSource) -> None:
         """Get what is not at hand yet. What the source has no more is left out.
@@ -188,55 +197,10 @@ class Fetcher:
                 self._staged[fetch.sha256] = _Staged(number, fetch, is_whole=True)
 
     def _fetch_large(self, item: WantedContent, call: _Call) -> None:
-        staged = self._staged.get(item.sha256)
-        digest = hashlib.sha256()
-        size, index = self._read_back(staged, digest) if staged is not None else (0, 0)
-        waiting: list[bytes] = []
-        waiting_size = 0
-        part_size = (staged.fetch.chunk_size if staged else self._chunk_size) * PART_CHUNK_COUNT
-        is_missing = False
+        with ThreadPoolExecutor(1, "axon-store") as pool:
+            _LargeFetch(self, item, pool).run(call)
 
-        def store(part: bytes) -> None:
-            nonlocal staged, index
-            staged, count = self._store_part(item, staged, index, part)
-            index += count
-
-        if size < item.size:
-            request = blob_pb2.FetchBlobsRequest(
-                blobs=[blob_pb2.WantedBlob(sha256=item.sha256, offset_bytes=size)]
-            )
-            for piece in call.pieces(request):
-                is_missing = piece.missing
-                digest.update(piece.data)
-                size += len(piece.data)
-                waiting.append(piece.data)
-                waiting_size += len(piece.data)
-                if waiting_size >= part_size:
-                    whole = b"".join(waiting)
-                    store(whole[:part_size])
-                    waiting = [whole[part_size:]]
-                    waiting_size = len(waiting[0])
-                if size > item.size:
-                    break
-        try:
-            if is_missing:
-                _log.warning("content_gone", sha256=item.sha256.hex(), offset=item.offset)
-            else:
-                _check(item, size, digest.digest())
-        except HashMismatch:
-            is_missing = True
-            raise
-        finally:
-            if is_missing and staged is not None:
-                self._remove(staged)
-        if is_missing:
-            return
-        # Also when nothing is left to store: empty contents have a number too.
-        store(b"".join(waiting))
-        assert staged is not None
-        staged.is_whole = True
-
-    def _store_part(
+    def store_part(
         self, item: WantedContent, staged: _Staged | None, index: int, part: bytes
     ) -> tuple[_Staged, int]:
         """Store some chunks, durably; returns what they are part of, and how many they are."""
@@ -256,7 +220,7 @@ class Fetcher:
         failpoint("axon_fetch_part_stored")
         return staged, len(chunks)
 
-    def _read_back(self, staged: _Staged, digest: hashlib._Hash) -> tuple[int, int]:
+    def read_back(self, staged: _Staged, digest: hashlib._Hash) -> tuple[int, int]:
         """Hash what is stored of a content; returns its size, and how many chunks it has."""
         size = index = 0
         while True:
@@ -335,10 +299,11 @@ class Fetcher:
         """Remove what is stored and not used, as far as it is over; how much that is."""
         over = [staged for staged in self._staged.values() if is_over(staged.fetch)]
         for staged in over:
-            self._remove(staged)
+            self.remove(staged)
         return len(over)
 
-    def _remove(self, staged: _Staged) -> None:
+    def remove(self, staged: _Staged) -> None:
+        """Remove what is stored of a content, and forget it."""
         remove_upload(self._slab, staged.number)
         with self._lock:
             self._staged.pop(staged.fetch.sha256, None)
@@ -347,6 +312,75 @@ class Fetcher:
         """Free what was held for records that came in another run, or never come."""
         self._held = {sha256: data for sha256, data in self._held.items() if sha256 in wanted}
         self._held_size = sum(map(len, self._held.values()))
+
+
+class _LargeFetch:
+    """One large content on its way: while a part is received and hashed, the one before is stored."""
+
+    def __init__(self, fetcher: Fetcher, item: WantedContent, pool: ThreadPoolExecutor) -> None:
+        self._fetcher = fetcher
+        self._item = item
+        self._pool = pool
+        self._staged = fetcher.staged(item.sha256)
+        self._index = 0
+        self._storing: Future[tuple[_Staged, int]] | None = None
+        chunk_size = self._staged.fetch.chunk_size if self._staged else fetcher.chunk_size
+        self._part_size = chunk_size * PART_CHUNK_COUNT
+
+    def run(self, call: _Call) -> None:
+        """Get all of it. What there is when this fails is kept, unless it is not the content asked for."""
+        item = self._item
+        digest = hashlib.sha256()
+        size = 0
+        if self._staged is not None:
+            size, self._index = self._fetcher.read_back(self._staged, digest)
+        waiting: list[bytes] = []
+        waiting_size = 0
+        if size < item.size:
+            wanted = blob_pb2.WantedBlob(sha256=item.sha256, offset_bytes=size)
+            for piece in call.pieces(blob_pb2.FetchBlobsRequest(blobs=[wanted])):
+                if piece.missing:
+                    _log.warning("content_gone", sha256=item.sha256.hex(), offset=item.offset)
+                    self._drop()
+                    return
+                digest.update(piece.data)
+                size += len(piece.data)
+                waiting.append(piece.data)
+                waiting_size += len(piece.data)
+                if waiting_size >= self._part_size:
+                    whole = b"".join(waiting)
+                    self._store(whole[: self._part_size])
+                    waiting = [whole[self._part_size :]]
+                    waiting_size = len(waiting[0])
+                if size > item.size:
+                    break
+        try:
+            _check(item, size, digest.digest())
+        except HashMismatch:
+            self._drop()
+            raise
+        # Also when nothing is left to store: the number is noted with it.
+        self._store(b"".join(waiting))
+        self._wait()
+        assert self._staged is not None
+        self._staged.is_whole = True
+
+    def _store(self, part: bytes) -> None:
+        self._wait()
+        self._storing = self._pool.submit(
+            self._fetcher.store_part, self._item, self._staged, self._index, part
+        )
+
+    def _wait(self) -> None:
+        storing, self._storing = self._storing, None
+        if storing is not None:
+            self._staged, count = storing.result()
+            self._index += count
+
+    def _drop(self) -> None:
+        self._wait()
+        if self._staged is not None:
+            self._fetcher.remove(self._staged)
 
 
 class _Call:
