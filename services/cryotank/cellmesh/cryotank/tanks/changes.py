@@ -2,8 +2,8 @@
 
 The records of an append are in its change record, compressed. A follower could read them from its leader's tank
 instead, but then a tank that is deleted meanwhile would leave it behind, and a log could not be replayed by
-itself. It costs an eighth of the rate of appends of 1,000 small records in process, nothing that shows
-over gRPC, and 15 % of disk until the log is trimmed; without compression, 85 %.
+itself. The price: a tenth to a fifth of the rate of appends over gRPC (100,000 records of 100 bytes, 100 or 1,000 a
+call), and 15 % of disk until the log is trimmed; without compression, 85 %.
 """
 
 from __future__ import annotations
