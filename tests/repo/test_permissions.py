@@ -30,6 +30,7 @@ OF_THE_INSTANCE = {
     "MirrorService/HandOver",
     "MirrorService/Promote",
     "MirrorService/RemoveFollower",
+    "MirrorService/Vote",
     "StorageService/Compact",
     "TaskService/CancelTask",
 }

@@ -11,6 +11,7 @@ checkpoints.py  hashes of the state, by which replicas are compared
 records.py      the records that mirrors write into the log
 schema.py       their databases: terms, and what an instance must not forget
 arbiter.py      what is asked of AHA
+quorum.py       what instances of AHA ask each other instead: votes
 forward.py      changes sent on to the leader, and reads that wait
 service.py      MirrorService
 """

@@ -64,8 +64,10 @@ class Arbiter:
         self._link = RegistryLink(folder, identity.network)
         self._clock = clock
 
-    async def claim(self, term: int, *, lease_s: float, force: bool = False) -> Leadership:
-        """Ask to lead in a term above all that are known, or to go on in this one.
+    async def claim(
+        self, term: int, *, lease_s: float, force: bool = False, accept_loss: bool = False
+    ) -> Leadership:
+        """Ask to lead in a term above all that are known, or to go on in this one. AHA knows of no losses.
 
         Raises:
             NotLeader: another leads: `leader` and `term` say who.
@@ -107,6 +109,10 @@ class Arbiter:
 
         response = await self._call(ask)
         return {instance.name: instance.address for instance in response.instances}
+
+    def grants_needed(self) -> int | None:
+        """The grants of all followers make a lease in place of AHA's."""
+        return None
 
     async def close(self) -> None:
         """Close the channel. A later call opens another one."""

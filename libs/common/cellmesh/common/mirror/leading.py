@@ -112,6 +112,9 @@ class Leading:
         self.grants_count = True
         """Whether the grants of all followers make a lease: not while one was forgotten that may not know it."""
 
+        self.grants_needed: int | None = None
+        """How many followers' grants make a lease; None: those of all."""
+
     def expect(self, names: tuple[str, ...]) -> None:
         """Count these as followers, and nobody else."""
         for name in set(self.followers) - set(names):
@@ -277,7 +280,9 @@ class Leading:
     def _tell_gate(self) -> None:
         found = self.followers.values()
         self._gate.covered(follower.next_offset for follower in found if follower.connected)
-        granted = min((follower.granted_until_s for follower in found), default=0.0)
+        grants = sorted((follower.granted_until_s for follower in found), reverse=True)
+        needed = len(grants) if self.grants_needed is None else self.grants_needed
+        granted = grants[needed - 1] if 0 < needed <= len(grants) else 0.0
         self._gate.lease_of_followers(granted if self.grants_count else 0.0)
         self._moved.set()
 

@@ -65,6 +65,8 @@ async def hand_over(mirror: Mirror, caller: str, request: mirror_pb2.HandOverReq
         found = mirror.leading.followers.get(successor)
         if found is None or not found.connected:
             raise BadState(f"{successor} does not follow {mirror.instance.name} now", name=successor)
+        # First those parts that act by themselves: what they are about to do is handed on.
+        await mirror.tell_role(False)
         mirror.gate.close(_handing_over, draining=True)
         try:
             end = await mirror.workers.run(_flush, mirror)
@@ -77,6 +79,7 @@ async def hand_over(mirror: Mirror, caller: str, request: mirror_pb2.HandOverReq
             failpoint("mirror_before_transfer")
         except BaseException:
             mirror.gate.open()
+            await mirror.tell_role(True)
             raise
         # From here on AHA may have passed it on, whatever is heard of that.
         mirror.gate.close(_handing_over)
@@ -158,7 +161,7 @@ async def _take(mirror: Mirror, *, accept_loss: bool) -> None:
             await mirror.workers.run(mirror.store_facts, replace(mirror.facts, promoting=True))
             await asyncio.sleep(max(0.0, mirror.granted_until_s - boottime_s()))
             failpoint("mirror_before_claim")
-            leadership = await _claim(mirror)
+            leadership = await _claim(mirror, accept_loss=accept_loss)
             await catch_up(mirror, accept_loss=accept_loss)
             # The lease may have run out meanwhile, but nobody else can have been given a term.
             leadership = await mirror.mesh.claim(leadership.term, lease_s=mirror.settings.lease_s)
@@ -169,12 +172,14 @@ async def _take(mirror: Mirror, *, accept_loss: bool) -> None:
             raise
 
 
-async def _claim(mirror: Mirror) -> Leadership:
+async def _claim(mirror: Mirror, *, accept_loss: bool) -> Leadership:
     """Claim the leadership until the lease of the old leader has run out."""
     end_s = boottime_s() + mirror.settings.lease_s * CLAIM_LEASES
     while True:
         try:
-            return await mirror.mesh.claim(mirror.term, lease_s=mirror.settings.lease_s, force=True)
+            return await mirror.mesh.claim(
+                mirror.term, lease_s=mirror.settings.lease_s, force=True, accept_loss=accept_loss
+            )
         except NotLeader:
             raise
         except Retry as error:
@@ -235,6 +240,7 @@ async def _find_out(mirror: Mirror) -> None:
         return
     if leadership.leader == mirror.instance.name:
         mirror.gate.open()
+        await mirror.tell_role(True)
     else:
         await mirror.become_follower(leadership.leader, leadership.term)
 

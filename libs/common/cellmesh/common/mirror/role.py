@@ -82,7 +82,9 @@ class Place:
 class Mesh(Protocol):
     """What a mirror asks AHA: `arbiter.Arbiter`."""
 
-    async def claim(self, term: int, *, lease_s: float, force: bool = False) -> Leadership:
+    async def claim(
+        self, term: int, *, lease_s: float, force: bool = False, accept_loss: bool = False
+    ) -> Leadership:
         """Ask to lead. Raises NotLeader, Retry, CellError."""
         ...
 
@@ -100,6 +102,10 @@ class Mesh(Protocol):
 
     async def addresses(self, service: str) -> dict[str, str]:
         """Where the instances of a service serve, by name. Raises NoSuchName when there is none, CellError."""
+        ...
+
+    def grants_needed(self) -> int | None:
+        """How many followers' grants make a lease; None: those of all."""
         ...
 
     async def close(self) -> None:
@@ -233,6 +239,7 @@ class Mirror:
         self._away = False
         self._storing: asyncio.Task[None] | None = None
         self._reopen = False
+        self._told_role = True
 
     # What others ask.
 
@@ -387,7 +394,7 @@ class Mirror:
         self.confirmed, self.grants = True, True
         await self._lead(leadership.term, leadership)
         _log.warning("promoted", term=self.term, offset=self._applied, followers=sorted(followers))
-        await self._events.on_role(True)
+        await self.tell_role(True)
         self._start_task()
 
     async def become_follower(self, leader: str, term: int) -> None:
@@ -400,8 +407,14 @@ class Mirror:
         self._applied = await self.workers.run(self.next_offset)
         self.leading.expect(())
         _log.warning("following", leader=leader, term=self.term, offset=self._applied)
-        await self._events.on_role(False)
+        await self.tell_role(False)
         self._start_task()
+
+    async def tell_role(self, leads: bool) -> None:
+        """Tell the cell's parts what it is, if they do not know."""
+        if leads is not self._told_role:
+            self._told_role = leads
+            await self._events.on_role(leads)
 
     def store_facts(self, facts: Facts) -> None:
         """Keep what it knows, durably. Blocks."""
@@ -434,6 +447,56 @@ class Mirror:
             self._expect()
             _log.warning("follower_forgotten", follower=name)
 
+    async def vote(self, request: mirror_pb2.VoteRequest) -> mirror_pb2.VoteResponse:
+        """Vote for another instance, or not. Each votes once in a term, durably."""
+        async with self.lock:
+            facts = self.facts
+            known = max(self.term, facts.term)
+            if request.term <= known:
+                again = request.term == facts.term and facts.leader == request.candidate
+                return mirror_pb2.VoteResponse(granted=again, term=known)
+            if not request.released:
+                if self.is_leader and self.gate.is_open:
+                    return mirror_pb2.VoteResponse(term=known)
+                left_s = self.granted_until_s - boottime_s() if self.is_follower else 0.0
+                if left_s > 0:
+                    return mirror_pb2.VoteResponse(term=known, wait_ms=int(left_s * 1000) + 1)
+            position = await self.workers.run(self._position)
+            if (request.last_term, request.next_offset) < (position.last_term, position.next_offset):
+                return mirror_pb2.VoteResponse(term=known)
+            if self.is_leader:
+                await self.become_follower(request.candidate, request.term)
+            else:
+                facts = replace(facts, term=request.term, leader=request.candidate)
+                await self.workers.run(self.store_facts, facts)
+                # Streams of lower terms end with their next message.
+                self.term = request.term
+            return mirror_pb2.VoteResponse(granted=True, term=request.term)
+
+    async def candidacy(self, term: int, *, released: bool) -> mirror_pb2.VoteRequest | None:
+        """Vote for itself, durably; what is to be asked of the others. None: it has voted for another one.
+
+        Called while the lock is held.
+        """
+        facts = self.facts
+        if term <= max(self.term, facts.term) and facts.leader != self.instance.name:
+            return None
+        # Who led before is a member still, and so is everybody it counted.
+        members = {*facts.followers, *([facts.leader] if facts.leader else [])} - {self.instance.name}
+        await self.workers.run(
+            self.store_facts,
+            replace(facts, term=term, leader=self.instance.name, followers=tuple(sorted(members))),
+        )
+        self.term = term
+        position = await self.workers.run(self._position)
+        return mirror_pb2.VoteRequest(
+            term=term,
+            candidate=self.instance.name,
+            last_term=position.last_term,
+            next_offset=position.next_offset,
+            released=released,
+        )
+
     def _release(self, name: str) -> None:
         with suppress(NoSuchName):
             self._keeper.release(hold_name(name))
@@ -450,10 +513,11 @@ class Mirror:
 
     def _expect(self) -> None:
         self.leading.grants_count = not self.facts.removed
+        majority = self.leading.grants_needed = self.mesh.grants_needed()
         self.leading.expect(self.facts.followers)
         if self.facts.followers or self.facts.removed:
             self.gate.need_lease()
-        wanted = min(self.settings.synchronous_followers, len(self.facts.followers))
+        wanted = min(max(self.settings.synchronous_followers, majority or 0), len(self.facts.followers))
         self.gate.synchronous(wanted, self.settings.synchronous_timeout_s)
         self._wake.set()
 
@@ -488,6 +552,8 @@ class Mirror:
 
     def _follow_in_memory(self) -> None:
         self.role = Role.FOLLOWER
+        # The cell asks for the role before it starts its parts.
+        self._told_role = False
         self.gate.close(self.not_leader)
 
     async def _decide_to_follow(self) -> None:
@@ -551,6 +617,7 @@ class Mirror:
                 if self._reopen:
                     self._reopen = False
                     self.gate.open()
+                    await self.tell_role(True)
             except NotLeader:
                 await self._deposed()
                 return

@@ -8,7 +8,9 @@ from typing import Any, Final
 from cellmesh.api.common.v1 import mirror_pb2, mirror_service_pb2
 from cellmesh.common.auth.context import CallerKind, current_caller
 from cellmesh.common.changelog import actor_name
+from cellmesh.common.errors import AuthDeny, BadState
 from cellmesh.common.mirror import promotion
+from cellmesh.common.mirror.quorum import QuorumMesh
 from cellmesh.common.mirror.role import Mirror, Role
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
 from cellmesh.common.rpc.service import Service
@@ -57,6 +59,15 @@ class MirrorServicer:
         name = caller.name if caller.kind is CallerKind.CELL else ""
         term, end = await promotion.hand_over(self._mirror, name, request)
         return mirror_pb2.HandOverResponse(term=term, end_offset=end)
+
+    async def Vote(self, request: mirror_pb2.VoteRequest, context: Any) -> mirror_pb2.VoteResponse:
+        """See the proto."""
+        caller, mirror = current_caller(), self._mirror
+        if caller.kind is CallerKind.CELL and caller.name != request.candidate:
+            raise AuthDeny(f"{caller.name} asks for votes for {request.candidate}", username=caller.name)
+        if not isinstance(mirror.mesh, QuorumMesh):
+            raise BadState(f"AHA settles who leads {mirror.instance.service}, not votes", name=mirror.name)
+        return await mirror.vote(request)
 
     async def RemoveFollower(
         self, request: mirror_pb2.RemoveFollowerRequest, context: Any

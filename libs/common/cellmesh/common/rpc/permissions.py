@@ -172,6 +172,7 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.common.v1.TaskService/CancelTask": Permission(Level.MEMBER, "cell.tasks.cancel"),
     # What asks for the leader and reaches a follower is told who leads, as it is about that very instance.
     "/cellmesh.api.common.v1.MirrorService/Follow": Permission(Level.PEER, "cell.mirror.follow"),
+    "/cellmesh.api.common.v1.MirrorService/Vote": Permission(Level.PEER, "cell.mirror.follow"),
     "/cellmesh.api.common.v1.MirrorService/HandOver": Permission(Level.PEER, "cell.mirror.follow"),
     "/cellmesh.api.common.v1.MirrorService/GetMirrorStatus": Permission(Level.MEMBER, "cell.mirror.status"),
     "/cellmesh.api.common.v1.MirrorService/Promote": Permission(Level.ADMIN, "cell.mirror.promote"),
