@@ -1,7 +1,12 @@
 """What makes a process a cell.
 
 part          Part: what a cell is made of; each can be started, stopped and asked for its health
-base          Cell: its states, the order of its parts, its services
+base          Cell: the order of its start and stop, and what others ask of it
+state         CellState: where a cell stands in its life
+version       the version of Cellmesh that is installed
+serving       what a cell serves, wired up: parts of every cell, services, interceptors, server
+listeners     where a cell listens, and the address that others are told
+observing     traces and metrics, as the settings ask
 folder        CellFolder: the lock, the cell's id, run.json, certificates
 accounts      the users of a cell, put together
 service       CellService, which every cell serves

@@ -9,73 +9,49 @@ server, health, registration with AHA. Stop: the same in reverse, so calls are d
 from __future__ import annotations
 
 import asyncio
-import enum
-import socket
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from types import TracebackType
-from typing import ClassVar, Final, Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
-from cellmesh.common.addresses import join_host_port, split_host_port
-from cellmesh.common.auth.denials import Denials
 from cellmesh.common.auth.passwords import Passwords
 from cellmesh.common.auth.replay import AuthApplier
 from cellmesh.common.auth.schema import DATABASES as AUTH_DATABASES
 from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.cell.accounts import CellAccounts
-from cellmesh.common.cell.backup import BackedUp, Backups
-from cellmesh.common.cell.data_services import backup_service, change_log_service
-from cellmesh.common.cell.disk import DiskSpace
 from cellmesh.common.cell.first_start import apply_first_start, find_file, is_new, read_first_start
 from cellmesh.common.cell.folder import CELL_FILE, CERTS_FOLDER, CellFolder
 from cellmesh.common.cell.health import HealthWatch
-from cellmesh.common.cell.mirroring import MirrorPart, open_mirror, seed_if_needed
+from cellmesh.common.cell.listeners import advertised, listens_to_peers
+from cellmesh.common.cell.mirroring import open_mirror, seed_if_needed
+from cellmesh.common.cell.observing import start_telemetry
 from cellmesh.common.cell.part import Part, PartState, RolePart
 from cellmesh.common.cell.registration import Registration
-from cellmesh.common.cell.service import cell_service
-from cellmesh.common.cell.storage_service import storage_service
-from cellmesh.common.cell.trimming import LogTrimmer, log_rules
+from cellmesh.common.cell.serving import wire
+from cellmesh.common.cell.state import CellState
+from cellmesh.common.cell.trimming import log_rules
+from cellmesh.common.cell.version import cellmesh_version
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.changelog import Applier, ChangeLog, LogKeeper
 from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
-from cellmesh.common.errors import BadState, NeedConfValu
+from cellmesh.common.errors import BadState
 from cellmesh.common.keyvalues import DATABASES as KEYVALUE_DATABASES
-from cellmesh.common.keyvalues import KeyValueApplier, KeyValues, KeyValueServicer, key_value_service
-from cellmesh.common.mirror.forward import ForwardInterceptor
+from cellmesh.common.keyvalues import KeyValueApplier, KeyValues
 from cellmesh.common.mirror.role import Mirror
 from cellmesh.common.mirror.schema import DATABASES as MIRROR_DATABASES
-from cellmesh.common.mirror.service import mirror_service
-from cellmesh.common.rpc.interceptors.auth import Accounts, caller_of_peer
-from cellmesh.common.rpc.interceptors.chain import default_chain
-from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
+from cellmesh.common.rpc.server import RpcServer
 from cellmesh.common.rpc.service import Service
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import Layout, Slab, SubDb, compact_slab
 from cellmesh.common.tasks import TaskRegistry
-from cellmesh.common.tasks.service import task_service
-from cellmesh.common.telemetry.log_levels import LogLevels
 from cellmesh.common.telemetry.logs import get_logger
-from cellmesh.common.telemetry.tracing import configure_telemetry, stop_telemetry
+from cellmesh.common.telemetry.tracing import stop_telemetry
 from cellmesh.common.tls.identity import CellIdentity
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
 
-WILDCARD_HOSTS: Final = frozenset({"0.0.0.0", "::"})
-
 _log = get_logger(__name__)
-
-
-class CellState(enum.Enum):
-    """Where a cell stands in its life."""
-
-    UNSPECIFIED = "new"
-    STARTING = "starting"
-    READY = "ready"
-    READ_ONLY = "read-only"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
 
 
 class Cell(Generic[ConfigT]):
@@ -258,7 +234,7 @@ class Cell(Generic[ConfigT]):
     @property
     def tcp_address(self) -> str:
         """Where it serves TCP, as host:port; empty when it does not."""
-        if not self._listens_to_peers:
+        if not listens_to_peers(self.config, self.folder.identity):
             return ""
         return next((address for address in self.addresses if not address.startswith("unix:")), "")
 
@@ -267,22 +243,13 @@ class Cell(Generic[ConfigT]):
         """Where callers without certificates log in, as host:port; empty when there is no such port."""
         if not self.config.login_listen:
             return ""
-        place = 1 if self._listens_to_peers else 0
+        place = 1 if listens_to_peers(self.config, self.folder.identity) else 0
         return self.addresses[place] if len(self.addresses) > place else ""
 
     @property
     def advertised_address(self) -> str:
         """The address others are told to use; empty when it serves no TCP."""
-        bound = self.tcp_address
-        if not bound:
-            return ""
-        host, port = split_host_port(bound)
-        told = self.config.advertise
-        if told:
-            return told if _has_port(told) else join_host_port(told, port)
-        if host in WILDCARD_HOSTS:
-            return join_host_port(socket.gethostname(), port)
-        return bound
+        return advertised(self.tcp_address, self.config.advertise)
 
     async def start(self) -> None:
         """Start everything. When something fails, what had started is stopped and the error raised.
@@ -318,7 +285,6 @@ class Cell(Generic[ConfigT]):
             for part in parts:
                 await self._start_part(part)
             self.identity = self.folder.identity.cell_identity()
-            await self._start_telemetry()
             await self._serve()
         except BaseException:
             await self.stop()
@@ -401,27 +367,6 @@ class Cell(Generic[ConfigT]):
         log = () if self.keeps_log else CHANGELOG_DATABASES
         return (*self.databases, *log, *AUTH_DATABASES, *KEYVALUE_DATABASES, *MIRROR_DATABASES)
 
-    def _data_services(self, slab: Slab) -> Sequence[Service]:
-        """What every cell with storage serves about its data as a whole."""
-        about = BackedUp(
-            cell_id=self.cell_id,
-            kind=self.kind,
-            cell_name=self.name,
-            version=self.version,
-            storage_version=self.storage_version,
-            keeps_log=self.keeps_log,
-            paths=self.backup_paths,
-        )
-        backups = Backups(self.folder.path, slab, about, self.log_keeper)
-        unfinished = backups.sweep()
-        if unfinished:
-            _log.info("unfinished_backups_removed", count=unfinished)
-        services = [backup_service(backups, self.workers), storage_service(slab, self.workers)]
-        if self.keeps_log:
-            is_stopping = lambda: self.state is CellState.STOPPING  # noqa: E731
-            services.append(change_log_service(slab, self.log_keeper, self.workers, is_stopping))
-        return services
-
     async def _apply_first_start(self) -> None:
         path = find_file(self.config.first_start, self.config.dir)
         follows = self.mirror is not None and self.mirror.is_follower
@@ -429,29 +374,6 @@ class Cell(Generic[ConfigT]):
             settings = read_first_start(path)
             stores = self.slab, self.auth, self.passwords, self.keyvalues
             await self.workers.run(apply_first_start, settings, *stores)
-
-    async def _start_telemetry(self) -> None:
-        endpoint = None
-        readers: Sequence[object] = ()
-        if self.config.metrics_listen:
-            from cellmesh.common.telemetry.endpoint import MonitorEndpoint, prometheus_reader
-
-            registry, reader = prometheus_reader()
-            endpoint, readers = MonitorEndpoint(self, self.config.metrics_listen, registry), (reader,)
-        meter = configure_telemetry(
-            self.config.otlp_endpoint,
-            cell=self.name or self.kind,
-            cell_id=self.cell_id,
-            version=self.version,
-            readers=readers,
-        )
-        if meter is not None:
-            from cellmesh.common.telemetry.observed import CellFigures
-
-            CellFigures(self, meter)
-        if endpoint is not None:
-            await self._start_part(endpoint)
-            self.metrics_address = endpoint.address
 
     async def _enroll_if_asked(self) -> None:
         if not self.config.enroll or self.folder.identity.exists():
@@ -462,100 +384,22 @@ class Cell(Generic[ConfigT]):
         _log.info("cell_enrolled", name=mesh.name, network=mesh.network)
 
     async def _serve(self) -> None:
-        parts = tuple(self._started)
-        data_services: Sequence[Service] = ()
-        levels = LogLevels()
-        ends_first: Sequence[Part] = (levels,)
-        if self._slab is not None:
-            disk = DiskSpace(
-                self.folder.slab_path,
-                space_min_bytes=self.config.space_min_bytes,
-                slab=self._slab,
-                workers=self.workers,
-            )
-            await self._start_part(disk)
-            await self._start_part(LogTrimmer(self.log_keeper, self.workers))
-            parts = (*parts, disk)
-            data_services = self._data_services(self._slab)
-        accounts: Accounts | None = None
-        if self._accounts is not None:
-            # Started before the server and stopped after it, so that the last denial is written too.
-            denials = Denials(self._accounts.store, self.workers)
-            await self._start_part(denials)
-            accounts = self._accounts.logins(
-                denials, self.workers, self.config, admit_unknown=self.admits_unknown_users
-            )
-            keyvalues = KeyValueServicer(self.keyvalues, self._accounts.store, self.workers)
-            ends_first = (*ends_first, keyvalues)
-            self.tasks.bind()
-            self._accounts.store.listeners.append(self.tasks.end_inactive)
-            data_services = (
-                *data_services,
-                self._accounts.service(self.workers, lambda: self.server.permissions),
-                key_value_service(keyvalues),
-            )
-        if self.mirror is not None:
-            mirror_part = MirrorPart(self.mirror)
-            await self._start_part(mirror_part)
-            parts = (*parts, mirror_part)
-            data_services = (*data_services, mirror_service(self.mirror))
-        server = RpcServer(
-            self.name or self.kind,
-            (*self.services(), *data_services, cell_service(self, levels), task_service(self.tasks)),
-            self._listeners(),
-            chain=default_chain(
-                caller_of_peer(insecure=self._is_insecure, own=self.identity),
-                accounts,
-                self.tasks,
-                None if self.mirror is None else ForwardInterceptor(self.mirror),
-            ),
-            stop_grace_s=self.config.stop_grace_s,
-        )
-        self._server = server
-        await self._start_part(server)
-        self._write_run()
-        for part in ends_first:
+        endpoint = start_telemetry(self)
+        if endpoint is not None:
+            await self._start_part(endpoint)
+            self.metrics_address = endpoint.address
+        served = wire(self, tuple(self._started), self._accounts)
+        for part in served.before:
             await self._start_part(part)
-        self._health = HealthWatch(parts, server.board, self._on_health)
+        self._server = served.server
+        await self._start_part(served.server)
+        self._write_run()
+        for part in served.after:
+            await self._start_part(part)
+        self._health = HealthWatch(served.watched, served.server.board, self._on_health)
         await self._start_part(self._health)
         if self.identity is not None and self.registers() and self.advertised_address:
             await self._start_part(Registration(self, self.folder.identity, lease_s=self.config.lease_s))
-
-    def _listeners(self) -> tuple[Listener, ...]:
-        found: list[Listener] = []
-        config = self.config
-        if config.listen and config.insecure:
-            _log.warning("serving_without_tls", listen=config.listen, caller="root")
-            found.append(TcpListener(config.listen))
-        elif config.listen and self.folder.identity.exists():
-            found.append(TcpListener(config.listen, ServerTls(self.folder.identity)))
-        elif config.listen and config.origin("listen") != "default":
-            raise NeedConfValu(
-                f"the {self.kind} has no identity, so it cannot serve TLS at {config.listen}",
-                name="enroll",
-                hint="enroll it with --enroll URL (from `cellmesh aha provision`), or try it with --insecure",
-            )
-        if config.login_listen:
-            if config.insecure or not self.folder.identity.exists():
-                raise NeedConfValu(
-                    f"the {self.kind} has no identity, so nobody can log in with TLS at {config.login_listen}",
-                    name="login_listen",
-                    hint="enroll it with --enroll URL (from `cellmesh aha provision`); it cannot be insecure",
-                )
-            found.append(
-                TcpListener(config.login_listen, ServerTls(self.folder.identity, require_client=False))
-            )
-        found.append(UnixListener(self.folder.socket_path))
-        return tuple(found)
-
-    @property
-    def _is_insecure(self) -> bool:
-        return bool(self.config.listen) and self.config.insecure
-
-    @property
-    def _listens_to_peers(self) -> bool:
-        """Whether it serves cells and users with certificates, or whoever comes if insecure, on TCP."""
-        return bool(self.config.listen) and (self.config.insecure or self.folder.identity.exists())
 
     def _write_run(self) -> None:
         self.folder.write_run(
@@ -572,28 +416,6 @@ class Cell(Generic[ConfigT]):
     def _on_health(self, state: PartState) -> None:
         if self.state in (CellState.READY, CellState.READ_ONLY):
             self.state = CellState.READ_ONLY if state is PartState.READ_ONLY else CellState.READY
-
-
-def cellmesh_version() -> str:
-    """The version of Cellmesh that is installed."""
-    global _version
-    if not _version:
-        try:
-            _version = metadata.version("cellmesh")
-        except metadata.PackageNotFoundError:
-            _version = "unknown"
-    return _version
-
-
-_version = ""
-
-
-def _has_port(text: str) -> bool:
-    try:
-        split_host_port(text)
-    except ValueError:
-        return False
-    return True
 
 
 __all__ = ["Cell", "CellState", "cellmesh_version"]
