@@ -1,0 +1,75 @@
+"""Which calls any instance answers, and which go to the leader: read from the descriptors, of whatever cells there are.
+
+A method that its proto declares to have no side effects is for any instance. Everything else is for the leader; what is
+declared idempotent may be tried again. Storm is for the leader, as nobody sees from outside whether a query changes something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import Final
+
+from cellmesh.common.telemetry.logs import get_logger
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+_log = get_logger(__name__)
+
+ROOT: Final = "cellmesh.api"
+COMMON: Final = "common"
+SERVICE_SUFFIX: Final = "_service_pb2"
+EVERYWHERE: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+"""Beginnings of methods that tell of the instance that answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Methods:
+    """The methods of a kind of cell, by what may be done with a call.
+
+    Attributes:
+        reads: Paths of those that any instance answers.
+        repeatable: Paths of others that may be called twice.
+    """
+
+    reads: tuple[str, ...]
+    repeatable: tuple[str, ...]
+
+
+@cache
+def methods_of(kind: str) -> Methods:
+    """The methods of a kind of cell, those that all cells have among them; of an unknown kind these alone."""
+    reads: list[str] = []
+    repeatable: list[str] = []
+    for module in (*_modules(COMMON), *(_modules(kind) if kind in _kinds() else ())):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                path = f"/{service.full_name}/{method.name}"
+                match method.GetOptions().idempotency_level:
+                    case MethodOptions.NO_SIDE_EFFECTS:
+                        reads.append(path)
+                    case MethodOptions.IDEMPOTENT:
+                        repeatable.append(path)
+    return Methods(tuple(sorted(reads)), tuple(sorted(repeatable)))
+
+
+@cache
+def _kinds() -> frozenset[str]:
+    """The kinds of cells whose descriptors are installed."""
+    from importlib.resources import files
+
+    return frozenset(
+        child.name
+        for child in files(ROOT).iterdir()
+        if child.is_dir() and child.name not in (COMMON, "__pycache__")
+    )
+
+
+def _modules(package: str) -> list[ModuleType]:
+    found = importlib.import_module(f"{ROOT}.{package}.v1")
+    names = sorted(
+        item.name for item in pkgutil.iter_modules(found.__path__) if item.name.endswith(SERVICE_SUFFIX)
+    )
+    return [importlib.import_module(f"{found.__name__}.{name}") for name in names]
