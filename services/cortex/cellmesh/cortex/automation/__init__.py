@@ -9,10 +9,10 @@ triggers.py        queries that edits set off
 schedules.py       when cron jobs run: reading schedules, finding the next time
 cron.py            queries that run at times
 dmons.py           queries that are kept running
-storm_values.py    what the next three share
+storm_values.py    what the next ones share
 storm_triggers.py  $lib.trigger, commands trigger.*
 storm_cron.py      $lib.cron, commands cron.*
 storm_dmons.py     $lib.dmon, command dmon.list
 
-`COMMANDS`, `LIBRARIES` and `TYPES` of the last three are collected in `registry.py` for the Engine.
+`COMMANDS`, `LIBRARIES` and `TYPES` of these are collected in `registry.py` for the Engine.
 """

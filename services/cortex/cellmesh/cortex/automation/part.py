@@ -59,7 +59,12 @@ class Automation:
     @property
     def capabilities(self) -> dict[str, Any]:
         """What queries reach it by."""
-        return {"triggers": self.triggers, "cron": self.cron, "daemons": self.daemons}
+        return {
+            "triggers": self.triggers,
+            "cron": self.cron,
+            "daemons": self.daemons,
+            "executor": self.executor,
+        }
 
     def load(self, engine: Engine) -> None:
         """Read all definitions. From now on triggers run, if active; cron jobs and daemons do after `start`."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.automation import storm_cron, storm_dmons, storm_triggers
+from cellmesh.cortex.automation import storm_background, storm_cron, storm_dmons, storm_triggers
 from cellmesh.cortex.storm.runtime.interface import CommandSpec, LibrarySpec, TypeSpec
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *storm_triggers.COMMANDS,
     *storm_cron.COMMANDS,
     *storm_dmons.COMMANDS,
+    *storm_background.COMMANDS,
 )
 LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *storm_triggers.LIBRARIES,

@@ -69,6 +69,7 @@ USES = {
     "delnode": "delnode",
     "divert": "divert (true) $lib.lift.byNodeData(none)",
     "edges.del": "edges.del refs",
+    "graph": "graph --refs --degrees 2",
     "help": "help",
     "iden": "iden 20153b758f9d5eaaa38e4f4a65c36da797c3e59e549620fa7c4895e1a920991f",
     "intersect": "intersect { it:dev:int=2 }",

@@ -5,6 +5,7 @@ nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
 reports.py  help, reindex, stats.countby, version
 gen.py      gen.*, note.add
+graph.py    graph
 scrape.py   scrape
 stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.commands import edits, gen, nested, reports, rows, scrape, stored, views
+from cellmesh.cortex.storm.commands import edits, gen, graph, nested, reports, rows, scrape, stored, views
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -25,6 +26,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *edits.COMMANDS,
     *reports.COMMANDS,
     *gen.COMMANDS,
+    *graph.COMMANDS,
     *scrape.COMMANDS,
     *stored.COMMANDS,
     *views.COMMANDS,

@@ -104,7 +104,10 @@ def _take_option(
         )
     if argument.count == "+" and not taken:
         raise BadArg(f"{argument.flags[0]} needs a value", name=argument.flags[0], cmd=spec.name)
-    values[name] = (taken[0] if taken else argument.default) if argument.count == "?" else taken
+    if argument.action == "append":
+        values.setdefault(name, []).append(taken)
+    else:
+        values[name] = (taken[0] if taken else argument.default) if argument.count == "?" else taken
     return at
 
 
@@ -141,6 +144,8 @@ def _take_positional(spec: CommandSpec, values: dict[str, Any], given: list[Any]
 
 
 def _typed(spec: CommandSpec, argument: ArgumentSpec, value: Any) -> Any:
+    if argument.action == "append" and argument.count is not None:
+        return [[_one(spec, argument, item) for item in items] for items in value]
     if isinstance(value, list) and (argument.count in ("*", "+") or isinstance(argument.count, int)):
         return [_one(spec, argument, item) for item in value]
     if argument.action in ("store_true", "store_false"):
