@@ -86,3 +86,55 @@ def list_instances(url: str | None, folder: Path | None, identity: Path | None) 
             if not token:
                 break
     click.echo(table(("NAME", "ADDRESS", "STATE", "ROLE", "VERSION"), rows))
+
+
+@aha.command("bootstrap")
+@click.option(
+    "--for",
+    "client",
+    type=click.Choice(("grpc", "envoy")),
+    default="grpc",
+    show_default=True,
+    help="For a gRPC client, or for an Envoy.",
+)
+@click.option(
+    "--server",
+    "servers",
+    multiple=True,
+    help="Where AHA is, as host:port; again for each further one. [what the identity folder knows]",
+)
+@click.option(
+    "--listen",
+    "listens",
+    multiple=True,
+    help="Of an Envoy, where it takes calls to a service: cortex=127.0.0.1:9000. Again for each further one.",
+)
+@click.option("--node", "node_id", default=None, help="What the client calls itself. [the identity's name]")
+@click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Identity folder to call with. [CELLMESH_IDENTITY; default ~/.cellmesh/identity]",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=None,
+    help="File to write, instead of printing.",
+)
+def bootstrap(
+    client: str,
+    servers: tuple[str, ...],
+    listens: tuple[str, ...],
+    node_id: str | None,
+    identity: Path | None,
+    out: Path | None,
+) -> None:
+    """Write the bootstrap with which a gRPC client finds xds:///NAME, or an Envoy its clusters.
+
+    A gRPC client takes it from the file named in GRPC_XDS_BOOTSTRAP. It names the files of the identity folder, and has
+    no secrets in it.
+    """
+    from cellmesh.cli.bootstrap import make_bootstrap, write_bootstrap
+
+    write_bootstrap(make_bootstrap(client, servers, listens, node_id, identity), out)
