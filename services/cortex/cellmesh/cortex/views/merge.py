@@ -118,7 +118,7 @@ def merge_nodes(
             def run(txn: WriteTxn, batch: Sequence[bytes] = batch) -> tuple[int, list[tuple[Names, str]]]:
                 graph.check_layer(txn, view.layers[0])
                 editor = Editor(session, txn)
-                merge = _Merge(graph, editor, view.layers[0].key, choice)
+                merge = NodeMerge(graph, editor, view.layers[0].key, choice)
                 taken = [found for nid in batch if (found := merge.node(nid)) is not None]
                 done = editor.commit()
                 if taken:
@@ -148,7 +148,7 @@ def merge_view(graph: Graph, view: View, choice: Choice = ALL, user: str = "root
         after = nids[-1]
 
 
-class _Merge:
+class NodeMerge:
     """Merges nodes in one op."""
 
     def __init__(self, graph: Graph, editor: Editor, layer: bytes, choice: Choice) -> None:

@@ -77,6 +77,7 @@ USES = {
     "limit": "limit 2",
     "max": "max $node.value()",
     "min": "min $node.value()",
+    "movenodes": "spin | $v=$lib.view.get().fork().iden | view.exec $v { it:dev:int | movenodes --apply }",
     "movetag": "movetag a.b c.d",
     "once": "once done",
     "parallel": "parallel { it:dev:int=2 }",

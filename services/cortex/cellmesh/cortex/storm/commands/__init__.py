@@ -6,6 +6,7 @@ edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
 reports.py  help, reindex, stats.countby, version
 gen.py      gen.*, note.add
 graph.py    graph
+movenodes.py movenodes
 scrape.py   scrape
 stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
@@ -17,7 +18,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.commands import edits, gen, graph, nested, reports, rows, scrape, stored, views
+from cellmesh.cortex.storm.commands import (
+    edits,
+    gen,
+    graph,
+    movenodes,
+    nested,
+    reports,
+    rows,
+    scrape,
+    stored,
+    views,
+)
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
 
 COMMANDS: Final[tuple[CommandSpec, ...]] = (
@@ -27,6 +39,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *reports.COMMANDS,
     *gen.COMMANDS,
     *graph.COMMANDS,
+    *movenodes.COMMANDS,
     *scrape.COMMANDS,
     *stored.COMMANDS,
     *views.COMMANDS,
