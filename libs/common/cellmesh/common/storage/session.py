@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def _look(txn: WriteTxn) -> None:
+    """An op that writes nothing."""
+
+
 class Session:
     """One unit of work: a query, an RPC, a loader. Used from one thread, and closed at its end.
 
@@ -129,6 +133,33 @@ class Session:
         writer = self._writer
         if writer.attention and writer.holder is self.token:
             writer.serve()
+
+    def keep_together(self, finish: Callable[[], None]) -> None:
+        """Keep the writes from here to `part` in one transaction, with nobody else's in between.
+
+        Other threads wait meanwhile. If the session has to let go before `part` (it pauses, or something on its
+        thread commits), `finish` is called first, and what follows goes into another transaction.
+
+        Args:
+            finish: Writes what is missing to the ops since; runs ops of this session.
+        """
+        writer = self._writer
+        if writer.holder is not self.token and not writer.is_own_thread():
+            was_exclusive, self.is_exclusive = self.is_exclusive, True
+            try:
+                self._enter(_look)
+            finally:
+                self.is_exclusive = was_exclusive
+                if not was_exclusive:
+                    writer.open_to_all(self.token)
+        writer.finishers.append(finish)
+
+    def part(self, finish: Callable[[], None]) -> None:
+        """End what `keep_together` began; the last ops, those of `finish`, have been run."""
+        writer = self._writer
+        if finish in writer.finishers:
+            writer.finishers.remove(finish)
+        self.breathe()
 
     def pause(self) -> None:
         """Let go of the write transaction, before waiting for anything outside the storage."""

@@ -14,6 +14,8 @@ Invariants:
       read without the mutex: a stale False delays the holder's help to its next op.
     - An op waits for nothing, so the mutex and the transaction are never held across a wait.
     - While there is a gate, the ops of a batch are all of privileged sessions, or all of plain ones.
+    - While there are `finishers`, the holder neither serves others nor commits of its own accord. Whatever ends
+      the batch, or lets another session of the holder's thread in, calls them first.
 """
 
 from __future__ import annotations
@@ -153,6 +155,8 @@ class Writer:
         self.durable_txn_id = durable_txn_id
         self.gate: AckGate | None = None
         self.next_txn: WriteTxn | None = None
+        self.finishers: list[Callable[[], None]] = []
+        self._is_finishing = False
         self._is_privileged = False
         self._is_exclusive = False
         self._environment = environment
@@ -181,6 +185,7 @@ class Writer:
             self.gate.check_write()
         if self._thread is threading.current_thread():
             if not self._keeps_out(session):
+                self._finish()
                 return self._run_beside(session, op)
             self.commit()
         with self._mutex:
@@ -289,6 +294,9 @@ class Writer:
 
     def serve(self) -> None:
         """Help those who wait; give the transaction up if the burst is over. Called by the holder."""
+        if self.finishers:
+            # A session is in the middle of what belongs together.
+            return
         if self.attention:
             self._run_queue()
             if self.holder is not None and monotonic() - self._started_s >= self._burst_shared_s:
@@ -359,6 +367,7 @@ class Writer:
         Whoever has written in the batch learns the end from the batch itself.
         """
         assert self._thread is threading.current_thread(), "a session changed its thread without pause()"
+        self._finish()
         self._run_queue()
         if self.holder is None:
             return
@@ -379,6 +388,28 @@ class Writer:
         finally:
             self._ended(BatchState.COMMITTED, None)
 
+    def _finish(self) -> None:
+        """Let sessions that keep the transaction together write what is still missing of their part."""
+        if not self.finishers or self._is_finishing:
+            return
+        self._is_finishing = True
+        try:
+            for finish in reversed(list(self.finishers)):
+                # Still in the list while it works, so that its own ops end nothing.
+                finish()
+        finally:
+            self._is_finishing = False
+            self.finishers.clear()
+
+    def is_own_thread(self) -> bool:
+        """Whether the holder's thread asks."""
+        return self._thread is threading.current_thread()
+
+    def open_to_all(self, token: object) -> None:
+        """Let the ops of others in again, after a session has taken the turn for itself alone."""
+        if self.holder is token:
+            self._is_exclusive = False
+
     def forget(self, token: object) -> None:
         """Commit for a session that is gone, unless it goes on another thread, which LMDB doesn't allow."""
         if self.holder is token and self._thread is threading.current_thread() and not self._op_running:
@@ -386,6 +417,7 @@ class Writer:
 
     def _abort(self, cause: BaseException) -> None:
         self.holder = None
+        self.finishers.clear()
         self.txn.raw.abort()
         self._ended(BatchState.ABORTED, cause)
 

@@ -55,9 +55,16 @@ def find_by_props(session: GraphSession, form: Form, props: Mapping[str, object]
 
 
 def add_by_props(
-    session: GraphSession, form: Form, props: Mapping[str, object], *, try_: bool = False
+    session: GraphSession,
+    form: Form,
+    props: Mapping[str, object],
+    *,
+    try_: bool = False,
+    may_wait: bool = False,
 ) -> Node:
     """Return a node that has the given properties, made if there is none; `$props` are set in either case.
+
+    For `may_wait` see `GraphSession.edit_later`.
 
     Raises:
         BadTypeValu, NoSuchProp: as `find_by_props`.
@@ -70,10 +77,11 @@ def add_by_props(
     node = _find(session, wanted)
     if node is None:
         guid = hashing.guid(sorted((item.prop.name, item.value) for item in wanted))
-        node = session.add_node(form, guid, {item.prop.name: item.value for item in wanted})
+        first = {item.prop.name: item.value for item in wanted}
+        node = session.add_node(form, guid, first, may_wait=may_wait)
     for name, value in more.items():
         try:
-            session.set_prop(node, str(name), value)
+            session.set_prop(node, str(name), value, may_wait=may_wait)
         except BadTypeValu:
             if not is_lenient:
                 raise

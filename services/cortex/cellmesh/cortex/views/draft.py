@@ -116,7 +116,7 @@ class Draft:
         if (
             self.below is not None
             and name in self.below.props
-            and not (self.top and name in self.top.prop_masks)
+            and not (self.top and name in self.top.prop_masks and name not in self._props)
         ):
             self.edits.append(PropDelete(name))
         self._props[name] = None

@@ -187,9 +187,16 @@ class EditorBase:
     def _write(self, nodes: Sequence[NodeEdits]) -> None:
         layer = self.session.view.layers[0]
         self.graph.check_layer(self.txn, layer)
-        edits = LayerEdits(layer.id, tuple(nodes), self.session.user, self.now_ms)
-        payload = encode_layer_edits(edits)
+        together = self.session.together
+        payload = b""
+        if not together.is_kept:
+            edits = LayerEdits(layer.id, tuple(nodes), self.session.user, self.now_ms)
+            payload = encode_layer_edits(edits)
         writer = LayerWriter(self.txn, layer.key, self.graph.catalog, self.names, self.nids)
         writer.apply(nodes, {draft.nid: draft.top for draft in self.drafts.values() if draft.edits})
         self.written = writer.written
-        self.graph.log_edits(self.txn, payload, user=self.session.user, now_ms=self.now_ms)
+        if together.is_kept:
+            together.nodes += nodes
+            together.names += self.names.take_fresh()
+        else:
+            self.graph.log_edits(self.txn, payload, user=self.session.user, now_ms=self.now_ms)

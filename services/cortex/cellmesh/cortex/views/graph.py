@@ -16,7 +16,7 @@ from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Model
-from cellmesh.cortex.values.changes import encode_names, frame, pack
+from cellmesh.cortex.values.changes import encode_layer_edits, encode_names, frame, pack
 from cellmesh.cortex.values.edits import LayerEdits, NodeEdits
 from cellmesh.cortex.values.ids import LayerId, ViewId, new_view_id
 from cellmesh.cortex.views.kept import KeptPool
@@ -265,6 +265,13 @@ class Graph:
             payload += encode_names(self.names.take_fresh())
         type_name, packed = pack(payload)
         self.log.append(txn, time_us=now_ms * 1000, actor=user, type_name=type_name, payload=packed)
+
+    def log_layer_edits(self, txn: WriteTxn, edits: LayerEdits) -> None:
+        """Log edits, applied before in the same transaction, with the names that were stored for them."""
+        type_name, packed = pack(encode_layer_edits(edits))
+        self.log.append(
+            txn, time_us=edits.time_ms * 1000, actor=edits.user, type_name=type_name, payload=packed
+        )
 
     def log_names(self, txn: WriteTxn, layer: Layer, user: str) -> None:
         """Log names that an op has stored without any edits."""

@@ -47,6 +47,13 @@ class Node:
         self._generation = generation
         self._record: Record | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        # Only for what is not set: a node that an edit block has yet to make. See `together`.
+        if name in ("key", "_bytes") and self.session.together.waiting:
+            self.session.together.run(is_end=False)
+            return object.__getattribute__(self, name)
+        raise AttributeError(name)
+
     def __repr__(self) -> str:
         return f"<Node {self.form.name}={self.repr()}>"
 

@@ -57,8 +57,21 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
 
     # Nodes.
 
-    def add_node(self, form: Form, value: object, props: Mapping[str, object] | None = None) -> Node:
+    def add_node(
+        self,
+        form: Form,
+        value: object,
+        props: Mapping[str, object] | None = None,
+        *,
+        may_wait: bool = False,
+    ) -> Node:
         """Make a node, with those it implies, and set properties. Of one that exists only unset ones are set.
+
+        Args:
+            form: The form.
+            value: Not yet normalised; a mapping stands for a node of a guid form with such properties.
+            props: Properties by relative name.
+            may_wait: Whether the edit may become part of one op with those that follow; see `edit_later`.
 
         Raises:
             BadTypeValu: a value does not normalise; the error names form and property.
@@ -76,7 +89,14 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
                 editor.apply_prop(draft, prop_plan, only_new=only_new)
             return draft
 
-        return self.edit_making(op)
+        return self.edit_making_later(op, form) if may_wait else self.edit_making(op)
+
+    def _form_of(self, node: Node) -> Form:
+        """Return a node's form, without looking at one that waits to be made."""
+        together = self.together
+        if together.node is node and together.form is not None:
+            return together.form
+        return node.form
 
     def _add_by_dict(
         self, form: Form, value: Mapping[str, object], props: Mapping[str, object] | None
@@ -84,9 +104,11 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         made = self.add_by_props(form, value)
         return self.add_node(form, made.value, props) if props else made
 
-    def add_by_props(self, form: Form, props: Mapping[str, object], try_: bool = False) -> Node:
+    def add_by_props(
+        self, form: Form, props: Mapping[str, object], try_: bool = False, *, may_wait: bool = False
+    ) -> Node:
         """Return the node of a guid form that has some properties, made if there is none; see `constructors`."""
-        return add_by_props(self, form, props, try_=try_)
+        return add_by_props(self, form, props, try_=try_, may_wait=may_wait)
 
     def find_by_props(self, form: Form, props: Mapping[str, object]) -> Node | None:
         """Return a node of a guid form that has some properties, or None."""
@@ -117,43 +139,54 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
                 value = self.add_by_props(target, value).value
         return self.planner.set_prop(form, name, value)
 
-    def set_prop(self, node: Node, name: str, value: object) -> bool:
+    def set_prop(self, node: Node, name: str, value: object, *, may_wait: bool = False) -> bool:
         """Set a property; returns whether it changed. Intervals, minima and maxima merge.
+
+        With `may_wait` it is not known yet whether it changes, and False comes back; see `edit_later`.
 
         Raises:
             NoSuchProp: the form has no such property.
             BadTypeValu: the value does not normalise.
             ReadOnlyProp: it is set, and may not change.
         """
-        plan = self.plan_prop(self.planner.editable(node.form), name, value)
+        plan = self.plan_prop(self.planner.editable(self._form_of(node)), name, value)
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
             return draft is not None and editor.apply_prop(draft, plan)
 
+        if may_wait:
+            self.edit_later(op, node)
+            return False
         return self.edit(op, node)
 
-    def pop_prop(self, node: Node, name: str) -> bool:
+    def pop_prop(self, node: Node, name: str, *, may_wait: bool = False) -> bool:
         """Remove a property; returns whether it was set.
+
+        With `may_wait` it is not known yet whether it was, and False comes back; see `edit_later`.
 
         Raises:
             NoSuchProp: the form has no such property.
             ReadOnlyProp: it may not be removed.
         """
-        prop = node.form.props.get(name)
+        form = self._form_of(node)
+        prop = form.props.get(name)
         if prop is None:
-            raise no_such_prop(self.model, node.form, name)
+            raise no_such_prop(self.model, form, name)
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
             return draft is not None and editor.pop_prop(draft, prop)
 
+        if may_wait:
+            self.edit_later(op, node)
+            return False
         return self.edit(op, node)
 
     # Tags.
 
-    def add_tag(self, node: Node, tag: object, interval: object = None) -> None:
-        """Put a tag on, with those above it; an interval widens the one it has.
+    def add_tag(self, node: Node, tag: object, interval: object = None, *, may_wait: bool = False) -> None:
+        """Put a tag on, with those above it; an interval widens the one it has. For `may_wait` see `edit_later`.
 
         Raises:
             BadTypeValu: the tag or the interval does not normalise.
@@ -168,7 +201,10 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
             if draft is not None:
                 editor.add_tag(draft, name, span)
 
-        self.edit(op, node)
+        if may_wait:
+            self.edit_later(op, node)
+        else:
+            self.edit(op, node)
 
     def del_tag(self, node: Node, tag: object) -> None:
         """Take a tag and those below it off."""

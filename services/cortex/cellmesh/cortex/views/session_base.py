@@ -18,6 +18,7 @@ from cellmesh.cortex.views.kept import Kept
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.overlay import Stack
 from cellmesh.cortex.views.plans import NodePlan
+from cellmesh.cortex.views.together import Together
 
 if TYPE_CHECKING:
     from cellmesh.cortex.views.graph import Graph
@@ -54,6 +55,7 @@ class SessionBase:
         self._kept = graph.kept.take(graph.model)
         self.planner = self._kept.planner
         self.storage = graph.slab.session()
+        self.together = Together(self)
         self._unconfirmed: set[tuple[Names, str]] = set()
         self._tag_form: Form | None = None
         self._is_closed = False
@@ -70,11 +72,13 @@ class SessionBase:
 
     def read(self, op: Callable[[ReadTxn], T]) -> T:
         """Run a chunk of reading in a state that has this session's edits."""
+        if self.together.waiting:
+            self.together.run(is_end=False)
         return self.storage.read(op)
 
     def read_node(self, key: bytes) -> bytes | None:
         """Return a node as serialized, as it is now."""
-        return self.storage.read(lambda txn: self.stack.node(txn, key))
+        return self.read(lambda txn: self.stack.node(txn, key))
 
     def form_of_key(self, key: bytes) -> Form:
         """Return the form of a nid given in 8 bytes."""
@@ -117,7 +121,9 @@ class SessionBase:
             data = editor.node_bytes(node.key) if node is not None and count else None
             return result, count, self.graph.names.take_stored(), data, editor.committed
 
-        result, count, stored, data, changed = self.write_op(run)
+        if self.together.waiting:
+            self.together.run(is_end=False)
+        result, count, stored, data, changed = self.write_edits(run)
         self.note_edits(count, stored)
         if count:
             if node is not None:
@@ -140,13 +146,51 @@ class SessionBase:
             count = editor.commit()
             return key, editor.node_bytes(key), count, self.graph.names.take_stored(), editor.committed
 
-        key, data, count, stored, changed = self.write_op(run)
+        if self.together.waiting:
+            self.together.run(is_end=False)
+        key, data, count, stored, changed = self.write_edits(run)
         self.note_edits(count, stored)
         assert data is not None, "a node just made is not there"
         node = Node(self, key, data, self.generation)
         if count:
             self.tell(changed)
         return node
+
+    def edit_later(self, op: Callable[[Editor], Any], node: Node) -> None:
+        """As `edit`, but it may wait until the session looks at the graph, or `end_edits` is called.
+
+        All edits of a node in a row become one op. Only for ops that work on drafts alone: they run with others
+        before them that are not written yet, and an error of theirs shows later.
+        """
+        if self.view.id in self.graph.edit_watchers:
+            # Those are told of each edit before the next is made.
+            self.together.keep()
+            self.edit(op, node)
+        elif self.readonly:
+            raise IsReadOnly("this query may not edit")
+        else:
+            self.together.add(op, node)
+
+    def edit_making_later(self, op: Callable[[Editor], Draft], form: Form) -> Node:
+        """As `edit_making`, but it may wait; see `edit_later`."""
+        if self.view.id in self.graph.edit_watchers:
+            if self.together.waiting:
+                self.together.run(is_end=False)
+            self.together.keep()
+            return self.edit_making(op)
+        if self.readonly:
+            raise IsReadOnly("this query may not edit")
+        return self.together.add_making(op, form)
+
+    def end_edits(self) -> None:
+        """Make the edits that wait, and let the transaction end when it likes: a row leaves its edit block.
+
+        Raises:
+            CellError: what one of them raised; those before it are made.
+        """
+        together = self.together
+        if together.waiting or together.is_kept:
+            together.end()
 
     def tell(self, changed: Sequence[NodeEdits]) -> None:
         """Tell whoever watches the view of edits that this session has just made; they may edit, too."""
@@ -155,7 +199,21 @@ class SessionBase:
             watcher(self, changed)  # type: ignore[arg-type]  # all sessions are GraphSessions
 
     def write_op(self, op: Callable[[WriteTxn], T]) -> T:
-        """Run one op in the open write transaction.
+        """Run one op, other than of edits, in the open write transaction.
+
+        Raises:
+            IsReadOnly: the session may not edit.
+        """
+        together = self.together
+        if together.waiting:
+            together.run(is_end=False)
+        if together.is_kept:
+            # Change records stand in the log in the order of the changes.
+            together.log()
+        return self.write_edits(op)
+
+    def write_edits(self, op: Callable[[WriteTxn], T]) -> T:
+        """Run one op of edits in the open write transaction.
 
         Raises:
             IsReadOnly: the session may not edit.
@@ -163,7 +221,7 @@ class SessionBase:
         if self.readonly:
             raise IsReadOnly("this query may not edit")
 
-        graph = self.graph
+        graph, together = self.graph, self.together
 
         def run(txn: WriteTxn) -> T:
             if graph.before_op is not None:
@@ -171,7 +229,10 @@ class SessionBase:
             try:
                 result = op(txn)
                 if graph.names.fresh:
-                    graph.log_names(txn, self.view.layers[0], self.user)
+                    if together.is_kept:
+                        together.names += graph.names.take_fresh()
+                    else:
+                        graph.log_names(txn, self.view.layers[0], self.user)
             except BaseException:
                 graph.names.drop_op()
                 raise
@@ -198,10 +259,13 @@ class SessionBase:
 
     def pause(self) -> None:
         """Let go of the write transaction, before waiting for a client."""
+        if self.together.waiting:
+            self.together.run(is_end=True)
         self.storage.pause()
 
     def sync(self) -> None:
         """Return when all edits of this session are durable."""
+        self.end_edits()
         self.storage.sync()
         for names, name in self._unconfirmed:
             names.confirm(name)
@@ -211,6 +275,8 @@ class SessionBase:
         """End the work. Edits not synced will be durable soon, unless that fails for all."""
         if not self._is_closed:
             self._is_closed = True
+            self.together.depth = 0
+            self.end_edits()
             # Another session uses them from now on.
             kept, self._kept = self._kept, Kept(self.model)
             self.planner = self._kept.planner

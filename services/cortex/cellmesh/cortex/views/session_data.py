@@ -16,6 +16,9 @@ class DataSession(SessionBase):
     """A session that reads and edits node data."""
 
     def _draft(self, editor: Editor, node: Node) -> Draft | None:
+        known = editor.drafts.get(node.key)
+        if known is not None:
+            return known
         # Not node.form: that may read through the session, which an op must not.
         form = self.graph.form_of_key(lambda op: op(editor.txn), node.key[6:])
         return editor.draft(node.nid, form, node.value)

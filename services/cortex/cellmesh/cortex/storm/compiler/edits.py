@@ -36,7 +36,14 @@ def compile_edit_block(compiler: Compiler, node: ast.EditBlock) -> Op:
         context.check_writable()
         for step in steps:
             rows = step(context, rows)
-        yield from rows
+        end_edits = context.session.end_edits
+        # The edits of a row are made when it leaves the block: all of them, or none if the cell is killed.
+        try:
+            for path in rows:
+                end_edits()
+                yield path
+        finally:
+            end_edits()
 
     return run
 
@@ -51,8 +58,14 @@ def edit_step(compiler: Compiler, edit: ast.Edit) -> Op:
     place = compiler.place(edit)
 
     def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
+        together = context.session.together
         for path in rows:
-            apply(context, path)
+            together.place = place
+            together.depth += 1
+            try:
+                apply(context, path)
+            finally:
+                together.depth -= 1
             yield path
 
     return run
@@ -118,12 +131,19 @@ def node_maker(compiler: Compiler, edit: ast.AddNode) -> Callable[[RunContext, P
     name = name_text(compiler, edit.form)
     value = value_expression(compiler, edit.value)
     is_try = edit.is_try
+    place = compiler.place(edit)
 
-    def make(context: RunContext, path: Path) -> Iterator[Node]:
+    def make(context: RunContext, path: Path, place: object = place) -> Iterator[Node]:
         form = context.model.require_form(name(context, path))
-        wanted = value(context, path)
+        together = context.session.together
+        together.depth += 1
         try:
-            yield from make_nodes(context, form, wanted, is_try=is_try)
+            wanted = value(context, path)
+        finally:
+            together.depth -= 1
+        together.place = place
+        try:
+            yield from make_nodes(context, form, wanted, is_try=is_try, may_wait=not is_try)
         except (BadTypeValu, BadCast):
             if not is_try:
                 raise
@@ -131,20 +151,22 @@ def node_maker(compiler: Compiler, edit: ast.AddNode) -> Callable[[RunContext, P
     return make
 
 
-def make_nodes(context: RunContext, form: Form, wanted: Any, *, is_try: bool = False) -> Iterator[Node]:
+def make_nodes(
+    context: RunContext, form: Form, wanted: Any, *, is_try: bool = False, may_wait: bool = False
+) -> Iterator[Node]:
     """Make the nodes of a form that a value stands for: usually one; several for a range of addresses."""
     session = context.session
     if type(wanted) is dict and "guid" in form.type.chain:
-        yield session.add_by_props(form, plain_value(wanted), is_try)
+        yield session.add_by_props(form, plain_value(wanted), is_try, may_wait=may_wait)
         return
     plain = plain_value(wanted)
     block = getattr(form.type, "values_of_block", None)
     values = block(plain) if block is not None and type(plain) is str else None
     if values is not None:
         for one in values:
-            yield session.add_node(form, one)
+            yield session.add_node(form, one, may_wait=may_wait)
         return
-    yield session.add_node(form, plain)
+    yield session.add_node(form, plain, may_wait=may_wait)
 
 
 def value_expression(compiler: Compiler, node: ast.Expression) -> Expr:
@@ -231,7 +253,8 @@ def _assign_prop(context: RunContext, node: Node, name: str, value: Any, is_try:
     if value is None and not is_try:
         require_prop(node, name)
     try:
-        context.session.set_prop(node, name, _prop_value(context, node, name, value, is_try))
+        plain = _prop_value(context, node, name, value, is_try)
+        context.session.set_prop(node, name, plain, may_wait=not is_try)
     except (BadTypeValu, BadCast):
         if not is_try:
             raise
@@ -246,7 +269,7 @@ def _prop_value(context: RunContext, node: Node, name: str, value: Any, is_try: 
         prop = require_prop(node, name)
         form = context.model.form(prop.type.name)
         if form is not None and "guid" in form.type.chain:
-            return context.session.add_by_props(form, plain_value(value), is_try).value
+            return context.session.add_by_props(form, plain_value(value), is_try, may_wait=True).value
     return plain_value(value)
 
 
@@ -276,7 +299,7 @@ def _array_setter(*, is_removal: bool, is_several: bool) -> Callable[..., None]:
             else:
                 held.append(stored)
         if node.has(name) or held:
-            context.session.set_prop(node, name, tuple(held))
+            context.session.set_prop(node, name, tuple(held), may_wait=True)
 
     return change
 
@@ -285,7 +308,7 @@ def _prop_item(context: RunContext, element: Any, item: Any) -> Any:
     if type(item) is dict and "guid" in element.chain:
         form = context.model.form(element.name)
         if form is not None:
-            return context.session.add_by_props(form, plain_value(item)).value
+            return context.session.add_by_props(form, plain_value(item), may_wait=True).value
     return plain_value(item)
 
 
@@ -302,7 +325,7 @@ def _delete_prop(compiler: Compiler, edit: ast.DeleteProp) -> Apply:
     name = name_text(compiler, edit.prop.steps[0], edit.prop.is_universal)
 
     def apply(context: RunContext, path: Path) -> None:
-        context.session.pop_prop(path.node, name(context, path))
+        context.session.pop_prop(path.node, name(context, path), may_wait=True)
 
     return apply
 
@@ -323,7 +346,7 @@ def _add_tag(compiler: Compiler, edit: ast.AddTag) -> Apply:
                 interval = None
         for name in names(context, path):
             try:
-                context.session.add_tag(path.node, name, interval)
+                context.session.add_tag(path.node, name, interval, may_wait=not is_try_tag)
             except BadTypeValu:
                 if not is_try_tag:
                     raise
