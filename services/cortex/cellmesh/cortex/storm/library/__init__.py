@@ -15,6 +15,9 @@ model.py       $lib.model, $lib.model.ext
 model_facts.py $lib.model.tags, $lib.model.deprecated, $lib.model.edge
 queries.py     $lib.storm
 scrape.py      $lib.scrape
+caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
+infosec.py     $lib.infosec.cvss
+markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
 `LIBRARIES` lists them for the Engine; nothing is registered by being imported.
@@ -26,11 +29,14 @@ from typing import Final
 
 from cellmesh.cortex.storm.library import (
     binary,
+    caching,
     data,
     digests,
     environment,
     gen,
     graph,
+    infosec,
+    markup,
     model,
     model_facts,
     queries,
@@ -61,4 +67,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *queries.LIBRARIES,
     *scrape.LIBRARIES,
     *stored.LIBRARIES,
+    *caching.LIBRARIES,
+    *infosec.LIBRARIES,
+    *markup.LIBRARIES,
 )

@@ -1,10 +1,13 @@
 """What library functions give: values with methods of their own, shared by `library` and `primitives`.
 
 builder.py   text that grows
+caching.py   caches, pipes and spooled sets
 chance.py    sources of random numbers
+markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
 queues.py    durable queues
 stacks.py    views and layers
+tables.py    lines of tables of text
 tally.py     counts by name
 """
 
@@ -12,14 +15,27 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.cortex.storm.objects import builder, chance, models, queues, stacks, tally
+from cellmesh.cortex.storm.objects import (
+    builder,
+    caching,
+    chance,
+    markup,
+    models,
+    queues,
+    stacks,
+    tables,
+    tally,
+)
 from cellmesh.cortex.storm.runtime.interface import TypeSpec
 
 TYPES: Final[tuple[TypeSpec, ...]] = (
     *builder.TYPES,
+    *caching.TYPES,
     *chance.TYPES,
+    *markup.TYPES,
     *models.TYPES,
     *queues.TYPES,
     *stacks.TYPES,
+    *tables.TYPES,
     *tally.TYPES,
 )
