@@ -8,6 +8,7 @@ msgpack     the one msgpack encoding; limits on size and depth
 limits      named bounds that all cells share
 addresses   host and port, to and from text
 files       files written whole or not at all
+exports     names of a package, imported when they are asked for
 failpoints  named points where tests make things fail
 time/       clocks; times and intervals as the data model needs them
 config/     settings: defaults, file, environment, flags, and where each value came from

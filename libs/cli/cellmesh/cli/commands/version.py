@@ -10,9 +10,10 @@ import click
 @click.command()
 def version() -> None:
     """Print the version of Cellmesh, of Python and of gRPC."""
-    import grpc
-    from cellmesh.common.cell.base import cellmesh_version
+    from importlib import metadata
+
+    from cellmesh.common.cell.version import cellmesh_version
 
     click.echo(
-        f"cellmesh {cellmesh_version()}, Python {platform.python_version()}, grpcio {grpc.__version__}"
+        f"cellmesh {cellmesh_version()}, Python {platform.python_version()}, grpcio {metadata.version('grpcio')}"
     )

@@ -19,15 +19,36 @@ disk          the room under the storage: read-only without, and well again by i
 health        gathers the health of the parts
 mirroring     the role among the instances of a service: seeded before the storage is open, then kept
 registration  tells AHA where the cell is, and renews its certificate
+revocations   follows AHA's list of revoked certificates
 runner        run_cell: process entry, signals, exit codes; running: a cell in a thread, for tests
 """
 
 from __future__ import annotations
 
-from cellmesh.common.cell.base import Cell, CellState
-from cellmesh.common.cell.folder import CellFolder
-from cellmesh.common.cell.part import Part, PartHealth, PartState, RolePart
-from cellmesh.common.cell.runner import run_cell, running
+from typing import TYPE_CHECKING
+
+from cellmesh.common.exports import exports
+
+if TYPE_CHECKING:
+    from cellmesh.common.cell.base import Cell, CellState
+    from cellmesh.common.cell.folder import CellFolder
+    from cellmesh.common.cell.part import Part, PartHealth, PartState, RolePart
+    from cellmesh.common.cell.runner import run_cell, running
+else:
+    __getattr__ = exports(
+        __name__,
+        {
+            "Cell": "base",
+            "CellState": "base",
+            "CellFolder": "folder",
+            "Part": "part",
+            "PartHealth": "part",
+            "PartState": "part",
+            "RolePart": "part",
+            "run_cell": "runner",
+            "running": "runner",
+        },
+    )
 
 __all__ = [
     "Cell",

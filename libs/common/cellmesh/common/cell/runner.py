@@ -99,10 +99,10 @@ async def _run(cell: Cell[Any], asked: asyncio.Event, told_twice: asyncio.Event)
         await starting
     except asyncio.CancelledError:
         return EXIT_STOPPED
+    print(serving_line(cell), flush=True)
     # What was made until now lives as long as the process: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    print(serving_line(cell), flush=True)
     await _either(asked, cell.restart_wanted)
     stopping = asyncio.ensure_future(cell.stop())
     await _first(stopping, told_twice)

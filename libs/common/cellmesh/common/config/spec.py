@@ -12,8 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 from cellmesh.common.addresses import split_host_port
 from cellmesh.common.auth.certificates import parse_rules
 from cellmesh.common.errors import BadArg
-from pydantic import AfterValidator, Field, PrivateAttr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr
 
 SECRET: Final[dict[str, Any]] = {"secret": True}
 SECRET_SHOWN: Final = "********"
@@ -41,10 +40,10 @@ def _check_certificate_rules(texts: tuple[str, ...]) -> tuple[str, ...]:
 HostPort = Annotated[str, AfterValidator(_check_address)]
 
 
-class CellConfig(BaseSettings):
-    """Settings of one cell. Frozen once made; `load_config` is the way to make one."""
+class CellConfig(BaseModel):
+    """Settings of one cell. Frozen once made; `load_config` is the way to make one, and knows each value's origin."""
 
-    model_config = SettingsConfigDict(
+    model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True
     )
 
@@ -234,18 +233,6 @@ class CellConfig(BaseSettings):
     )
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed in counts: `load_config` reads the sources, so that it knows each origin."""
-        return (init_settings,)
 
     def origin(self, name: str) -> str:
         """Where a setting's value came from: "default", "file PATH", "environment NAME" or "flag --name"."""

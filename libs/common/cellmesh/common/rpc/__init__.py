@@ -14,11 +14,36 @@ registry_link  the channel of a cell to the registry, which may have several add
 
 from __future__ import annotations
 
-from cellmesh.common.rpc.permissions import Level, Permission, PermissionTable
-from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
-from cellmesh.common.rpc.service import Service
-from cellmesh.common.rpc.streams import FLUSH, BatchStream, CancelToken, StreamToken
-from cellmesh.common.rpc.workers import Workers
+from typing import TYPE_CHECKING
+
+from cellmesh.common.exports import exports
+
+if TYPE_CHECKING:
+    from cellmesh.common.rpc.permissions import Level, Permission, PermissionTable
+    from cellmesh.common.rpc.server import Listener, RpcServer, ServerTls, TcpListener, UnixListener
+    from cellmesh.common.rpc.service import Service
+    from cellmesh.common.rpc.streams import FLUSH, BatchStream, CancelToken, StreamToken
+    from cellmesh.common.rpc.workers import Workers
+else:
+    __getattr__ = exports(
+        __name__,
+        {
+            "Level": "permissions",
+            "Permission": "permissions",
+            "PermissionTable": "permissions",
+            "Listener": "server",
+            "RpcServer": "server",
+            "ServerTls": "server",
+            "TcpListener": "server",
+            "UnixListener": "server",
+            "Service": "service",
+            "FLUSH": "streams",
+            "BatchStream": "streams",
+            "CancelToken": "streams",
+            "StreamToken": "streams",
+            "Workers": "workers",
+        },
+    )
 
 __all__ = [
     "FLUSH",
