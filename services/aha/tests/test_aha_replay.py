@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from cellmesh.aha import schema
 from cellmesh.aha.ca import Authority, Journal
+from cellmesh.aha.ca.revocations import RevocationStore
 from cellmesh.aha.cell import AhaCell
 from cellmesh.aha.changes import TYPE_NAME, change_writer
 from cellmesh.aha.config import AhaConfig
@@ -21,16 +22,18 @@ from cellmesh.aha.directory import Instance, Leaders, LeaderTable, Registry
 from cellmesh.aha.directory.instances import to_proto
 from cellmesh.aha.directory.leadership import Leader, leader_to_proto
 from cellmesh.aha.directory.names import Names
+from cellmesh.aha.directory.pools import PoolStore
 from cellmesh.aha.directory.watch import Watch
 from cellmesh.aha.provisioning import Enrollments
 from cellmesh.aha.replay import AhaApplier, remember
 from cellmesh.api.aha.v1 import change_pb2, registry_pb2, registry_service_pb2_grpc
 from cellmesh.common.auth.replay import AuthApplier
+from cellmesh.common.auth.schema import AUDIT
 from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.cell import running
 from cellmesh.common.changelog import Applier, ChangeLog, ChangeRecord, Replay
 from cellmesh.common.config import load_config
-from cellmesh.common.errors import CellError, StorageCorrupt
+from cellmesh.common.errors import CellError, DupName, StorageCorrupt
 from cellmesh.common.rpc import Workers
 from cellmesh.common.rpc.channel import open_aio_channel
 from cellmesh.common.storage import Slab
@@ -109,6 +112,11 @@ OPS = st.lists(
         st.tuples(st.just("transfer"), NAME, NAME),
         st.tuples(st.just("provision")),
         st.tuples(st.just("enroll")),
+        st.tuples(st.just("revoke"), st.sampled_from(["", "lost"])),
+        st.tuples(st.just("delete_enrollments")),
+        st.tuples(st.just("down"), NAME, st.booleans()),
+        st.tuples(st.just("pool"), st.sampled_from(["one", "two"]), st.sampled_from(["axon", "01.cortex"])),
+        st.tuples(st.just("unpool"), st.sampled_from(["one", "two"]), st.sampled_from(["", "axon"])),
         st.tuples(st.just("restart")),
     ),
     max_size=20,
@@ -138,6 +146,24 @@ async def run_op(world: World, enrollments: Enrollments, tokens: list[str], op: 
             # Used twice now and then, which is refused.
             token = tokens.pop() if len(tokens) > 1 else tokens[0]
             enrollments.use(token, certs.make_csr(KEY).decode())
+        case ("revoke", reason):
+            store = RevocationStore(world.slab, world.writer, world.clock)
+            store.revoke_name(UserIdentity("alice", "demo"), reason)
+        case ("delete_enrollments",):
+            enrollments.delete((), every=True)
+        case ("down", name, down):
+            await world.registry.set_down(name, down=down)
+        case ("pool", name, member):
+            pools = PoolStore(world.slab, world.writer, world.clock, "demo")
+            with suppress(DupName):
+                pools.create(name, (), ())
+            pools.add_member(name, member)
+        case ("unpool", name, member):
+            pools = PoolStore(world.slab, world.writer, world.clock, "demo")
+            if member:
+                pools.remove_member(name, member)
+            else:
+                pools.delete(name)
         case ("restart",):
             await world.leaders.recover()
             await world.registry.role_changed(True)
@@ -154,7 +180,7 @@ def test_any_log_ends_in_the_same_state_in_storage_memory_and_watches(
 
 async def check_ops(folder: Path, authority: Authority, ops: list[Any], seed: int) -> None:
     clock = HeldClock()
-    slab = Slab.open(folder / "leader", schema.DATABASES, sync=False)
+    slab = Slab.open(folder / "leader", (*schema.DATABASES, AUDIT), sync=False)
     applied: list[change_pb2.AhaChange] = []
     replica = Replica(folder / "follower", schema.DATABASES, lambda slab: [AhaApplier(applied.extend)], seed)
     async with world_on(slab, clock) as leader, world_on(replica.slab, clock, leads=False) as follower:
@@ -235,7 +261,7 @@ def test_a_running_ahas_log_makes_equal_storage(tmp_path: Path) -> None:
     flags = {"network": "demo", "stop_grace_s": 2.0}
     config = load_config(AhaConfig, dir=tmp_path / "aha", flags=flags, environ={})
     with running(AhaCell(config)) as cell:
-        token, _ = cell.enrollments.create(CellIdentity("00", "cortex", "demo"))
+        token, _, _ = cell.enrollments.create(CellIdentity("00", "cortex", "demo"))
         cell.enrollments.use(token, certs.make_csr(KEY).decode())
         cell.enrollments.renew(CellIdentity("00", "cortex", "demo"), certs.make_csr(KEY).decode())
 

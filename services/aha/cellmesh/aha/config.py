@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
+from cellmesh.aha.provisioning.tokens import AccountRule, TokenSettings
 from cellmesh.common.config import CellConfig
 from cellmesh.common.config.spec import HostPort
-from cellmesh.common.errors import BadName
+from cellmesh.common.errors import BadArg, BadName
 from cellmesh.common.tls.identity import check_label
 from pydantic import AfterValidator, Field
 
@@ -17,6 +19,15 @@ def _check_network(text: str) -> str:
     except BadName as error:
         raise ValueError(error.message) from None
     return text
+
+
+def _check_accounts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        for text in texts:
+            AccountRule.parse(text)
+    except BadArg as error:
+        raise ValueError(error.message) from None
+    return texts
 
 
 class AhaConfig(CellConfig):
@@ -39,9 +50,45 @@ class AhaConfig(CellConfig):
     authority_lifetime_days: int = Field(
         3650, ge=1, le=36500, description="For how long the authority's own certificate is valid, in days."
     )
+    token_keys: str = Field(
+        "",
+        description="Keys that service-account tokens are checked with, as a JWKS file or its http(s) URL, such as "
+        "https://kubernetes.default.svc/openid/v1/jwks. Empty takes no tokens.",
+    )
+    token_keys_authority: Path | None = Field(
+        None,
+        description="File with the certificates that the server of token_keys is checked against. Left out, those of "
+        "the system.",
+    )
+    token_keys_token: Path | None = Field(
+        None, description="File with the token that is shown to the server of token_keys. Left out, none."
+    )
+    token_issuer: str = Field(
+        "https://kubernetes.default.svc.cluster.local",
+        description="What a service-account token must say issued it.",
+    )
+    token_audience: str = Field("cellmesh", description="For whom a service-account token must be.")
+    token_accounts: Annotated[tuple[str, ...], AfterValidator(_check_accounts)] = Field(
+        (),
+        description="Which cells a service account may be, as NAMESPACE/ACCOUNT=NUMBER.SERVICE: mesh/cortex=*.cortex "
+        "allows any number. * stands for any characters.",
+    )
     restart_grace_s: float = Field(
         30.0,
         ge=0.0,
         le=600.0,
         description="How long AHA holds registrations from before its restart until they must be renewed, in seconds.",
     )
+
+    def token_settings(self) -> TokenSettings | None:
+        """What service-account tokens are taken; None when none are."""
+        if not self.token_keys:
+            return None
+        return TokenSettings(
+            self.token_keys,
+            self.token_issuer,
+            self.token_audience,
+            tuple(AccountRule.parse(text) for text in self.token_accounts),
+            self.token_keys_authority,
+            self.token_keys_token,
+        )

@@ -8,12 +8,15 @@ which the AHA that leads holds in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Final
 
 from cellmesh.aha import schema
 from cellmesh.aha.ca.journal import put_issued
+from cellmesh.aha.ca.revocations import put_revoked
 from cellmesh.aha.changes import TYPE_NAME
 from cellmesh.aha.directory.instances import from_proto
 from cellmesh.aha.directory.leadership import Leaders, leader_from_proto
+from cellmesh.aha.directory.pools import put_pool
 from cellmesh.aha.directory.registry import Registry
 from cellmesh.aha.provisioning.enrollments import put_created, put_used
 from cellmesh.api.aha.v1 import change_pb2
@@ -21,6 +24,9 @@ from cellmesh.common.changelog import ChangeRecord, ContentSource
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.common.storage import WriteTxn
 from google.protobuf.message import DecodeError
+
+LISTED: Final = frozenset({"certificate_revoked", "pool_stored", "pool_deleted"})
+"""Changes of what is in memory as whole lists."""
 
 OnApplied = Callable[[Sequence[change_pb2.AhaChange]], object]
 """Told what was applied, in order, once it is durable. Called in the thread that applies."""
@@ -53,7 +59,7 @@ class AhaApplier:
             raise StorageCorrupt(
                 "a change of the registry does not read back", offset=record.offset
             ) from error
-        if not _write(txn, change):
+        if not _write(txn, change, record.offset):
             raise StorageCorrupt(
                 f"record {record.offset} of the change log ({change.WhichOneof('change')}) is of something that is "
                 "not there, or unknown to this version",
@@ -71,7 +77,7 @@ class AhaApplier:
         self._changes = []
 
 
-def _write(txn: WriteTxn, change: change_pb2.AhaChange) -> bool:
+def _write(txn: WriteTxn, change: change_pb2.AhaChange, offset: int) -> bool:
     """Write what a change tells; whether it fits what is stored."""
     match change.WhichOneof("change"):
         case "instance_registered":
@@ -94,11 +100,35 @@ def _write(txn: WriteTxn, change: change_pb2.AhaChange) -> bool:
             value = leadership.SerializeToString(deterministic=True)
             txn.put(schema.LEADERS, leadership.service.encode(), value)
             return True
+        case "certificate_revoked":
+            put_revoked(txn, change.certificate_revoked, offset)
+            return True
+        case "enrollment_deleted":
+            return txn.delete(schema.ENROLLMENTS, change.enrollment_deleted.token_sha256)
+        case "pool_stored":
+            put_pool(txn, change.pool_stored)
+            return True
+        case "pool_deleted":
+            return txn.delete(schema.POOLS, change.pool_deleted.name.encode())
     return False
 
 
-def remember(changes: Sequence[change_pb2.AhaChange], registry: Registry, leaders: Leaders) -> None:
-    """Bring the memory of a follower in line with what was applied. In the event loop."""
+def remember(
+    changes: Sequence[change_pb2.AhaChange],
+    registry: Registry,
+    leaders: Leaders,
+    refresh: Callable[[], object] = lambda: None,
+) -> None:
+    """Bring the memory of a follower in line with what was applied. In the event loop.
+
+    Args:
+        changes: What was applied.
+        registry: The instances.
+        leaders: Who leads.
+        refresh: Has what is revoked, and the pools, read anew.
+    """
+    if any(change.WhichOneof("change") in LISTED for change in changes):
+        refresh()
     for change in changes:
         match change.WhichOneof("change"):
             case "instance_registered":

@@ -18,6 +18,18 @@ ENROLLMENTS: Final = SubDb("enrollments", "SHA-256 of the token -> Enrollment")
 CERTIFICATES: Final = SubDb(
     "certificates", "serial (20 bytes) -> expiry in ms since 1970 (8 bytes), subject URI"
 )
+REVOCATIONS: Final = SubDb(
+    "revocations", "serial (20 bytes) -> revision (8 bytes), cellmesh.api.aha.v1.Revocation"
+)
+POOLS: Final = SubDb("pools", "pool name -> cellmesh.api.aha.v1.Pool")
 LEADERS: Final = SubDb("leaders", "service -> cellmesh.api.aha.v1.Leadership, with the length of its lease")
 
-DATABASES: Final = (INSTANCES, ENROLLMENTS, CERTIFICATES, LEADERS, *CHANGELOG_DATABASES)
+DATABASES: Final = (
+    INSTANCES,
+    ENROLLMENTS,
+    CERTIFICATES,
+    REVOCATIONS,
+    POOLS,
+    LEADERS,
+    *CHANGELOG_DATABASES,
+)

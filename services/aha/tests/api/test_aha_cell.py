@@ -239,10 +239,10 @@ def test_an_unreadable_request_does_not_use_up_the_token(aha: AhaCell, tmp_path:
 @pytest.mark.parametrize(
     "subject",
     [
-        {"instance": "cortex"},
+        {"instance": "Cortex"},
         {"instance": "00.Cortex"},
         {"instance": "00.cortex.other"},
-        {"instance": "01.aha"},
+        {"instance": "00.aha"},
         {"user": "Alice"},
         {"user": "a@other"},
         {},

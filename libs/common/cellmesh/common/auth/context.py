@@ -47,6 +47,7 @@ class Caller:
         refusal: Why it may call nothing but what is open to anyone, although it is known; empty else.
         one_time: Whether it came with a one-time password.
         peer: Whether it is an instance of the very service that is called.
+        serial: Serial number of its certificate, hexadecimal; empty without one.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Caller:
     refusal: str = ""
     one_time: bool = False
     peer: bool = False
+    serial: str = ""
 
     @property
     def network(self) -> str:

@@ -28,6 +28,7 @@ from cellmesh.common.cell.mirroring import open_mirror, seed_if_needed
 from cellmesh.common.cell.observing import start_telemetry
 from cellmesh.common.cell.part import Part, PartState, RolePart
 from cellmesh.common.cell.registration import Registration
+from cellmesh.common.cell.revocations import RevocationFeed
 from cellmesh.common.cell.serving import wire
 from cellmesh.common.cell.state import CellState
 from cellmesh.common.cell.trimming import log_rules
@@ -38,7 +39,8 @@ from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState
 from cellmesh.common.keyvalues import DATABASES as KEYVALUE_DATABASES
 from cellmesh.common.keyvalues import KeyValueApplier, KeyValues
-from cellmesh.common.mirror.role import Mirror
+from cellmesh.common.mirror.arbiter import Arbiter
+from cellmesh.common.mirror.role import Mesh, Mirror
 from cellmesh.common.mirror.schema import DATABASES as MIRROR_DATABASES
 from cellmesh.common.rpc.server import RpcServer
 from cellmesh.common.rpc.service import Service
@@ -47,7 +49,9 @@ from cellmesh.common.storage import Layout, Slab, SubDb, compact_slab
 from cellmesh.common.tasks import TaskRegistry
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.telemetry.tracing import stop_telemetry
+from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.tls.identity import CellIdentity
+from cellmesh.common.tls.revocation import RevocationList
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
 
@@ -63,7 +67,9 @@ class Cell(Generic[ConfigT]):
         layout: Version and migrations of its storage. Set by the subclass.
         admits_unknown_users: Whether a user with a certificate of the network who is no user of this cell is a
             member all the same. Set by the subclass.
+        keeps_revocations: Whether it has the list of revoked certificates itself, as AHA does. Set by the subclass.
         backup_paths: What a backup takes of the folder beside the storage. Set by the subclass.
+        seed_paths: What a follower gets of its leader's folder beside the storage. Set by the subclass.
         config: Its settings.
         folder: Its folder.
         workers: Its threads for blocking work.
@@ -73,6 +79,7 @@ class Cell(Generic[ConfigT]):
         mirror: Its role among the instances of its service; None outside of a mesh.
         restart_wanted: Set when it must be stopped and started anew, on the same folder; `run_cell` does.
         tasks: The calls it is serving.
+        revoked: The certificates that it does not trust any more.
         metrics_address: Where it serves metrics, as host:port; empty when it does not.
     """
 
@@ -80,13 +87,16 @@ class Cell(Generic[ConfigT]):
     databases: ClassVar[Sequence[SubDb]] = ()
     layout: ClassVar[Layout | None] = None
     admits_unknown_users: ClassVar[bool] = False
+    keeps_revocations: ClassVar[bool] = False
     backup_paths: ClassVar[Sequence[str]] = (CELL_FILE, CONFIG_FILE_NAME, CERTS_FOLDER)
+    seed_paths: ClassVar[Sequence[str]] = ()
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config
         self.folder = CellFolder(config.dir, self.kind)
         self.workers = Workers(call_threads=config.call_threads, stream_threads=config.stream_threads)
         self.tasks = TaskRegistry()
+        self.revoked = RevocationList()
         self.identity: CellIdentity | None = None
         self.state = CellState.UNSPECIFIED
         self.start_time_ns = 0
@@ -122,6 +132,17 @@ class Cell(Generic[ConfigT]):
         """Make what applies the change records of its own databases. Called once, after `parts`."""
         return ()
 
+    def make_mesh(self, identity: CellIdentity) -> Mesh:
+        """Make what its mirror asks who leads: AHA."""
+        return Arbiter(identity, self.folder.identity)
+
+    async def introduce(self) -> None:
+        """Called as soon as its server serves, before anybody is told of it."""
+
+    def told_folders(self) -> Sequence[IdentityFolder]:
+        """Identity folders beside its own that it keeps told where the registry is."""
+        return ()
+
     def registers(self) -> bool:
         """Whether the cell registers with AHA when it has an identity."""
         return True
@@ -138,7 +159,7 @@ class Cell(Generic[ConfigT]):
     @property
     def has_mirrors(self) -> bool:
         """Whether other instances of its service may follow it: it is in a mesh and keeps a log."""
-        return self.keeps_log and self.registers() and self.folder.identity.exists()
+        return self.keeps_log and self.folder.identity.exists()
 
     @property
     def leads(self) -> bool:
@@ -265,7 +286,8 @@ class Cell(Generic[ConfigT]):
         self.start_time_ns = time.time_ns()
         try:
             self.folder.open()
-            await self._enroll_if_asked()
+            await self.prepare_identity()
+            await self._recall_revocations()
             if self.databases:
                 if self.has_mirrors:
                     await seed_if_needed(self)
@@ -375,7 +397,8 @@ class Cell(Generic[ConfigT]):
             stores = self.slab, self.auth, self.passwords, self.keyvalues
             await self.workers.run(apply_first_start, settings, *stores)
 
-    async def _enroll_if_asked(self) -> None:
+    async def prepare_identity(self) -> None:
+        """See that the cell has its name in the mesh, if it is to have one. Before its storage is open."""
         if not self.config.enroll or self.folder.identity.exists():
             return
         from cellmesh.common.tls.enrollment import enroll
@@ -393,13 +416,26 @@ class Cell(Generic[ConfigT]):
             await self._start_part(part)
         self._server = served.server
         await self._start_part(served.server)
+        await self.introduce()
         self._write_run()
         for part in served.after:
             await self._start_part(part)
         self._health = HealthWatch(served.watched, served.server.board, self._on_health)
         await self._start_part(self._health)
+        if self.identity is not None and not self.keeps_revocations:
+            network = self.identity.network
+            await self._start_part(RevocationFeed(self.folder.identity, network, self.revoked, self.workers))
         if self.identity is not None and self.registers() and self.advertised_address:
-            await self._start_part(Registration(self, self.folder.identity, lease_s=self.config.lease_s))
+            await self._start_part(
+                Registration(
+                    self, self.folder.identity, lease_s=self.config.lease_s, also=self.told_folders()
+                )
+            )
+
+    async def _recall_revocations(self) -> None:
+        """What AHA has told before counts from the first call on, even while AHA is away."""
+        if self.folder.identity.exists() and not self.keeps_revocations:
+            self.revoked = await self.workers.run(RevocationList.load, self.folder.identity.path)
 
     def _write_run(self) -> None:
         self.folder.write_run(

@@ -8,6 +8,9 @@ once when it goes and once when it is back.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import grpc
@@ -18,7 +21,7 @@ from cellmesh.api.aha.v1 import (
     registry_service_pb2_grpc,
 )
 from cellmesh.common.cell.part import WELL, PartHealth
-from cellmesh.common.errors import CellError, NoSuchName, from_rpc_error
+from cellmesh.common.errors import CellError, CertRevoked, NoSuchName, from_rpc_error
 from cellmesh.common.rpc.registry_link import RegistryLink
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.tls import rotate
@@ -35,7 +38,13 @@ BACK_OFF_FACTOR: Final = 2.0
 CALL_DEADLINE_S: Final = 3.0
 STOP_DEADLINE_S: Final = 1.0
 FIRST_TRY_S: Final = 2.0
+LEARN_INTERVAL_S: Final = 10.0
+REGISTRY_COUNT_MAX: Final = 8
 RENEWAL_RETRY_S: Final = 600.0
+RENEWAL_RETRIES: Final = 10
+"""At least so many attempts to renew fit into what is left of a certificate's life."""
+REVOKED_CHECK_S: Final = 1.0
+"""How often a cell whose certificate was revoked looks whether it has got another one."""
 
 _log = get_logger(__name__)
 
@@ -64,9 +73,12 @@ class Registration:
         cell: Who registers.
         folder: Its identity; tells where the registry is.
         lease_s: For how long a registration holds unless renewed.
+        also: Identity folders beside the cell's own that are kept told where the registry is.
     """
 
-    def __init__(self, cell: Registrant, folder: IdentityFolder, *, lease_s: float) -> None:
+    def __init__(
+        self, cell: Registrant, folder: IdentityFolder, *, lease_s: float, also: Sequence[IdentityFolder] = ()
+    ) -> None:
         assert cell.identity is not None
         self._cell = cell
         self._identity = cell.identity
@@ -77,6 +89,9 @@ class Registration:
         self._tried = asyncio.Event()
         self._away = False
         self._renew_after = 0.0
+        self._told_leads = True
+        self._told_folders = (folder, *also)
+        self._learn_after_s = 0.0
         self.registered = False
 
     @property
@@ -125,12 +140,18 @@ class Registration:
                 pause_s = self._lease_s / RENEWALS_PER_LEASE
                 back_off_s = BACK_OFF_MIN_S
                 self._note_back()
+                await self._learn_registries()
                 await self._renew_certificate_if_due()
             except NoSuchName:
                 # AHA has forgotten us, after a restart or a long pause.
                 self.registered = False
                 pause_s = 0.0 if back_off_s == BACK_OFF_MIN_S else back_off_s
                 back_off_s = min(back_off_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
+            except CertRevoked as error:
+                self.registered = False
+                self._tried.set()
+                await self._wait_for_another_certificate(error)
+                pause_s = 0.0
             except CellError as error:
                 self._note_away(error)
                 await self._link.next_address()
@@ -143,6 +164,9 @@ class Registration:
         """Register, or renew the registration there is. Raises CellError; NoSuchName when it is forgotten."""
         ready = self._is_ready()
         registry = self._registry()
+        if self._told_leads is not self._cell.leads:
+            # A renewal does not tell it.
+            self.registered = False
         try:
             if self.registered:
                 await registry.RenewInstance(
@@ -152,6 +176,7 @@ class Registration:
             else:
                 await registry.RegisterInstance(self._register_request(ready), timeout=CALL_DEADLINE_S)
                 self.registered = True
+                self._told_leads = self._cell.leads
                 _log.info("cell_registered", name=self._identity.name, address=self._cell.advertised_address)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, cell=self._link.name, address=self._link.address) from None
@@ -174,6 +199,30 @@ class Registration:
         request.lease.FromNanoseconds(int(self._lease_s * 1e9))
         return request
 
+    async def _learn_registries(self) -> None:
+        """Keep noted where all instances of AHA are, for the time when the one in use is gone."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._learn_after_s:
+            return
+        self._learn_after_s = loop.time() + LEARN_INTERVAL_S
+        request = registry_pb2.GetServiceRequest(name=self._link.name)
+        try:
+            response = await self._registry().GetService(request, timeout=CALL_DEADLINE_S)
+        except grpc.aio.AioRpcError as error:
+            _log.debug("registries_unknown", error=str(error.details()))
+            return
+        found = [instance.address for instance in response.instances]
+        if not found:
+            return
+        # The one in use stays first; an instance that is away for now is kept behind those that are there.
+        known = self._link.addresses
+        self._link.addresses = _merged(self._link.address, found, known)
+        for folder in self._told_folders:
+            mesh = folder.mesh()
+            if mesh is not None and set(mesh.registry_addresses) != set(self._link.addresses):
+                folder.store_mesh(replace(mesh, registry_addresses=self._link.addresses))
+                _log.info("registries_noted", addresses=list(self._link.addresses))
+
     def _is_ready(self) -> bool:
         # While the cell starts this part is its last: the services are up when it tells AHA of them.
         return self._cell.state.value in ("starting", "ready", "read-only")
@@ -185,12 +234,31 @@ class Registration:
         try:
             await rotate.renew(self._folder, self._ask_for_certificate)
         except CellError as error:
-            self._renew_after = loop.time() + RENEWAL_RETRY_S
+            left_s = (self._folder.certificate().not_valid_after_utc - datetime.now(UTC)).total_seconds()
+            self._renew_after = loop.time() + min(RENEWAL_RETRY_S, max(left_s / RENEWAL_RETRIES, 0.0))
             _log.warning("certificate_renewal_failed", error=str(error))
             return
         _log.info("certificate_renewed", name=self._identity.name)
         # The channel still speaks with the old certificate.
         await self._link.close()
+
+    async def _wait_for_another_certificate(self, error: CellError) -> None:
+        """A cell whose certificate was revoked has no place in the registry until somebody enrols it anew."""
+        revoked = self._folder.certificate().serial_number
+        _log.error(
+            "certificate_revoked",
+            name=self._identity.name,
+            error=str(error),
+            hint="stop the cell, remove its folder certs, and enrol it anew, if it is to be trusted again",
+        )
+        await self._link.close()
+        while True:
+            await asyncio.sleep(REVOKED_CHECK_S)
+            try:
+                if self._folder.certificate().serial_number != revoked:
+                    return
+            except CellError as problem:
+                _log.debug("certificate_not_readable", error=str(problem))
 
     async def _ask_for_certificate(self, csr_pem: bytes) -> tuple[bytes, bytes]:
         stub = enrollment_service_pb2_grpc.CertificateServiceStub(self._link.open())
@@ -213,3 +281,8 @@ class Registration:
         if self._away:
             self._away = False
             _log.info("registry_back", registry=self._link.address)
+
+
+def _merged(first: str, found: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The address in use, those that are registered now, those that were known, without repetition."""
+    return tuple(dict.fromkeys((first, *sorted(found), *known)))[:REGISTRY_COUNT_MAX]

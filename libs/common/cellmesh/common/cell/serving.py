@@ -11,13 +11,10 @@ from cellmesh.common.cell.backup import BackedUp, Backups
 from cellmesh.common.cell.data_services import backup_service, change_log_service
 from cellmesh.common.cell.disk import DiskSpace
 from cellmesh.common.cell.listeners import is_insecure, listeners_of
-from cellmesh.common.cell.mirroring import MirrorPart
 from cellmesh.common.cell.service import cell_service
 from cellmesh.common.cell.storage_service import storage_service
 from cellmesh.common.cell.trimming import LogTrimmer
 from cellmesh.common.keyvalues import KeyValueServicer, key_value_service
-from cellmesh.common.mirror.forward import ForwardInterceptor
-from cellmesh.common.mirror.service import mirror_service
 from cellmesh.common.rpc.interceptors.auth import Accounts, caller_of_peer
 from cellmesh.common.rpc.interceptors.chain import default_chain
 from cellmesh.common.rpc.server import RpcServer
@@ -82,6 +79,7 @@ def wire(cell: Cell[Any], parts: tuple[Part, ...], accounts: CellAccounts | None
         keyvalues = KeyValueServicer(cell.keyvalues, accounts.store, workers)
         after.append(keyvalues)
         cell.tasks.bind()
+        cell.revoked.listeners.append(cell.tasks.end_revoked)
         accounts.store.listeners.append(cell.tasks.end_inactive)
         services += [
             *_data_services(cell),
@@ -89,20 +87,27 @@ def wire(cell: Cell[Any], parts: tuple[Part, ...], accounts: CellAccounts | None
             key_value_service(keyvalues),
         ]
     mirror = cell.mirror
+    forward = None
     if mirror is not None:
+        # Cells outside of a mesh start without all that.
+        from cellmesh.common.cell.mirroring import MirrorPart
+        from cellmesh.common.mirror.forward import ForwardInterceptor
+        from cellmesh.common.mirror.service import mirror_service
+
         mirror_part = MirrorPart(mirror)
         before.append(mirror_part)
         watched.append(mirror_part)
         services.append(mirror_service(mirror))
+        forward = ForwardInterceptor(mirror)
     server = RpcServer(
         cell.name or cell.kind,
         (*cell.services(), *services, cell_service(cell, levels), task_service(cell.tasks)),
         listeners_of(cell.kind, config, cell.folder),
         chain=default_chain(
-            caller_of_peer(insecure=is_insecure(config), own=cell.identity),
+            caller_of_peer(insecure=is_insecure(config), own=cell.identity, revoked=cell.revoked),
             logins,
             cell.tasks,
-            None if mirror is None else ForwardInterceptor(mirror),
+            forward,
         ),
         stop_grace_s=config.stop_grace_s,
     )
@@ -120,6 +125,7 @@ def _data_services(cell: Cell[Any]) -> Sequence[Service]:
         storage_version=cell.storage_version,
         keeps_log=cell.keeps_log,
         paths=cell.backup_paths,
+        seed_paths=cell.seed_paths,
     )
     backups = Backups(cell.folder.path, slab, about, cell.log_keeper)
     unfinished = backups.sweep()

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from cellmesh.common.errors.auth import (
     AuthDeny,
+    CertRevoked,
     DupRoleName,
     DupUserEmail,
     DupUserName,
@@ -265,6 +266,7 @@ __all__ = [
     "CantRevLayer",
     "CellError",
     "CellUnreachable",
+    "CertRevoked",
     "CliFini",
     "CryptoErr",
     "DataAlreadyExists",

@@ -21,6 +21,14 @@ class Unauthenticated(AuthDeny):
     field_docs = describe(username="the name tried, if any")
 
 
+class CertRevoked(AuthDeny):
+    """The caller's certificate was revoked, or ran out while its connection was open."""
+
+    code = StatusCode.PERMISSION_DENIED
+    reason = ErrorReason.ERROR_REASON_CERT_REVOKED
+    field_docs = describe(username="the name in the certificate", serial="its serial number, hexadecimal")
+
+
 class PermissionRowMissing(AuthDeny):
     """The method states no permission, so nobody may call it."""
 

@@ -11,12 +11,12 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.auth.context import Call, Caller
-from cellmesh.common.errors import AuthDeny, Cancelled, CellError, NoSuchIden
+from cellmesh.common.errors import AuthDeny, Cancelled, CellError, CertRevoked, NoSuchIden
 
 if TYPE_CHECKING:
     from cellmesh.common.auth.policy import Policy
@@ -93,6 +93,20 @@ class TaskRegistry:
                 # The loop is closed, and no call runs.
                 if not self._loop.is_closed():
                     raise
+
+    def end_revoked(self, serials: Collection[str]) -> None:
+        """End the calls whose certificates have been revoked. In the event loop."""
+        for call in list(self.running.values()):
+            caller = call.caller
+            if caller.serial in serials:
+                self._end(
+                    call,
+                    CertRevoked(
+                        f"the certificate of {caller.name} was revoked, so its calls are ended",
+                        username=caller.name,
+                        serial=caller.serial,
+                    ),
+                )
 
     def _end_inactive(self, policy: Policy) -> None:
         for call in list(self.running.values()):

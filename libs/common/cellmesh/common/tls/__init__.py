@@ -4,6 +4,7 @@ identity        CellIdentity, UserIdentity: the name a certificate carries, writ
 certs           keys, requests, an authority, issuing
 folder          IdentityFolder: where a cell or user keeps its certificate, and what it knows of its mesh
 contexts        gRPC server and channel credentials out of such a folder
+revocation      RevocationList: certificates that are not to be trusted any more, kept beside the identity
 rotate          renews a certificate well before it ends
 enrollment      joins a mesh with such a URL: key and request made here, certificate stored
 enrollment_url  the one-time URL that brings a cell or user into the mesh

@@ -162,6 +162,19 @@ def to_der(certificate: Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.DER)
 
 
+def public_key_hash(key: PublicKey) -> bytes:
+    """SHA-256 of a public key (SubjectPublicKeyInfo, DER)."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    digest = hashes.Hash(hashes.SHA256())
+    digest.update(der)
+    return digest.finalize()
+
+
+def serial_text(certificate: Certificate) -> str:
+    """The serial number of a certificate as it is written everywhere: hexadecimal, lower case."""
+    return f"{certificate.serial_number:x}"
+
+
 def from_pem(pem: bytes) -> Certificate:
     """Read the first certificate of a PEM text. Raises BadCertBytes."""
     try:

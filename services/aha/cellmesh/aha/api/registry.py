@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from cellmesh.aha.directory import Instance, Registry
 from cellmesh.aha.directory.instances import from_proto, to_proto
-from cellmesh.aha.directory.watch import ChangeKind
+from cellmesh.aha.directory.watch import Change, ChangeKind, Scope, Watch
+from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE
 from cellmesh.api.aha.v1 import registry_pb2
 from cellmesh.common.auth.context import current_caller
 from cellmesh.common.errors import AuthDeny, BadArg, BadName
@@ -64,7 +65,9 @@ class RegistryServicer:
     ) -> registry_pb2.GetServiceResponse:
         """See the proto."""
         found = self._registry.find(request.name)
-        return registry_pb2.GetServiceResponse(instances=map(to_proto, found))
+        pool = self._registry.pools.get(request.name.removesuffix(f".{self._registry.network}"))
+        members = () if pool is None else [member.name for member in pool.members]
+        return registry_pb2.GetServiceResponse(instances=map(to_proto, found), pool_members=members)
 
     async def ListInstances(
         self, request: registry_pb2.ListInstancesRequest, context: Context
@@ -76,7 +79,11 @@ class RegistryServicer:
         count = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         if token:
             _check_token(token)
-        found = [instance for instance in self._registry.all(request.service) if instance.name > token]
+        found = [
+            instance
+            for instance in self._registry.all(request.service)
+            if instance.name > token and _is_asked_for(request, instance)
+        ]
         return registry_pb2.ListInstancesResponse(
             instances=map(to_proto, found[:count]),
             next_page_token=found[count - 1].name if len(found) > count else "",
@@ -86,23 +93,82 @@ class RegistryServicer:
         self, request: registry_pb2.WatchInstancesRequest, context: Context
     ) -> AsyncIterator[registry_pb2.WatchInstancesResponse]:
         """See the proto."""
-        present, watch = self._registry.watch(request.service)
+        if request.pool and request.service:
+            raise BadArg("a watch is of a service or of a pool", name="pool", valu=request.pool[:128])
+        registry = self._registry
+        watch = registry.follow(Scope(request.service, request.kind, request.pool))
         try:
-            yield _changes_to_proto((ChangeKind.ADDED, instance) for instance in present)
+            changes = registry.changed_since(request.revision, watch)
+            yield self._snapshot(watch) if changes is None else _changes_to_proto(changes, watch)
             while (changes := await watch.take()) is not None:
-                yield _changes_to_proto((change.kind, change.instance) for change in changes)
+                yield self._snapshot(watch) if watch.renewed else _changes_to_proto(changes, watch)
         finally:
-            self._registry.unwatch(watch)
+            registry.unwatch(watch)
+
+    async def SetInstanceDown(
+        self, request: registry_pb2.SetInstanceDownRequest, context: Context
+    ) -> registry_pb2.SetInstanceDownResponse:
+        """See the proto."""
+        _check_own_name(request.name)
+        stored = await self._registry.set_down(request.name, down=request.down)
+        return registry_pb2.SetInstanceDownResponse(instance=to_proto(stored))
+
+    async def ListServices(
+        self, request: registry_pb2.ListServicesRequest, context: Context
+    ) -> registry_pb2.ListServicesResponse:
+        """See the proto."""
+        found: dict[str, registry_pb2.ServiceSummary] = {}
+        for instance in self._registry.all():
+            summary = found.get(instance.service)
+            if summary is None:
+                summary = found[instance.service] = registry_pb2.ServiceSummary(
+                    service=instance.service, network=instance.network, kind=instance.kind
+                )
+            summary.instance_count += 1
+            summary.ready_count += instance.ready
+            if instance.leader:
+                summary.leader = instance.name
+        return registry_pb2.ListServicesResponse(services=[found[name] for name in sorted(found)])
+
+    async def GetNetwork(
+        self, request: registry_pb2.GetNetworkRequest, context: Context
+    ) -> registry_pb2.GetNetworkResponse:
+        """See the proto."""
+        found = sorted(self._registry.all(REGISTRY_SERVICE), key=lambda item: (not item.leader, item.name))
+        return registry_pb2.GetNetworkResponse(
+            network=self._registry.network,
+            registries=map(to_proto, found),
+            revision=self._registry.revision,
+        )
+
+    def _snapshot(self, watch: Watch) -> registry_pb2.WatchInstancesResponse:
+        """Everything there is of what a watch wants."""
+        watch.renewed = False
+        pool = self._registry.pools.get(watch.scope.pool) if watch.scope.pool else None
+        found = [Change(ChangeKind.ADDED, instance) for instance in self._registry.present(watch)]
+        message = _changes_to_proto(found, watch)
+        message.snapshot = True
+        message.revision = self._registry.revision
+        message.pool_members.extend(() if pool is None else (member.name for member in pool.members))
+        return message
 
 
-def _changes_to_proto(
-    changes: Iterable[tuple[ChangeKind, Instance]],
-) -> registry_pb2.WatchInstancesResponse:
+def _changes_to_proto(changes: Iterable[Change], watch: Watch) -> registry_pb2.WatchInstancesResponse:
     return registry_pb2.WatchInstancesResponse(
         changes=[
-            registry_pb2.InstanceChange(kind=_KINDS[kind], instance=to_proto(instance))
-            for kind, instance in changes
-        ]
+            registry_pb2.InstanceChange(kind=_KINDS[change.kind], instance=to_proto(change.instance))
+            for change in changes
+        ],
+        revision=watch.revision,
+    )
+
+
+def _is_asked_for(request: registry_pb2.ListInstancesRequest, instance: Instance) -> bool:
+    return (
+        (not request.network or instance.network == request.network)
+        and (not request.kind or instance.kind == request.kind)
+        and (not request.HasField("ready") or instance.ready == request.ready)
+        and (not request.HasField("leader") or instance.leader == request.leader)
     )
 
 

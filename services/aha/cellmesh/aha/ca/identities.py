@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Final
 
@@ -18,22 +19,49 @@ RENEW_PART: Final = 3
 
 
 def ensure_identity(
-    folder: IdentityFolder, identity: Identity, authority: Authority, journal: Journal, now: datetime.datetime
+    folder: IdentityFolder,
+    identity: Identity,
+    authority: Authority,
+    journal: Journal,
+    now: datetime.datetime,
+    revoked: Container[str] = frozenset(),
 ) -> bool:
-    """Make sure that a folder has a certificate of ours that still lasts a good while.
+    """Make sure that a folder has a certificate of ours that still lasts a good while and is not among those revoked.
 
     Returns:
         Whether a new one was issued.
     """
-    if _is_good(folder, identity, authority, now):
+    if _is_good(folder, identity, authority, now, revoked):
         return False
+    _make(folder, identity, authority, lambda certificate: journal.note(certificate, identity))
+    return True
+
+
+def make_identity(folder: IdentityFolder, identity: Identity, authority: Authority) -> None:
+    """Make the identity of the first AHA, before there is a journal: `note_identity` notes it when there is."""
+    _make(folder, identity, authority, lambda certificate: None)
+
+
+def note_identity(folder: IdentityFolder, journal: Journal) -> None:
+    """Note the certificate of a folder, if it is not noted yet."""
+    certificate = folder.certificate()
+    identity = certs.identity_of_certificate(certificate)
+    if identity is not None and not journal.has(certificate):
+        journal.note(certificate, identity)
+
+
+def _make(
+    folder: IdentityFolder,
+    identity: Identity,
+    authority: Authority,
+    note: Callable[[certs.Certificate], None],
+) -> None:
     key = certs.make_key()
     certificate = authority.issue(key.public_key(), identity)
-    journal.note(certificate, identity)
+    note(certificate)
     known = folder.mesh() if folder.exists() else None
     mesh = MeshInfo(identity.name, authority.network, known.registry_addresses if known else ())
     folder.store(certs.to_pem(certificate), certs.key_to_pem(key), authority.pem, mesh)
-    return True
 
 
 def tell_registry(folder: IdentityFolder, addresses: tuple[str, ...]) -> None:
@@ -44,7 +72,11 @@ def tell_registry(folder: IdentityFolder, addresses: tuple[str, ...]) -> None:
 
 
 def _is_good(
-    folder: IdentityFolder, identity: Identity, authority: Authority, now: datetime.datetime
+    folder: IdentityFolder,
+    identity: Identity,
+    authority: Authority,
+    now: datetime.datetime,
+    revoked: Container[str],
 ) -> bool:
     if not folder.exists():
         return False
@@ -54,6 +86,8 @@ def _is_good(
     except CellError:
         return False
     if certs.identity_of_certificate(certificate) != identity:
+        return False
+    if certs.serial_text(certificate) in revoked:
         return False
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     return certificate.not_valid_after_utc - now > life / RENEW_PART

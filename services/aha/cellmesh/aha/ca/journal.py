@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
 
 from cellmesh.aha import schema
 from cellmesh.api.aha.v1 import change_pb2
 from cellmesh.common.changelog import AppendChange, ChangeWriter
-from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.identity import Identity
 
+CHUNK_COUNT: Final = 1024
+
 _EXPIRY = struct.Struct(">Q")
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """One certificate as it was noted.
+
+    Attributes:
+        serial: Its serial number, hexadecimal.
+        subject: To whom it was issued, as a URI.
+        expire_ms: When it ends, in milliseconds since 1970.
+    """
+
+    serial: str
+    subject: str
+    expire_ms: int
 
 
 class Journal:
@@ -31,6 +51,11 @@ class Journal:
         append_change = self._changes.begin()
         self._slab.write(lambda txn: note_issued(txn, append_change, certificate, identity))
 
+    def has(self, certificate: certs.Certificate) -> bool:
+        """Whether a certificate has been noted."""
+        with self._slab.view() as txn:
+            return txn.get(schema.CERTIFICATES, certificate.serial_number.to_bytes(20, "big")) is not None
+
 
 def note_issued(
     txn: WriteTxn, append_change: AppendChange, certificate: certs.Certificate, identity: Identity
@@ -47,6 +72,29 @@ def put_issued(txn: WriteTxn, issued: change_pb2.CertificateIssued) -> None:
     serial = int(issued.serial, 16).to_bytes(20, "big")
     expiry = _EXPIRY.pack(issued.expire_time.ToMilliseconds())
     txn.put(schema.CERTIFICATES, serial, expiry + issued.subject.encode())
+
+
+def find_issued(txn: ReadTxn, key: bytes) -> Issued | None:
+    """The certificate with a serial number, as 20 bytes; None when it was not issued here."""
+    found = txn.get(schema.CERTIFICATES, key)
+    return None if found is None else _issued(key, found)
+
+
+def scan_issued(txn: ReadTxn, after: bytes = b"") -> Iterator[Issued]:
+    """Everything that was issued, by serial number, behind one (20 bytes)."""
+    low = after + b"\x00" if after else b""
+    while True:
+        chunk = txn.scan(schema.CERTIFICATES, low, None, count_max=CHUNK_COUNT)
+        for key, value in chunk.items:
+            yield _issued(key, value)
+        if chunk.resume is None:
+            return
+        low = chunk.items[-1][0] + b"\x00"
+
+
+def _issued(key: bytes, value: bytes) -> Issued:
+    (expire_ms,) = _EXPIRY.unpack_from(value)
+    return Issued(f"{int.from_bytes(key, 'big'):x}", value[_EXPIRY.size :].decode(), expire_ms)
 
 
 def expiry_ms(certificate: certs.Certificate) -> int:

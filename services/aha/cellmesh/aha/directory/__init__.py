@@ -4,6 +4,7 @@ instances  Instance: one running cell as the registry knows it; names and their 
 leases     Directory: live instances in memory, look-ups, leases
 leadership Leaders: who leads each service, and until when
 watch      Watch: one caller's stream of changes, bounded
+pools      Pools: names under which callers reach several services
 names      what of it is durable
 registry   Registry: puts the three together; expiry
 """

@@ -31,6 +31,7 @@ class Instance:
         leader: Whether it takes the writes of its service.
         register_ms: When it registered, milliseconds since 1970.
         expire_ms: When its lease ends; 0 for one that has none.
+        down: Whether it was marked down: then it is not ready, whatever it says.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Instance:
     leader: bool
     register_ms: int = 0
     expire_ms: int = 0
+    down: bool = False
 
     def is_same_but_for_times(self, other: Instance) -> bool:
         """Whether a look-up would answer the same, times aside."""
@@ -59,6 +61,7 @@ def _facts(instance: Instance) -> tuple[object, ...]:
         instance.version,
         instance.ready,
         instance.leader,
+        instance.down,
     )
 
 
@@ -86,6 +89,7 @@ def from_proto(message: registry_pb2.Instance) -> Instance:
         leader=message.leader,
         register_ms=message.register_time.ToMilliseconds(),
         expire_ms=message.expire_time.ToMilliseconds(),
+        down=message.down,
     )
 
 
@@ -103,6 +107,7 @@ def to_proto(instance: Instance) -> registry_pb2.Instance:
         leader=instance.leader,
         register_time=timestamp(instance.register_ms),
         expire_time=timestamp(instance.expire_ms),
+        down=instance.down,
     )
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Final
 
 from cellmesh.aha.directory.instances import Instance, Wanted
 from cellmesh.aha.directory.watch import Change, ChangeKind, Watch
 from cellmesh.common.errors import NoSuchCell
 from cellmesh.common.time.clock import Clock
+
+RECENT_COUNT: Final = 4096
+"""Changes that are remembered for those who go on with a watch."""
 
 
 @dataclass(slots=True)
@@ -26,6 +32,10 @@ class Directory:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        # Revisions begin with the time, so that one of another AHA, or of before a restart, is none of this one.
+        self.revision = clock.now() * 1000
+        self._first_revision = self.revision
+        self._recent: deque[tuple[int, Change]] = deque(maxlen=RECENT_COUNT)
         self._leases: dict[str, _Lease] = {}
         self._leaders: dict[str, str] = {}
         self._watches: set[Watch] = set()
@@ -59,6 +69,14 @@ class Directory:
         """The instance as leader or not; as it says itself while nobody has claimed to lead its service."""
         leader = self._leaders.get(instance.service)
         return instance if leader is None else replace(instance, leader=instance.name == leader)
+
+    def holds(self, name: str, cell_id: str) -> bool:
+        """Whether another cell than this one holds a name now."""
+        lease = self._leases.get(name)
+        if lease is None or (lease.ends_s is not None and lease.ends_s <= self._clock.monotonic()):
+            return False
+        other = lease.instance.cell_id
+        return bool(other and cell_id) and other != cell_id
 
     def put(self, instance: Instance, lease_s: float | None, *, renewal_s: float | None = None) -> Instance:
         """Add an instance or replace the one of its name, and tell those who watch.
@@ -94,9 +112,21 @@ class Directory:
         length_s = lease.length_s if lease.ends_s is not None else None
         was_ready = lease.instance.ready
         expire_ms = self._expiry_ms(self._clock.now(), length_s)
+        ready = ready and not lease.instance.down
         lease.instance = replace(lease.instance, ready=ready, expire_ms=expire_ms)
         lease.ends_s = self._end_s(length_s)
         if ready != was_ready:
+            self._tell(ChangeKind.UPDATED, lease.instance)
+        return lease.instance
+
+    def set_down(self, name: str, *, down: bool) -> Instance | None:
+        """Mark an instance down, or up again, and tell those who watch; it as it is then."""
+        lease = self._leases.get(name)
+        if lease is None:
+            return None
+        before = lease.instance
+        lease.instance = replace(before, down=down, ready=before.ready and not down)
+        if lease.instance != before:
             self._tell(ChangeKind.UPDATED, lease.instance)
         return lease.instance
 
@@ -122,11 +152,33 @@ class Directory:
 
     def watch(self, service: str) -> tuple[list[Instance], Watch]:
         """What there is, and everything that changes from here on. End it with `unwatch`."""
-        watch = Watch(service)
+        watch = self.add_watch(Watch(service))
+        return self.wanted(watch), watch
+
+    def add_watch(self, watch: Watch) -> Watch:
+        """Have a watch told of everything that changes from here on. End it with `unwatch`."""
+        watch.revision = self.revision
         if self._closed:
             watch.close()
         self._watches.add(watch)
-        return self.all(service), watch
+        return watch
+
+    def wanted(self, watch: Watch) -> list[Instance]:
+        """What there is of what a watch wants, by name."""
+        return [instance for instance in self.all() if watch.wants(instance)]
+
+    def since(self, revision: int) -> list[Change] | None:
+        """What changed after a revision; None when that is not remembered, or of another AHA."""
+        oldest = self._recent[0][0] - 1 if len(self._recent) == RECENT_COUNT else self._first_revision
+        if not oldest <= revision <= self.revision:
+            return None
+        return [change for at, change in self._recent if at > revision]
+
+    def renew_watches(self, pools: Collection[str]) -> None:
+        """The members of some pools have changed."""
+        for watch in self._watches:
+            if watch.scope.pool in pools:
+                watch.renew()
 
     def unwatch(self, watch: Watch) -> None:
         """Drop a watch."""
@@ -140,8 +192,10 @@ class Directory:
 
     def _tell(self, kind: ChangeKind, instance: Instance) -> None:
         change = Change(kind, instance)
+        self.revision += 1
+        self._recent.append((self.revision, change))
         for watch in self._watches:
-            watch.offer(change)
+            watch.offer(change, self.revision)
 
     def _end_s(self, lease_s: float | None) -> float | None:
         return None if lease_s is None else self._clock.monotonic() + lease_s

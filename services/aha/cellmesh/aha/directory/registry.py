@@ -9,8 +9,10 @@ from typing import Final
 from cellmesh.aha.directory.instances import Instance, Wanted, parse_wanted
 from cellmesh.aha.directory.leases import Directory
 from cellmesh.aha.directory.names import Names
-from cellmesh.aha.directory.watch import Watch
-from cellmesh.common.errors import BadName, CellError, NoSuchCell
+from cellmesh.aha.directory.pools import Pools, require_no_pool
+from cellmesh.aha.directory.watch import Change, Scope, Watch
+from cellmesh.api.aha.v1 import pool_pb2
+from cellmesh.common.errors import BadName, CellError, DupName, NoSuchCell, NoSuchName
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import Clock
@@ -32,6 +34,9 @@ class Registry:
         workers: Threads for blocking work.
         clock: Where the time comes from.
         restart_grace_s: The lease of those who registered before a restart.
+
+    Attributes:
+        pools: The pools, as they are stored.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Registry:
         self._directory = Directory(clock)
         self._restart_grace_s = restart_grace_s
         self._leads = True
+        self.pools = Pools()
         self._own_names: set[str] = set()
         # The order of changes on disk is that in memory.
         self._lock = asyncio.Lock()
@@ -83,8 +89,10 @@ class Registry:
             lease_s: 0 means LEASE_S_DEFAULT, more than LEASE_S_MAX counts as that.
 
         Raises:
-            BadName: it is of another network.
+            BadName: it is of another network, or its service has the name of a pool.
+            DupName: another cell has this name and lives.
         """
+        require_no_pool(self.pools, instance.service)
         if instance.network != self.network:
             raise BadName(
                 f"{instance.name} is not of the network {self.network}",
@@ -92,8 +100,17 @@ class Registry:
                 network=self.network,
             )
         async with self._lock:
+            if self._directory.holds(instance.name, instance.cell_id):
+                raise DupName(
+                    f"another cell is registered as {instance.name}",
+                    name=instance.name,
+                    hint="two cells run with one name: stop one; the name is free when its lease has run out",
+                )
             instance = self._directory.marked(instance)
             before = self._directory.get(instance.name)
+            # Whoever marked it down puts it back.
+            down = before is not None and before.down
+            instance = replace(instance, down=down, ready=instance.ready and not down)
             if before is None or not before.is_same_but_for_times(instance):
                 await self._workers.run(self._names.put, instance)
                 _log.info("instance_registered", name=instance.name, address=instance.address)
@@ -111,14 +128,32 @@ class Registry:
             NoSuchCell: there is no lease of this name.
         """
         found = self._directory.get(name)
-        if found is None or found.ready == ready or name in self._own_names:
+        if found is None or found.ready == (ready and not found.down) or name in self._own_names:
             return self._directory.renew(name, ready=ready)
         async with self._lock:
             found = self._directory.get(name)
             if found is not None and found.ready != ready:
-                changed = replace(found, ready=ready, register_ms=0, expire_ms=0)
+                changed = replace(found, ready=ready and not found.down, register_ms=0, expire_ms=0)
                 await self._workers.run(self._names.put, changed)
             return self._directory.renew(name, ready=ready)
+
+    async def set_down(self, name: str, *, down: bool) -> Instance:
+        """Take an instance out of use, or put it back; stored, so that followers and a restarted AHA know.
+
+        Raises:
+            NoSuchCell: it is not registered.
+        """
+        async with self._lock:
+            found = self._directory.get(name)
+            if found is not None and found.down != down:
+                ready = found.ready and not down
+                changed = replace(found, down=down, ready=ready, register_ms=0, expire_ms=0)
+                await self._workers.run(self._names.put, changed)
+                _log.info("instance_marked", name=name, down=down)
+            marked = self._directory.set_down(name, down=down)
+        if marked is None:
+            raise NoSuchCell(f"{name} is not registered", name=name)
+        return marked
 
     async def unregister(self, name: str) -> None:
         """End a registration at once. Unknown names change nothing."""
@@ -152,14 +187,17 @@ class Registry:
         self._directory.set_leader(service, name)
 
     def find(self, name: str) -> list[Instance]:
-        """The live instances of a service, or one instance: the leader first, then by name.
+        """The live instances of a service or pool, or one instance: the leader first, then by name.
 
         Raises:
             BadName: the name can be neither.
             NoSuchCell: nothing live has this name.
         """
         wanted: Wanted = parse_wanted(name, self.network)
-        found = self._directory.find(wanted)
+        if self.pools.get(wanted.service) is not None and not wanted.number:
+            found = [item for item in self._directory.all() if self.pools.has(wanted.service, item)]
+        else:
+            found = self._directory.find(wanted)
         if not found:
             raise NoSuchCell(
                 f"no cell called {name} is registered with AHA now",
@@ -176,6 +214,46 @@ class Registry:
     def watch(self, service: str = "") -> tuple[list[Instance], Watch]:
         """What there is, and what changes from here on. End it with `unwatch`."""
         return self._directory.watch(service)
+
+    def follow(self, scope: Scope) -> Watch:
+        """Begin to watch what is in a scope; `present` and `changed_since` tell where it begins.
+
+        Raises:
+            NoSuchName: there is no pool of this name.
+        """
+        if not scope.pool:
+            return self._directory.add_watch(Watch(scope))
+        if self.pools.get(scope.pool) is None:
+            raise NoSuchName(f"there is no pool called {scope.pool[:128]}", name=scope.pool[:128])
+        is_wanted = lambda instance: (  # noqa: E731
+            self.pools.has(scope.pool, instance) and (not scope.kind or instance.kind == scope.kind)
+        )
+        return self._directory.add_watch(Watch(scope, is_wanted=is_wanted))
+
+    def present(self, watch: Watch) -> list[Instance]:
+        """What there is now of what a watch wants, by name."""
+        return self._directory.wanted(watch)
+
+    def changed_since(self, revision: int, watch: Watch) -> list[Change] | None:
+        """What changed of what a watch wants since a revision; None when that is not remembered."""
+        if not revision or watch.scope.pool:
+            # What was in the pool at that time is not remembered.
+            return None
+        found = self._directory.since(revision)
+        return None if found is None else [change for change in found if watch.wants(change.instance)]
+
+    def is_live(self, name: str) -> bool:
+        """Whether a cell of this name is registered now."""
+        return self._directory.get(name) is not None
+
+    @property
+    def revision(self) -> int:
+        """Where the registry stands; grows with each change."""
+        return self._directory.revision
+
+    def set_pools(self, pools: list[pool_pb2.Pool]) -> None:
+        """Take in the pools as they are stored, and tell those who watch one that has changed."""
+        self._directory.renew_watches(self.pools.fill(pools))
 
     def unwatch(self, watch: Watch) -> None:
         """Drop a watch."""

@@ -1,6 +1,7 @@
 """One-time enrolments.
 
 subjects     who may enrol: names and their checks
+tokens       TokenChecker: Kubernetes service-account tokens in place of URLs
 enrollments  Enrollments: tokens made, kept as hashes, used up once; certificates for those who have one
 """
 

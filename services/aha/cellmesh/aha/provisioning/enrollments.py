@@ -5,27 +5,42 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from cellmesh.aha import schema
 from cellmesh.aha.ca.authority import Authority
-from cellmesh.aha.ca.journal import Journal, note_issued
+from cellmesh.aha.ca.journal import Issued, Journal, note_issued, scan_issued
+from cellmesh.aha.ca.revocations import serial_key
+from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE
 from cellmesh.api.aha.v1 import change_pb2
+from cellmesh.api.common.v1 import auth_pb2
+from cellmesh.common.auth import audit
+from cellmesh.common.auth.context import find_current_call
 from cellmesh.common.changelog import ChangeWriter, actor_name
-from cellmesh.common.errors import AuthDeny, BadArg
-from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.errors import AuthDeny, BadArg, LimitExceeded, NoSuchIden, Retry
+from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import Clock
 from cellmesh.common.tls import certs
-from cellmesh.common.tls.identity import Identity, parse_identity
+from cellmesh.common.tls.identity import CellIdentity, Identity, parse_identity
 
 _log = get_logger(__name__)
 
+ANSWER_AGAIN_MS: Final = 10 * 60_000
+"""For how long who used a token up may ask for the same answer again, with the same key."""
+LIST_COUNT_MAX: Final = 1000
+CHUNK_COUNT: Final = 1024
+NUMBER_MAX: Final = 10_000
+ID_SIZE: Final = 8
+"""Bytes of a token's hash that name its enrolment in lists."""
 LIFETIME_S_DEFAULT: Final = 3600.0
 LIFETIME_S_MAX: Final = 7 * 86400.0
 TOKEN_SIZE: Final = 32
 CSR_SIZE_MAX: Final = 16 * 1024
+
+KEY_HASH_SIZE: Final = 32
 
 _TIMES = struct.Struct(">QQ")
 
@@ -38,21 +53,27 @@ class Enrollment:
         subject: Who may enrol, as a URI.
         expire_ms: Until when, in milliseconds since 1970.
         use_ms: When it was used up, or 0.
+        key_sha256: SHA-256 of the public key that was certified; empty before.
+        certificate_der: The certificate; empty before.
     """
 
     subject: str
     expire_ms: int
     use_ms: int = 0
+    key_sha256: bytes = b""
+    certificate_der: bytes = b""
 
     def encode(self) -> bytes:
         """As stored."""
-        return _TIMES.pack(self.expire_ms, self.use_ms) + self.subject.encode()
+        told = _TIMES.pack(self.expire_ms, self.use_ms) + self.subject.encode()
+        return told + b"\x00" + self.key_sha256 + self.certificate_der if self.certificate_der else told
 
     @classmethod
     def decode(cls, data: bytes) -> Enrollment:
         """From what is stored."""
         expire_ms, use_ms = _TIMES.unpack_from(data)
-        return cls(data[_TIMES.size :].decode(), expire_ms, use_ms)
+        subject, _, answer = data[_TIMES.size :].partition(b"\x00")
+        return cls(subject.decode(), expire_ms, use_ms, answer[:KEY_HASH_SIZE], answer[KEY_HASH_SIZE:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +104,17 @@ class Enrollments:
         self._journal = journal
         self._clock = clock
 
-    def create(self, identity: Identity, lifetime_s: float = 0.0) -> tuple[str, int]:
+    def create(
+        self, identity: Identity | Callable[[ReadTxn], Identity], lifetime_s: float = 0.0
+    ) -> tuple[str, int, Identity]:
         """Make an enrolment; durable when this returns.
 
         Args:
-            identity: Who may enrol.
+            identity: Who may enrol, or what finds it in the very transaction that notes it.
             lifetime_s: For how long; 0 means LIFETIME_S_DEFAULT.
 
         Returns:
-            The token, which is stored nowhere, and when it ends, in milliseconds since 1970.
+            The token, which is stored nowhere, when it ends, in milliseconds since 1970, and who may enrol.
 
         Raises:
             BadArg: the lifetime is negative or longer than LIFETIME_S_MAX.
@@ -103,48 +126,168 @@ class Enrollments:
         token = secrets.token_urlsafe(TOKEN_SIZE)
         expire_ms = self._clock.now() + int((lifetime_s or LIFETIME_S_DEFAULT) * 1000)
         key = _key(token)
-        created = change_pb2.EnrollmentCreated(token_sha256=key, subject=identity.uri, creator=actor_name())
+        created = change_pb2.EnrollmentCreated(token_sha256=key, creator=actor_name())
         created.expire_time.FromMilliseconds(expire_ms)
-        append_change = self._changes.begin()
+        append_change, note = self._changes.begin(), self._audit("enrollment_created")
 
-        def op(txn: WriteTxn) -> None:
+        def op(txn: WriteTxn) -> Identity:
+            found = identity(txn) if callable(identity) else identity
+            created.subject = found.uri
             put_created(txn, created)
             append_change(txn, change_pb2.AhaChange(enrollment_created=created))
+            note(txn, found.name, f"enrolment {key[:ID_SIZE].hex()}")
+            return found
 
-        self._slab.write(op)
-        _log.info("enrollment_created", subject=identity.uri, creator=actor_name())
-        return token, expire_ms
+        subject = self._slab.write(op)
+        _log.info("enrollment_created", subject=subject.uri, creator=actor_name())
+        return token, expire_ms, subject
 
     def use(self, token: str, csr_pem: str) -> Enrolled:
         """Use up a token for a certificate; durable when this returns.
 
-        A request that cannot be read does not use up the token.
+        A request that cannot be read does not use up the token. Who asks again with the same key, because the answer
+        was lost, gets the same certificate.
 
         Raises:
             AuthDeny: the token is unknown, used up or over.
             BadCertBytes: the request cannot be read.
         """
         public_key = read_csr(csr_pem)
-        key = _key(token)
+        key, key_hash = _key(token), certs.public_key_hash(public_key)
         now_ms = self._clock.now()
         with self._slab.view() as txn:
-            enrollment = _check(txn.get(schema.ENROLLMENTS, key), now_ms)
+            enrollment = _check(txn.get(schema.ENROLLMENTS, key), now_ms, key_hash)
         identity = parse_identity(enrollment.subject)
+        if enrollment.use_ms:
+            _log.info("enrollment_answered_again", subject=identity.uri)
+            return Enrolled(identity, certs.from_der(enrollment.certificate_der))
         certificate = self._authority.issue(public_key, identity)
-        used = change_pb2.EnrollmentUsed(token_sha256=key)
+        used = change_pb2.EnrollmentUsed(
+            token_sha256=key, key_sha256=key_hash, certificate_der=certs.to_der(certificate)
+        )
         used.use_time.FromMilliseconds(now_ms)
-        append_change = self._changes.begin()
+        append_change, note = self._changes.begin(), self._audit("enrollment_used")
 
         def op(txn: WriteTxn) -> None:
             # Looked at again, as another call may have been quicker.
-            _check(txn.get(schema.ENROLLMENTS, key), now_ms)
+            if _check(txn.get(schema.ENROLLMENTS, key), now_ms, key_hash).use_ms:
+                raise Retry("the same request is being answered")
             put_used(txn, used)
             append_change(txn, change_pb2.AhaChange(enrollment_used=used))
             note_issued(txn, append_change, certificate, identity)
+            serial = certs.serial_text(certificate)
+            note(txn, identity.name, f"enrolment {key[:ID_SIZE].hex()}, certificate {serial}")
 
         self._slab.write(op)
         _log.info("enrolled", subject=identity.uri)
         return Enrolled(identity, certificate)
+
+    def use_account(self, account: str, identity: CellIdentity, csr_pem: str) -> Enrolled:
+        """Issue a certificate to who has proved to be a service account that may be this cell.
+
+        Raises:
+            BadCertBytes: the request cannot be read.
+        """
+        certificate = self._authority.issue(read_csr(csr_pem), identity)
+        append_change, note = self._changes.begin(), self._audit("account_enrolled")
+
+        def op(txn: WriteTxn) -> None:
+            note_issued(txn, append_change, certificate, identity)
+            note(txn, identity.name, f"{account}, certificate {certs.serial_text(certificate)}")
+
+        self._slab.write(op)
+        _log.info("account_enrolled", subject=identity.uri, account=account)
+        return Enrolled(identity, certificate)
+
+    def list(self, *, open_only: bool) -> list[tuple[str, Enrollment]]:
+        """The enrolments that were made, with their ids; those that end last come first."""
+        now_ms = self._clock.now()
+        with self._slab.view() as txn:
+            found = [
+                (key[:ID_SIZE].hex(), item)
+                for key, item in scan_enrollments(txn)
+                if not open_only or _is_open(item, now_ms)
+            ]
+        return sorted(found, key=lambda item: -item[1].expire_ms)[:LIST_COUNT_MAX]
+
+    def delete(self, enrollment_ids: Collection[str], *, every: bool) -> int:
+        """Make tokens worthless that can still be used; returns how many.
+
+        Raises:
+            NoSuchIden: no enrolment has one of the ids.
+        """
+        now_ms = self._clock.now()
+        append_change, note = self._changes.begin(), self._audit("enrollment_deleted")
+
+        def op(txn: WriteTxn) -> int:
+            stored = dict(scan_enrollments(txn))
+            by_id = {key[:ID_SIZE].hex(): key for key in stored}
+            unknown = next((one for one in enrollment_ids if one not in by_id), None)
+            if unknown is not None:
+                raise NoSuchIden(f"there is no enrolment {unknown[:64]}", iden=unknown[:64])
+            wanted = stored if every else {by_id[one]: stored[by_id[one]] for one in enrollment_ids}
+            gone = [(key, item) for key, item in wanted.items() if _is_open(item, now_ms)]
+            for key, item in gone:
+                txn.delete(schema.ENROLLMENTS, key)
+                deleted = change_pb2.EnrollmentDeleted(token_sha256=key)
+                append_change(txn, change_pb2.AhaChange(enrollment_deleted=deleted))
+                note(txn, parse_identity(item.subject).name, f"enrolment {key[:ID_SIZE].hex()}")
+            return len(gone)
+
+        return self._slab.write(op)
+
+    def next_instance(self, service: str, registered: Collection[str]) -> Callable[[ReadTxn], CellIdentity]:
+        """What finds the first number of a service that nobody has: by certificate, open enrolment or registration.
+
+        Raises:
+            BadName: the service is malformed.
+        """
+        now_ms, network = self._clock.now(), self._authority.network
+        first = 1 if service == REGISTRY_SERVICE else 0
+        CellIdentity("00", service, network)
+
+        def find(txn: ReadTxn) -> CellIdentity:
+            taken = {
+                item.subject
+                for item in scan_issued(txn)
+                if item.expire_ms > now_ms and not txn.has(schema.REVOCATIONS, serial_key(item.serial))
+            }
+            taken |= {item.subject for _, item in scan_enrollments(txn) if _is_open(item, now_ms)}
+            for number in range(first, NUMBER_MAX):
+                identity = CellIdentity(f"{number:02}", service, network)
+                if identity.uri not in taken and identity.name not in registered:
+                    return identity
+            raise LimitExceeded(f"{service} has no free number", name="number", limit=NUMBER_MAX)
+
+        return find
+
+    def issued(self, after: bytes = b"") -> Iterator[Issued]:
+        """Everything that was issued, by serial number, behind one (20 bytes)."""
+        with self._slab.view() as txn:
+            yield from scan_issued(txn, after)
+
+    def now_ms(self) -> int:
+        """The time, in milliseconds since 1970."""
+        return self._clock.now()
+
+    def _audit(self, action: str) -> Callable[[WriteTxn, str, str], None]:
+        """What notes in the audit log, in a transaction, that something was done by the caller of now."""
+        call, actor = find_current_call(), actor_name()
+        time_us = self._clock.now() * 1000
+
+        def note(txn: WriteTxn, target: str, detail: str) -> None:
+            entry = audit.AuditEntry(
+                auth_pb2.AUDIT_KIND_CHANGE,
+                actor,
+                action,
+                target,
+                detail,
+                call.peer if call else "",
+                call.request_id if call else "",
+            )
+            audit.append(txn, entry, time_us)
+
+        return note
 
     def renew(self, identity: Identity, csr_pem: str) -> certs.Certificate:
         """Issue a fresh certificate to someone who has one.
@@ -163,6 +306,11 @@ class Enrollments:
         return certificate
 
 
+def enrollment_id(token: str) -> str:
+    """What names the enrolment of a token in lists."""
+    return _key(token)[:ID_SIZE].hex()
+
+
 def put_created(txn: WriteTxn, created: change_pb2.EnrollmentCreated) -> None:
     """Store what a change record tells of a new enrolment."""
     enrollment = Enrollment(created.subject, created.expire_time.ToMilliseconds())
@@ -174,7 +322,12 @@ def put_used(txn: WriteTxn, used: change_pb2.EnrollmentUsed) -> bool:
     found = txn.get(schema.ENROLLMENTS, used.token_sha256)
     if found is None:
         return False
-    enrollment = replace(Enrollment.decode(found), use_ms=used.use_time.ToMilliseconds())
+    enrollment = replace(
+        Enrollment.decode(found),
+        use_ms=used.use_time.ToMilliseconds(),
+        key_sha256=used.key_sha256,
+        certificate_der=used.certificate_der,
+    )
     txn.put(schema.ENROLLMENTS, used.token_sha256, enrollment.encode())
     return True
 
@@ -195,11 +348,33 @@ def _key(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def _check(stored: bytes | None, now_ms: int) -> Enrollment:
+def scan_enrollments(txn: ReadTxn) -> Iterator[tuple[bytes, Enrollment]]:
+    """Every enrolment, with the hash of its token."""
+    low = b""
+    while True:
+        chunk = txn.scan(schema.ENROLLMENTS, low, None, count_max=CHUNK_COUNT)
+        for key, value in chunk.items:
+            yield key, Enrollment.decode(value)
+        if chunk.resume is None:
+            return
+        low = chunk.items[-1][0] + b"\x00"
+
+
+def _is_open(enrollment: Enrollment, now_ms: int) -> bool:
+    return not enrollment.use_ms and enrollment.expire_ms > now_ms
+
+
+def _check(stored: bytes | None, now_ms: int, key_hash: bytes) -> Enrollment:
     hint = "ask for a new one: cellmesh aha provision"
     if stored is None:
         raise AuthDeny("this enrolment URL is not known here", hint=hint)
     enrollment = Enrollment.decode(stored)
+    if (
+        enrollment.certificate_der
+        and enrollment.key_sha256 == key_hash
+        and now_ms < enrollment.use_ms + ANSWER_AGAIN_MS
+    ):
+        return enrollment
     if enrollment.use_ms:
         raise AuthDeny("this enrolment URL was used already; each is good once", hint=hint)
     if enrollment.expire_ms <= now_ms:

@@ -7,4 +7,5 @@ telemetry   spans, metrics, one debug line; sees the final status
 errors      CellError to status and details; the unknown to INTERNAL, logged whole
 deadline    refuses what is too late; tells the handler how long it has
 auth        who calls, and whether the method's permission row lets them
+peers       who a certificate speaks for, and whether it still counts
 """

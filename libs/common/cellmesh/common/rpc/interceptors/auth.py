@@ -8,20 +8,14 @@ from typing import Any, ClassVar, Protocol
 
 import grpc
 from cellmesh.common.auth.behalf import ON_BEHALF_KEY
-from cellmesh.common.auth.context import (
-    LOCAL_ROOT,
-    Call,
-    Caller,
-    CallerKind,
-    caller_of_identity,
-    current_call,
-)
+from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, CallerKind, current_call
 from cellmesh.common.errors import AuthDeny, CellError
+from cellmesh.common.rpc.interceptors.peers import PeerCertificates
 from cellmesh.common.rpc.permissions import Level, check_permission
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
-from cellmesh.common.tls.identity import CellIdentity, identity_of_names
+from cellmesh.common.tls.identity import CellIdentity
+from cellmesh.common.tls.revocation import RevocationList
 
-SUBJECT_NAMES_KEY = "x509_subject_alternative_name"
 AUTHORIZATION_KEY = "authorization"
 MIN_OFFSET_KEY = "cellmesh-min-offset"
 
@@ -198,17 +192,21 @@ class AuthInterceptor:
         return decide
 
 
-def caller_of_peer(*, insecure: bool, own: CellIdentity | None = None) -> CallerOf:
+def caller_of_peer(
+    *, insecure: bool, own: CellIdentity | None = None, revoked: RevocationList | None = None
+) -> CallerOf:
     """Make the function that tells who calls a server.
 
     Args:
         insecure: Whether the server's TCP port is without TLS, which makes root of whoever connects.
         own: The name of the cell that serves, if it has one.
+        revoked: The certificates that are not to be trusted any more.
     """
+    certificates = PeerCertificates(own, revoked)
 
     def find(context: grpc.aio.ServicerContext[Any, Any]) -> Caller:
         if insecure or context.peer().startswith("unix:"):
             return LOCAL_ROOT
-        return caller_of_identity(identity_of_names(context.auth_context().get(SUBJECT_NAMES_KEY, ())), own)
+        return certificates.caller(context)
 
     return find
