@@ -17,6 +17,7 @@ A name without a scheme is an alias, see `cellmesh.client.aliases`.
 from __future__ import annotations
 
 import enum
+import os.path
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,7 +90,8 @@ class CellUrl:
                 if not rest:
                     raise BadUrl(f"{text!r} names no socket: unix:///DIR/cell.sock", url=text)
                 path = Path(rest).expanduser().absolute()
-                return cls(scheme, str(path / SOCKET_FILE if path.is_dir() else path))
+                # `os.path` says no to what cannot be a path at all; the connection will tell.
+                return cls(scheme, str(path / SOCKET_FILE if os.path.isdir(path) else path))
             case Scheme.CELL:
                 path_text, _, kind = rest.partition("?")
                 if not path_text or (kind and not _KIND.fullmatch(kind)):
