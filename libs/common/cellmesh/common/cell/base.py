@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
 from cellmesh.common.auth.passwords import Passwords
 from cellmesh.common.auth.replay import AuthApplier
@@ -24,11 +24,8 @@ from cellmesh.common.cell.first_start import apply_first_start, find_file, is_ne
 from cellmesh.common.cell.folder import CELL_FILE, CERTS_FOLDER, CellFolder
 from cellmesh.common.cell.health import HealthWatch
 from cellmesh.common.cell.listeners import advertised, listens_to_peers
-from cellmesh.common.cell.mirroring import open_mirror, seed_if_needed
 from cellmesh.common.cell.observing import start_telemetry
 from cellmesh.common.cell.part import Part, PartState, RolePart
-from cellmesh.common.cell.registration import Registration
-from cellmesh.common.cell.revocations import RevocationFeed
 from cellmesh.common.cell.serving import wire
 from cellmesh.common.cell.state import CellState
 from cellmesh.common.cell.trimming import log_rules
@@ -39,8 +36,6 @@ from cellmesh.common.config.spec import CONFIG_FILE_NAME, CellConfig
 from cellmesh.common.errors import BadState
 from cellmesh.common.keyvalues import DATABASES as KEYVALUE_DATABASES
 from cellmesh.common.keyvalues import KeyValueApplier, KeyValues
-from cellmesh.common.mirror.arbiter import Arbiter
-from cellmesh.common.mirror.role import Mesh, Mirror
 from cellmesh.common.mirror.schema import DATABASES as MIRROR_DATABASES
 from cellmesh.common.rpc.server import RpcServer
 from cellmesh.common.rpc.service import Service
@@ -52,6 +47,9 @@ from cellmesh.common.telemetry.tracing import stop_telemetry
 from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.tls.identity import CellIdentity
 from cellmesh.common.tls.revocation import RevocationList
+
+if TYPE_CHECKING:
+    from cellmesh.common.mirror.role import Mesh, Mirror
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
 
@@ -134,6 +132,8 @@ class Cell(Generic[ConfigT]):
 
     def make_mesh(self, identity: CellIdentity) -> Mesh:
         """Make what its mirror asks who leads: AHA."""
+        from cellmesh.common.mirror.arbiter import Arbiter
+
         return Arbiter(identity, self.folder.identity)
 
     async def introduce(self) -> None:
@@ -290,6 +290,9 @@ class Cell(Generic[ConfigT]):
             await self._recall_revocations()
             if self.databases:
                 if self.has_mirrors:
+                    # Cells outside of a mesh start without all that.
+                    from cellmesh.common.cell.mirroring import open_mirror, seed_if_needed
+
                     await seed_if_needed(self)
                 self._slab = await self.workers.run(self._open_slab)
                 self._log_keeper = LogKeeper(self.slab, log_rules(self.config))
@@ -424,8 +427,12 @@ class Cell(Generic[ConfigT]):
         await self._start_part(self._health)
         if self.identity is not None and not self.keeps_revocations:
             network = self.identity.network
+            from cellmesh.common.cell.revocations import RevocationFeed
+
             await self._start_part(RevocationFeed(self.folder.identity, network, self.revoked, self.workers))
         if self.identity is not None and self.registers() and self.advertised_address:
+            from cellmesh.common.cell.registration import Registration
+
             await self._start_part(
                 Registration(
                     self, self.folder.identity, lease_s=self.config.lease_s, also=self.told_folders()
