@@ -173,3 +173,27 @@ def test_who_might_lose_acknowledged_writes_is_not_promoted_unless_told(cortexes
     cortexes.set(follower, "alone", 2)
     assert cortexes.settle()[0] == follower
     assert cortexes.check_equal(follower) == 3
+
+
+def test_a_follower_that_takes_long_over_much_still_answers(cortexes: Instances) -> None:
+    """More than a window is on its way, and applying it takes longer than a lease: grants and role stay."""
+    leader, follower, other = cortexes.settle()
+    cortexes.kill(other)
+    cortexes.kill(follower)
+    cortexes.remove(leader, other)
+    cortexes.remove(leader, follower)
+    big = "x" * 900_000
+    for number in range(60):
+        cortexes.set(leader, "big", f"{number}{big}")
+    cortexes.start(
+        follower, environment={"CELLMESH_FAILPOINTS": "mirror_before_apply=sleep:1500*3"}, wait=True
+    )
+    cortexes.wait("the follower is connected", lambda: cortexes.status(follower).connected)
+    time.sleep(2.0)
+    assert cortexes.status(follower).next_offset < cortexes.status(leader).next_offset
+    assert cortexes.status(leader).term == cortexes.status(follower).term
+    assert cortexes.status(leader).writable
+    cortexes.wait_followers(leader)
+    assert cortexes.get(follower, "big") == f"59{big}"
+    assert cortexes.settle()[0] == leader
+    assert cortexes.check_equal(leader) == 3

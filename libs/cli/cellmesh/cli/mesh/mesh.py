@@ -82,7 +82,7 @@ class Mesh:
 
     def next_mirror(self, kind: str) -> str:
         """What one more instance of a kind is called, such as "01.cortex". Raises BadArg when there can be none."""
-        if kind not in KINDS or kind == REGISTRY:
+        if kind not in KINDS:
             raise BadArg(f"there are no mirrors of {kind}", name="mirror", valu=kind)
         taken = {split_cell(cell)[0] for cell in self.kinds if split_cell(cell)[1] == kind}
         return next(f"{number:02}.{kind}" for number in range(1, 100) if f"{number:02}" not in taken)
@@ -171,6 +171,9 @@ class Mesh:
         if IdentityFolder(self.folder(kind) / "certs").exists():
             return {}
         number, own_kind = split_cell(kind)
+        if own_kind == REGISTRY:
+            network = str(ports.read_settings(self.folder(REGISTRY)).get("network", self._network))
+            ports.write_first_settings(self.folder(kind), network)
         return {f"CELLMESH_{own_kind.upper()}_ENROLL": self.provision(instance=f"{number}.{own_kind}")}
 
     def _start(self, kind: str, environment: dict[str, str]) -> None:

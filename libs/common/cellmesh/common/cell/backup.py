@@ -96,6 +96,7 @@ class BackedUp:
         storage_version: That of the layout.
         keeps_log: Whether its storage has a change log.
         paths: Files and folders of the cell's folder that go along, where they are there.
+        seed_paths: Those that a follower gets with the storage.
     """
 
     cell_id: str
@@ -105,6 +106,7 @@ class BackedUp:
     storage_version: int
     keeps_log: bool
     paths: Sequence[str]
+    seed_paths: Sequence[str] = ()
 
 
 Piece = backup_service_pb2.BackupFile | bytes | backup_service_pb2.Backup
@@ -343,7 +345,9 @@ class Backups:
             term=moment.term,
         )
         backup.create_time.FromNanoseconds(moment.time_ns)
-        for path, mode, data in [] if storage_only else self._small_files():
+        for path, mode, data in self._small_files(
+            self._about.seed_paths if storage_only else self._about.paths
+        ):
             yield backup_service_pb2.BackupFile(path=path, mode=mode)
             for start in range(0, len(data), CHUNK_SIZE):
                 yield data[start : start + CHUNK_SIZE]
@@ -360,22 +364,22 @@ class Backups:
         _add_file(backup, SLAB_FILE, 0o600, size, digest.digest())
         yield backup
 
-    def _small_files(self) -> list[tuple[str, int, bytes]]:
+    def _small_files(self, names: Sequence[str]) -> list[tuple[str, int, bytes]]:
         """Path, mode and content of what goes along, as it was at one time.
 
         A certificate that is being renewed consists of several files, so they are read again if one changed.
         """
         for _ in range(STABLE_ATTEMPTS_MAX):
-            before = self._signature()
+            before = self._signature(names)
             found = [(path, mode & 0o777, (self._folder / path).read_bytes()) for path, mode, _, _ in before]
-            if self._signature() == before:
+            if self._signature(names) == before:
                 return found
             time.sleep(0.01)
         return found
 
-    def _signature(self) -> list[tuple[str, int, int, int]]:
+    def _signature(self, names: Sequence[str]) -> list[tuple[str, int, int, int]]:
         found = []
-        for name in self._about.paths:
+        for name in names:
             top = self._folder / name
             for path in [top] if top.is_file() else sorted(top.rglob("*")):
                 if path.is_file() and not path.name.startswith("."):

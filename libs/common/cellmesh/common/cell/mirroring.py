@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.cell.part import WELL, PartHealth, PartState
 from cellmesh.common.errors import BadStorageVersion, CellError, NoSuchName, NotLeader
-from cellmesh.common.mirror.arbiter import Arbiter, Leadership
-from cellmesh.common.mirror.role import Instance, Mirror, MirrorEvents, MirrorSettings
+from cellmesh.common.mirror.arbiter import Leadership
+from cellmesh.common.mirror.quorum import QuorumMesh
+from cellmesh.common.mirror.role import Instance, Mesh, Mirror, MirrorEvents, MirrorSettings
 from cellmesh.common.mirror.seed import MARKER_FILE, ask_for_seed, forget_seed, seed, wants_seed
 from cellmesh.common.telemetry.logs import get_logger
 
@@ -30,11 +31,11 @@ async def seed_if_needed(cell: Cell[Any]) -> None:
     identity = cell.folder.identity.cell_identity()
     if identity is None or not wants_seed(cell.folder.path, cell.folder.slab_path):
         return
-    arbiter = Arbiter(identity, cell.folder.identity)
+    mesh = cell.make_mesh(identity)
     try:
         while True:
             try:
-                leadership = await arbiter.get(identity.service)
+                leadership = await mesh.get(identity.service)
             except NoSuchName:
                 # Nobody ever led: it will be the first.
                 forget_seed(cell.folder.path)
@@ -50,7 +51,7 @@ async def seed_if_needed(cell: Cell[Any]) -> None:
                     forget_seed(cell.folder.path)
                     return
                 try:
-                    await _seed(cell, arbiter, leadership)
+                    await _seed(cell, mesh, leadership)
                     return
                 except BadStorageVersion:
                     raise
@@ -58,11 +59,11 @@ async def seed_if_needed(cell: Cell[Any]) -> None:
                     _log.warning("seed_waits", leader=leadership.leader, reason=str(error))
             await asyncio.sleep(SEED_PAUSE_S)
     finally:
-        await arbiter.close()
+        await mesh.close()
 
 
-async def _seed(cell: Cell[Any], arbiter: Arbiter, leadership: Leadership) -> None:
-    address = (await arbiter.addresses(leadership.service)).get(leadership.leader, "")
+async def _seed(cell: Cell[Any], mesh: Mesh, leadership: Leadership) -> None:
+    address = (await mesh.addresses(leadership.service)).get(leadership.leader, "")
     if not address:
         raise NotLeader(f"the leader {leadership.leader} is not registered now")
     _log.info("seeding", leader=leadership.leader, address=address)
@@ -78,6 +79,7 @@ async def _seed(cell: Cell[Any], arbiter: Arbiter, leadership: Leadership) -> No
             databases=cell.all_databases(),
             layout=cell.layout,
             storage_version=cell.storage_version,
+            paths=cell.seed_paths,
         )
     )
 
@@ -92,9 +94,10 @@ async def open_mirror(cell: Cell[Any], slab: Slab) -> Mirror | None:
     if identity is None:
         return None
     config = cell.config
+    mesh = cell.make_mesh(identity)
     mirror = Mirror(
         Instance(identity, cell.folder.identity, cell.cell_id, cell.version),
-        Arbiter(identity, cell.folder.identity),
+        mesh,
         slab,
         cell.workers,
         cell.all_databases(),
@@ -110,6 +113,8 @@ async def open_mirror(cell: Cell[Any], slab: Slab) -> Mirror | None:
         ),
         cell.log_keeper,
     )
+    if isinstance(mesh, QuorumMesh):
+        mesh.bind(mirror)
     await mirror.decide()
     return mirror
 

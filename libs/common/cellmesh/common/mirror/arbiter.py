@@ -57,6 +57,9 @@ class Arbiter:
         clock: In seconds, as `boottime_s`.
     """
 
+    votes: Final = False
+    """AHA knows nothing of logs."""
+
     def __init__(
         self, identity: CellIdentity, folder: IdentityFolder, clock: Callable[[], float] = boottime_s
     ) -> None:

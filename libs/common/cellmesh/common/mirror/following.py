@@ -20,8 +20,8 @@ from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.telemetry.logs import get_logger
 
-RECEIVED_COUNT_MAX: Final = 8
-"""Messages that wait to be applied; the leader is slowed down by what comes behind them."""
+CATCH_UP_COUNT_MAX: Final = 8
+"""Messages that wait to be applied where there are no acknowledgements to hold the sender back."""
 
 RUN_SIZE_MAX: Final = 8 << 20
 RUN_COUNT_MAX: Final = 4000
@@ -142,7 +142,10 @@ class FollowStream:
                 )
             )
         )
-        received: asyncio.Queue[mirror_pb2.FollowResponse | None] = asyncio.Queue(RECEIVED_COUNT_MAX)
+        # Not bounded here: the leader sends no more than its window, and heartbeats must not wait behind records.
+        received: asyncio.Queue[mirror_pb2.FollowResponse | None] = asyncio.Queue(
+            CATCH_UP_COUNT_MAX if observer else 0
+        )
         applied = _Progress(position.next_offset, position.term)
         call = mirror_service_pb2_grpc.MirrorServiceStub(channel).Follow(_requests(outgoing))
         applying = asyncio.create_task(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from cellmesh.common.time.clock import boottime_s
 
 BEATS_PER_LEASE: Final = 6
 CATCH_UP_CHECK_S: Final = 0.02
+
+WINDOW_BYTES: Final = 32 << 20
+"""So much may be on its way to a follower and not yet applied. Beyond that it gets heartbeats alone, so that one that
+takes long over something large still grants and answers."""
 
 _log = get_logger(__name__)
 
@@ -107,7 +112,7 @@ class Leading:
         self._keeper = keeper
         self._lease_s = lease_s
         self._clock = clock
-        self._moved = asyncio.Event()
+        self._waiting: set[asyncio.Event] = set()
         self.followers: dict[str, Follower] = {}
         self.grants_count = True
         """Whether the grants of all followers make a lease: not while one was forgotten that may not know it."""
@@ -139,9 +144,7 @@ class Leading:
             left_s = end_s - self._clock()
             if left_s <= 0:
                 return False
-            self._moved.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), left_s)
+            await self._moved(left_s)
 
     async def serve(
         self,
@@ -177,7 +180,7 @@ class Leading:
         _log.info("follower_connected", follower=name, offset=hello.next_offset, version=hello.version)
         reading = asyncio.create_task(self._read_acks(leader, follower, requests), name=f"acks-{name}")
         try:
-            async for response in self._records(leader, hello.next_offset, reading):
+            async for response in self._records(leader, follower, hello.next_offset, reading):
                 yield response
         finally:
             follower.streams -= 1
@@ -187,13 +190,22 @@ class Leading:
             _log.info("follower_gone", follower=name, offset=follower.next_offset)
 
     async def _records(
-        self, leader: Leader, offset: int, reading: asyncio.Task[None]
+        self, leader: Leader, follower: Follower, offset: int, reading: asyncio.Task[None]
     ) -> AsyncIterator[mirror_pb2.FollowResponse]:
         beat_s = self._lease_s / BEATS_PER_LEASE
         beaten_s = float("-inf")
         term = leader.term
+        window = _Window()
+        end = offset
         while True:
-            response, offset = await self._workers.run_long(partial(self._read, offset, beat_s))
+            if window.is_full(follower.next_offset):
+                await self._moved(beat_s)
+                response = mirror_pb2.FollowResponse(end_offset=end)
+            else:
+                response, offset = await self._workers.run_long(partial(self._read, offset, beat_s))
+                end = response.end_offset
+                if response.records:
+                    window.add(offset, response.ByteSize())
             if not leader.is_leader or leader.term != term:
                 raise leader.not_leader()
             if reading.done():
@@ -277,6 +289,16 @@ class Leading:
         except CellError as error:
             _log.debug("follower_stream_ended", follower=follower.name, reason=str(error))
 
+    async def _moved(self, timeout_s: float) -> None:
+        """Return when a follower has moved, or the time is over."""
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(event.wait(), timeout_s)
+        finally:
+            self._waiting.discard(event)
+
     def _tell_gate(self) -> None:
         found = self.followers.values()
         self._gate.covered(follower.next_offset for follower in found if follower.connected)
@@ -284,7 +306,27 @@ class Leading:
         needed = len(grants) if self.grants_needed is None else self.grants_needed
         granted = grants[needed - 1] if 0 < needed <= len(grants) else 0.0
         self._gate.lease_of_followers(granted if self.grants_count else 0.0)
-        self._moved.set()
+        for event in self._waiting:
+            event.set()
+
+
+class _Window:
+    """What is on its way to one follower."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[int, int]] = deque()
+        self._size = 0
+
+    def add(self, offset: int, size: int) -> None:
+        """Something was sent that ends at an offset."""
+        self._sent.append((offset, size))
+        self._size += size
+
+    def is_full(self, applied: int) -> bool:
+        """Whether nothing more should be sent to a follower that is at an offset."""
+        while self._sent and self._sent[0][0] <= applied:
+            self._size -= self._sent.popleft()[1]
+        return self._size >= WINDOW_BYTES
 
 
 def hold_name(follower: str) -> str:

@@ -191,6 +191,9 @@ async def _claim(mirror: Mirror, *, accept_loss: bool) -> Leadership:
 
 def _check_safe(mirror: Mirror, answering: set[str], *, accept_loss: bool) -> None:
     """Whether every acknowledged change is on an instance that answers."""
+    if mirror.mesh.votes:
+        # Nobody with more of the log has voted for it, and among those who voted somebody has each of them.
+        return
     facts = mirror.facts
     needed = facts.synchronous_count
     missing = sorted(set(facts.followers) - answering - {mirror.instance.name})

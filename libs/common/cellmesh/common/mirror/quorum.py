@@ -60,6 +60,8 @@ class QuorumMesh:
         registered: Instances of AHA that its own registry knows, by name.
     """
 
+    votes: Final = True
+
     def __init__(
         self,
         identity: CellIdentity,

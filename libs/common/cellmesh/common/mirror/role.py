@@ -54,6 +54,7 @@ from cellmesh.common.time.clock import boottime_s
 from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.tls.identity import CellIdentity
 
+ANNOUNCE_CHECK_S: Final = 0.02
 RENEWALS_PER_LEASE: Final = 5
 BACK_OFF_MIN_S: Final = 0.1
 BACK_OFF_MAX_S: Final = 0.5
@@ -81,6 +82,11 @@ class Place:
 
 class Mesh(Protocol):
     """What a mirror asks AHA: `arbiter.Arbiter`."""
+
+    @property
+    def votes(self) -> bool:
+        """Whether instances settle by votes who leads, so that who is given a term has all that was acknowledged."""
+        ...
 
     async def claim(
         self, term: int, *, lease_s: float, force: bool = False, accept_loss: bool = False
@@ -240,6 +246,8 @@ class Mirror:
         self._storing: asyncio.Task[None] | None = None
         self._reopen = False
         self._told_role = True
+        self._telling = asyncio.Lock()
+        self._announcing: asyncio.Task[None] | None = None
 
     # What others ask.
 
@@ -394,7 +402,6 @@ class Mirror:
         self.confirmed, self.grants = True, True
         await self._lead(leadership.term, leadership)
         _log.warning("promoted", term=self.term, offset=self._applied, followers=sorted(followers))
-        await self.tell_role(True)
         self._start_task()
 
     async def become_follower(self, leader: str, term: int) -> None:
@@ -412,9 +419,18 @@ class Mirror:
 
     async def tell_role(self, leads: bool) -> None:
         """Tell the cell's parts what it is, if they do not know."""
-        if leads is not self._told_role:
-            self._told_role = leads
-            await self._events.on_role(leads)
+        async with self._telling:
+            if leads is not self._told_role:
+                self._told_role = leads
+                await self._events.on_role(leads)
+
+    async def _announce(self) -> None:
+        """Tell the parts that it leads, once what they write then can be acknowledged. Without the lock: a follower
+        that they wait for is counted under it."""
+        while not self.gate.has_lease:
+            await asyncio.sleep(ANNOUNCE_CHECK_S)
+        if self.is_leader:
+            await self.tell_role(True)
 
     def store_facts(self, facts: Facts) -> None:
         """Keep what it knows, durably. Blocks."""
@@ -570,6 +586,9 @@ class Mirror:
         )
 
     async def _stop_task(self) -> None:
+        announcing, self._announcing = self._announcing, None
+        if announcing is not None:
+            announcing.cancel()
         task, self._task = self._task, None
         if task is not None and task is not asyncio.current_task():
             task.cancel()
@@ -602,6 +621,7 @@ class Mirror:
 
     async def _keep_leading(self) -> None:
         lease_s = self.settings.lease_s
+        self._announcing = asyncio.create_task(self._announce(), name="mirror-announce")
         while self.is_leader:
             needed = bool(self.facts.followers or self.facts.removed)
             self._wake.clear()

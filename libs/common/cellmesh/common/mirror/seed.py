@@ -12,8 +12,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 import grpc
@@ -66,6 +66,7 @@ def seed(
     databases: Sequence[SubDb],
     layout: Layout | None,
     storage_version: int,
+    paths: Sequence[str] = (),
 ) -> None:
     """Fetch the leader's storage and put it in the place of the cell's own. Blocks; may take long.
 
@@ -80,6 +81,7 @@ def seed(
         databases: Of the cell's storage.
         layout: Of the cell's storage.
         storage_version: The version of the layout that this program has.
+        paths: What else of the leader's folder is taken over.
 
     Raises:
         CellUnreachable, BackupAlreadyRunning, Retry, ...: what the leader answers: try again.
@@ -94,7 +96,7 @@ def seed(
         stub = backup_service_pb2_grpc.BackupServiceStub(channel)
         request = backup_service_pb2.StreamBackupRequest(storage_only=True)
         try:
-            backup = _receive(stub.StreamBackup(request), arriving / "slab")
+            backup = _receive(stub.StreamBackup(request), arriving, paths)
         except grpc.RpcError as error:
             raise from_rpc_error(error, cell=leader, address=address) from None
     finally:
@@ -111,47 +113,105 @@ def seed(
     with Slab.open(arriving / "slab", databases, layout=layout) as slab:
         slab.write(lambda txn: write_facts(txn, Facts(term=term, leader=leader)))
     failpoint("mirror_before_seed_swap")
+    for name in paths:
+        _replace(arriving / name, folder / name)
     _swap(folder, slab_path, arriving)
     _log.info("seeded", leader=leader, offset=backup.change_offset, size_bytes=backup.size_bytes)
 
 
 def _receive(
-    messages: grpc.CallIterator[backup_service_pb2.StreamBackupResponse], slab: Path
+    messages: grpc.CallIterator[backup_service_pb2.StreamBackupResponse], arriving: Path, paths: Sequence[str]
 ) -> backup_service_pb2.Backup:
-    slab.mkdir(mode=0o700)
-    digest, size, unsynced = hashlib.sha256(), 0, 0
+    """Write what comes into a folder, synced and checked; returns what is told of it."""
+    written: dict[str, _Arriving] = {}
+    current: _Arriving | None = None
     told_s = time.monotonic()
-    backup: backup_service_pb2.Backup | None = None
-    handle = os.open(slab / "data.mdb", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as out:
+    try:
         for message in messages:
-            part = message.WhichOneof("part")
-            if part == "file" and message.file.path != SLAB_FILE:
-                raise BadDataValu(f"the leader sent {message.file.path!r} beside its storage")
-            if part == "data":
-                failpoint("mirror_seed_chunk")
-                out.write(message.data)
-                digest.update(message.data)
-                size += len(message.data)
-                unsynced += len(message.data)
-                if unsynced >= SYNC_SIZE:
-                    out.flush()
-                    os.fdatasync(out.fileno())
-                    unsynced = 0
-                if time.monotonic() - told_s >= PROGRESS_S:
-                    told_s = time.monotonic()
-                    _log.info("seeding", received_bytes=size)
-            elif part == "backup":
-                backup = message.backup
-        out.flush()
-        os.fsync(out.fileno())
-    if backup is None:
-        raise BadDataValu("the leader ended before its storage was sent whole")
-    (file,) = (found for found in backup.files if found.path == SLAB_FILE)
-    if file.size_bytes != size or file.sha256 != digest.digest():
-        raise HashMismatch("the storage that arrived is not what was sent", name="sha256")
-    sync_folder(slab)
+            match message.WhichOneof("part"):
+                case "file":
+                    if current is not None:
+                        current.close()
+                    _check_path(message.file.path, paths)
+                    current = written[message.file.path] = _Arriving(arriving / message.file.path)
+                case "data":
+                    failpoint("mirror_seed_chunk")
+                    if current is None:
+                        raise BadDataValu("the leader sent data that belong to no file")
+                    current.write(message.data)
+                    if time.monotonic() - told_s >= PROGRESS_S:
+                        told_s = time.monotonic()
+                        _log.info("seeding", received_bytes=current.size)
+                case "backup":
+                    return _checked(message.backup, written)
+    finally:
+        if current is not None:
+            current.close()
+    raise BadDataValu("the leader ended before its storage was sent whole")
+
+
+class _Arriving:
+    """A file that is being received."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = path
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._out = os.fdopen(self._handle, "wb")
+        self._digest = hashlib.sha256()
+        self._unsynced = 0
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self._out.write(data)
+        self._digest.update(data)
+        self.size += len(data)
+        self._unsynced += len(data)
+        if self._unsynced >= SYNC_SIZE:
+            self._out.flush()
+            os.fdatasync(self._handle)
+            self._unsynced = 0
+
+    def close(self) -> None:
+        """Have it on disk. Harmless when it was closed already."""
+        if self._out.closed:
+            return
+        self._out.flush()
+        os.fsync(self._handle)
+        self._out.close()
+        sync_folder(self._path.parent)
+
+    @property
+    def sha256(self) -> bytes:
+        return self._digest.digest()
+
+
+def _checked(
+    backup: backup_service_pb2.Backup, written: Mapping[str, _Arriving]
+) -> backup_service_pb2.Backup:
+    for file in backup.files:
+        found = written.get(file.path)
+        if found is None or (found.size, found.sha256) != (file.size_bytes, file.sha256):
+            raise HashMismatch(f"{file.path} did not arrive as it was sent", name="sha256")
+    if SLAB_FILE not in written:
+        raise BadDataValu("the leader sent no storage")
     return backup
+
+
+def _check_path(path: str, paths: Sequence[str]) -> None:
+    parts = PurePosixPath(path).parts
+    if path != SLAB_FILE and (not parts or parts[0] not in paths or ".." in parts):
+        raise BadDataValu(f"the leader sent {path!r} beside its storage")
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Put what arrived in the place of what was there. Killed in between, it is fetched again."""
+    if not source.exists():
+        return
+    if target.is_dir():
+        shutil.rmtree(target)
+    source.rename(target)
+    sync_folder(target.parent)
 
 
 def _swap(folder: Path, slab_path: Path, arriving: Path) -> None:
