@@ -22,6 +22,7 @@ from cellmesh.common.backup.manifest import SLAB_FILE
 from cellmesh.common.errors import BadDataValu, BadStorageVersion, HashMismatch, from_rpc_error
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.files import sync_folder, write_atomically
+from cellmesh.common.mirror.leading import hold_name
 from cellmesh.common.mirror.schema import Facts, write_facts
 from cellmesh.common.rpc.channel import open_channel
 from cellmesh.common.storage import Layout, Slab, SubDb
@@ -94,7 +95,11 @@ def seed(
     channel = open_channel(address, identity=identity, server_name=leader)
     try:
         stub = backup_service_pb2_grpc.BackupServiceStub(channel)
-        request = backup_service_pb2.StreamBackupRequest(storage_only=True)
+        own = identity.cell_identity()
+        # The leader keeps its log from the copied state on, so that the follower finds what comes next.
+        request = backup_service_pb2.StreamBackupRequest(
+            storage_only=True, hold_name="" if own is None else hold_name(own.name)
+        )
         try:
             backup = _receive(stub.StreamBackup(request), arriving, paths)
         except grpc.RpcError as error:
