@@ -20,7 +20,13 @@ from cellmesh.client.login import Login
 from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
 from cellmesh.client.retry import RetryPolicy
 from cellmesh.client.urls import CellUrl
-from cellmesh.client.watching import WATCH_DELAY_S, WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
+from cellmesh.client.watching import (
+    WATCH_DELAY_S,
+    WATCH_PAUSE_MAX_S,
+    WATCH_PAUSE_MIN_S,
+    Following,
+    ends_watch,
+)
 from cellmesh.common.errors import CellError, CellUnreachable
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_aio_channel
 from cellmesh.common.tls.folder import IdentityFolder
@@ -151,11 +157,11 @@ class AioCellClient:
         async with self._look_up_lock:
             if not table.stale:
                 return
-            self.core.told(list((await self._ask_registry()).instances))
+            self.core.told(await self._ask_registry())
             if self._watch is None and not self.core.closed:
                 targets = registry_targets(self.core.identity)
                 core = weakref.ref(self.core)
-                self._watch = asyncio.ensure_future(_watch(core, table.service, targets))
+                self._watch = asyncio.ensure_future(_watch(core, table.following(), targets))
                 weakref.finalize(self, self._watch.cancel)
 
     async def _ask_registry(self) -> registry_pb2.GetServiceResponse:
@@ -179,32 +185,31 @@ def _open_registry(target: Target) -> grpc.aio.Channel:
 
 
 async def _watch(
-    core_of: Callable[[], ClientCore[_Connection] | None], service: str, targets: tuple[Target, ...]
+    core_of: Callable[[], ClientCore[_Connection] | None], following: Following, targets: tuple[Target, ...]
 ) -> None:
     """Follow AHA's registry until cancelled, or the client is gone."""
     pause_s = WATCH_PAUSE_MIN_S
     turn = 0
-    request = registry_pb2.WatchInstancesRequest(service=service)
     await asyncio.sleep(WATCH_DELAY_S)
     while True:
         target = targets[turn % len(targets)]
         turn += 1
-        whole = True
+        heard = False
         async with _open_registry(target) as channel:
             try:
                 async for message in registry_service_pb2_grpc.RegistryServiceStub(channel).WatchInstances(
-                    request
+                    following.request()
                 ):
                     core = core_of()
                     if core is None:
                         return
-                    core.watched(message, whole=whole)
-                    whole = False
+                    core.watched(message, whole=following.took(message))
+                    heard = True
                     del core
             except grpc.aio.AioRpcError as error:
                 if ends_watch(error):
                     return
-        pause_s = min(pause_s * 2, WATCH_PAUSE_MAX_S) if whole else WATCH_PAUSE_MIN_S
+        pause_s = min(pause_s * 2, WATCH_PAUSE_MAX_S) if not heard else WATCH_PAUSE_MIN_S
         await asyncio.sleep(pause_s)
 
 

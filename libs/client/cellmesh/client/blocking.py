@@ -20,7 +20,13 @@ from cellmesh.client.login import Login
 from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
 from cellmesh.client.retry import RetryPolicy
 from cellmesh.client.urls import CellUrl
-from cellmesh.client.watching import WATCH_DELAY_S, WATCH_PAUSE_MAX_S, WATCH_PAUSE_MIN_S, ends_watch
+from cellmesh.client.watching import (
+    WATCH_DELAY_S,
+    WATCH_PAUSE_MAX_S,
+    WATCH_PAUSE_MIN_S,
+    Following,
+    ends_watch,
+)
 from cellmesh.common.errors import CellError, CellUnreachable, IsFini
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_channel
 from cellmesh.common.tls.folder import IdentityFolder
@@ -168,7 +174,7 @@ class CellClient:
         with self._look_up_lock:
             if not table.stale:
                 return
-            self.core.told(list(self._ask_registry().instances))
+            self.core.told(self._ask_registry())
             if self._watcher is None and not self.core.closed:
                 self._watcher = _Watcher(self)
 
@@ -200,7 +206,7 @@ class _Watcher:
         self._stopped = threading.Event()
         self._call: Any = None
         assert client.core.table is not None
-        self._service = client.core.table.service
+        self._following: Following = client.core.table.following()
         self._targets = registry_targets(client.core.identity)
         weakref.finalize(client, self.stop)
         threading.Thread(target=self._run, name=f"cell-watch-{client.url.name}", daemon=True).start()
@@ -230,10 +236,12 @@ class _Watcher:
 
     def _follow(self, target: Target) -> bool:
         """Follow until the stream ends; returns whether anything came."""
-        whole = True
-        request = registry_pb2.WatchInstancesRequest(service=self._service)
+        heard = False
+        following = self._following
         with _open_registry(target) as channel:
-            self._call = registry_service_pb2_grpc.RegistryServiceStub(channel).WatchInstances(request)
+            self._call = registry_service_pb2_grpc.RegistryServiceStub(channel).WatchInstances(
+                following.request()
+            )
             if self._stopped.is_set():
                 self._call.cancel()
             try:
@@ -241,15 +249,15 @@ class _Watcher:
                     core = self._core()
                     if core is None:
                         break
-                    core.watched(message, whole=whole)
-                    whole = False
+                    core.watched(message, whole=following.took(message))
+                    heard = True
                     del core
             except grpc.RpcError as error:
-                if whole:
+                if not heard:
                     raise
                 if ends_watch(error):
                     self._stopped.set()
-        return not whole
+        return heard
 
 
 class _Channel:

@@ -54,6 +54,8 @@ LEADER_CHANGES_MAX: Final = 4
 FIRST_ATTEMPTS_MAX: Final = 3
 """Attempts to reach a cell that AHA knows and that has not been reached before. What the URL itself says where it is
 gets one: when nobody has answered there yet, the address is rather wrong than the cell away for a moment."""
+RENEWAL_LOOK_S: Final = 1.0
+"""How often a client looks whether its certificate was renewed."""
 SHORTEST_TIMEOUT_S: Final = 0.001
 
 
@@ -122,6 +124,8 @@ class ClientCore(Generic[ConnectionT]):
         self._make_connection = make_connection
         self._lock = threading.Lock()
         self._connections: dict[str, ConnectionT] = {}
+        self._stamp: tuple[int, int] | None = None
+        self._look_s = 0.0
         # What is wrong with the URL or the identity is told at once, not at the first call.
         if self.table is not None:
             registry_targets(identity)
@@ -135,6 +139,7 @@ class ClientCore(Generic[ConnectionT]):
             IsFini: the client is closed.
             CellUnreachable: no instance is ready.
         """
+        self._notice_renewal()
         target = self._choose(attempts)
         if target is None:
             return None
@@ -145,6 +150,23 @@ class ClientCore(Generic[ConnectionT]):
             if connection is None:
                 connection = self._connections[target.address] = self._make_connection(target)
         return connection
+
+    def _notice_renewal(self) -> None:
+        """When the certificate was renewed, what is called from here on is called with the new one.
+
+        The credentials of a connection are those that it was made with. Calls that run on it go on.
+        """
+        now_s = time.monotonic()
+        if now_s < self._look_s:
+            return
+        self._look_s = now_s + RENEWAL_LOOK_S
+        stamp = self.identity.stamp()
+        if stamp is None or stamp == self._stamp:
+            return
+        with self._lock:
+            if self._stamp is not None:
+                self._connections.clear()
+            self._stamp = stamp
 
     def _choose(self, attempts: Attempts) -> Target | None:
         if attempts.led_to is not None:
@@ -158,7 +180,8 @@ class ClientCore(Generic[ConnectionT]):
         if self.table.stale:
             return None
         instance = self.table.pick(self.options.prefer, reads=attempts.reads, avoid=attempts.avoid)
-        attempts.to_follower = not instance.leader
+        # The members of a pool have change logs of their own.
+        attempts.to_follower = not instance.leader and not self.table.is_pool
         return instance_target(instance, self.identity)
 
     def drop(self, connection: ConnectionT) -> None:
@@ -173,10 +196,10 @@ class ClientCore(Generic[ConnectionT]):
         if self.table is not None:
             self.table.failed(address)
 
-    def told(self, instances: list[registry_pb2.Instance]) -> None:
+    def told(self, answer: registry_pb2.GetServiceResponse) -> None:
         """Take in AHA's answer to a look-up."""
         assert self.table is not None
-        self.table.replace(instances)
+        self.table.replace(answer.instances, answer.pool_members)
         self._forget_gone()
 
     def watched(self, message: registry_pb2.WatchInstancesResponse, *, whole: bool) -> None:
@@ -206,6 +229,8 @@ class ClientCore(Generic[ConnectionT]):
 
     def note_offset(self, metadata: Any) -> None:
         """Remember the change offset that an answer tells in its trailing metadata."""
+        if self.table is not None and self.table.is_pool:
+            return
         for key, value in metadata or ():
             if key == CHANGE_OFFSET_KEY:
                 self.saw_offset(value)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from cellmesh.api.aha.v1 import registry_pb2
+from cellmesh.client.watching import Following
 from cellmesh.common.errors import CellUnreachable
 
 SHUNNED_S: Final = 3.0
@@ -42,10 +43,21 @@ class InstanceTable:
         self._failed: dict[str, float] = {}
         self._turn = itertools.count()
         self._current = ""
+        self._pool = ""
 
-    def replace(self, instances: Iterable[registry_pb2.Instance]) -> None:
+    @property
+    def is_pool(self) -> bool:
+        """Whether the name is that of a pool: then each call goes to the next of its members."""
+        return bool(self._pool)
+
+    def following(self) -> Following:
+        """What follows these instances at AHA."""
+        return Following(self.service, self._pool)
+
+    def replace(self, instances: Iterable[registry_pb2.Instance], pool_members: Collection[str] = ()) -> None:
         """Take in AHA's answer to a look-up."""
         with self._lock:
+            self._pool = self._name.partition(".")[0] if pool_members else ""
             self._instances = {instance.name: instance for instance in instances}
             for instance in self._instances.values():
                 self.service = instance.service
@@ -81,6 +93,8 @@ class InstanceTable:
                 self.stale = True
                 return None
             for name, instance in list(self._instances.items()):
+                if instance.service != found.service:
+                    continue
                 changed = registry_pb2.Instance()
                 changed.CopyFrom(instance)
                 changed.leader = name == found.name
@@ -112,6 +126,8 @@ class InstanceTable:
             ready = [instance for instance in self._instances.values() if instance.ready]
             if not ready:
                 raise self._none_ready()
+            if self._pool:
+                return self._pick_member(ready, prefer, reads, avoid)
             spread = reads and prefer is Prefer.ANY
             fit = ready if spread else [instance for instance in ready if instance.leader] or ready
             if reads:
@@ -127,6 +143,21 @@ class InstanceTable:
             self._current = chosen.name
             return chosen
 
+    def _pick_member(
+        self,
+        ready: list[registry_pb2.Instance],
+        prefer: Prefer,
+        reads: bool,
+        avoid: Collection[str],
+    ) -> registry_pb2.Instance:
+        """The next member of a pool: of each service its leader, or any instance where that will do."""
+        if not (reads and prefer is Prefer.ANY):
+            led = {instance.service for instance in ready if instance.leader}
+            ready = [item for item in ready if item.leader or item.service not in led]
+        fit = self._sound(ready, avoid) or ready
+        fit.sort(key=lambda instance: instance.name)
+        return fit[next(self._turn) % len(fit)]
+
     def _sound(
         self, instances: list[registry_pb2.Instance], avoid: Collection[str]
     ) -> list[registry_pb2.Instance]:
@@ -139,6 +170,8 @@ class InstanceTable:
 
     def _is_wanted(self, instance: registry_pb2.Instance) -> bool:
         """Whether the name asked for means this instance: the watch tells of the whole service, in every network."""
+        if self._pool:
+            return True
         service = f"{instance.service}.{instance.network}"
         return self._name in (
             instance.service,

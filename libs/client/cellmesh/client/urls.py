@@ -7,7 +7,8 @@ grpcs://USER:PASSWORD@HOST:PORT
                             TLS, with or without an identity of one's own, as a user of the cell; also with grpc://
                             on this machine. What is special in a URL is written as %40 and the like
 unix://PATH                 the unix socket of a cell on this machine, or the cell's folder
-aha://NAME                  the cell that AHA knows as NAME: "cortex", "cortex.demo", "00.cortex.demo"
+aha://NAME                  the cell that AHA knows as NAME: "cortex", "cortex.demo", "00.cortex.demo"; or the members of
+                            the pool NAME, in turn
 cell://DIR?KIND             the cell in the folder DIR, started inside this process and stopped with the client; KIND
                             ("axon") may be left out when the folder has been used before
 

@@ -7,14 +7,13 @@ A channel's credentials are fixed when it is made; channels are made anew after 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Final, cast
 
 import grpc
 from cellmesh.common.errors import CellError, NoSuchCert
 from cellmesh.common.telemetry.logs import get_logger
-from cellmesh.common.tls.folder import CERTIFICATE_FILE, IdentityFiles, IdentityFolder
+from cellmesh.common.tls.folder import IdentityFiles, IdentityFolder
 
 TARGET_NAME_OPTION: Final = "grpc.ssl_target_name_override"
 
@@ -82,9 +81,4 @@ class _Fetcher:
         )
 
     def _read_stamp(self) -> tuple[int, int] | None:
-        # The certificate is written last, so its stamp stands for the whole folder.
-        try:
-            found = os.stat(self._folder.path / CERTIFICATE_FILE)
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
+        return self._folder.stamp()

@@ -107,6 +107,14 @@ class IdentityFolder:
                 "cell.key and ca.crt",
             ) from error
 
+    def stamp(self) -> tuple[int, int] | None:
+        """What changes when the certificate is renewed; None when there is none. The certificate is written last."""
+        try:
+            found = os.stat(self.path / CERTIFICATE_FILE)
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def mesh(self) -> MeshInfo | None:
         """Read what is known of the mesh, None when nothing was stored."""
         try:

@@ -28,11 +28,12 @@ TYPE_URL: Final = "type.googleapis.com/"
 Json = dict[str, Any]
 
 
-def grpc_bootstrap(folder: IdentityFolder, addresses: Sequence[str], node_id: str) -> Json:
+def grpc_bootstrap(folder: IdentityFolder, network: str, addresses: Sequence[str], node_id: str) -> Json:
     """Make the bootstrap of a gRPC client.
 
     Args:
         folder: Whose identity it calls with.
+        network: The network.
         addresses: Where AHA is, host:port each, the first one first.
         node_id: What the client calls itself, for AHA's log.
     """
@@ -52,7 +53,8 @@ def grpc_bootstrap(folder: IdentityFolder, addresses: Sequence[str], node_id: st
             }
             for address in addresses
         ],
-        "node": {"id": node_id},
+        # Without a locality grpc-js takes the whole file for broken.
+        "node": {"id": node_id, "cluster": network, "locality": {}},
         "certificate_providers": {CERTIFICATE_PROVIDER: {"plugin_name": "file_watcher", "config": files}},
     }
 
