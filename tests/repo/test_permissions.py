@@ -33,6 +33,9 @@ OF_THE_INSTANCE = {
     "MirrorService/Vote",
     "StorageService/Compact",
     "TaskService/CancelTask",
+    # They change something elsewhere on the web.
+    "WebService/SendBlob",
+    "WebService/SendForm",
 }
 
 

@@ -11,8 +11,12 @@ straight to its chunk; all chunks of a blob but the last have that size. What mu
 is its SHA-256, which every replica computes before it stores a place.
 
 A number is visible when a place names it. Until then it stands in `uploads`: with nothing as its value it belongs to
-an upload of this process, or else is removed when the cell starts; with a `Fetch` it is content that a follower
-is fetching from its leader, and goes on with after a restart.
+an upload of this process, or a blob that is being deleted, or else is removed when the cell starts; with a `Fetch` it
+is content that a follower is fetching from its leader, and goes on with after a restart; with a `Resumable` it is an
+upload that its caller may go on with.
+
+A blob that is deleted loses its record, its place and its chunks; its arrival stays, marked as deleted. Stored
+again it arrives again.
 
 `wanted` has the arrivals of blobs without a place: content that a follower could not get, as the leader had it no more.
 The blob is then not told as present, and a later fetch or upload of the content fills the place.
@@ -28,12 +32,12 @@ from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.storage import Layout, Migration, SubDb, WriteTxn
 
 BLOBS: Final = SubDb("blobs", "SHA-256 -> Record")
-ARRIVALS: Final = SubDb("arrivals", "offset (8 bytes) -> SHA-256, size (8 bytes)")
+ARRIVALS: Final = SubDb("arrivals", "offset (8 bytes) -> Arrived")
 TOTALS: Final = SubDb("totals", 'b"totals" -> Totals')
 CHUNKS: Final = SubDb("chunks", "blob number (8 bytes), index (4 bytes) -> content", local=True)
 PLACES: Final = SubDb("places", "arrival (8 bytes) -> Place", local=True)
 UPLOADS: Final = SubDb(
-    "uploads", "number of a content that is not visible (8 bytes) -> nothing, or Fetch", local=True
+    "uploads", "number of a content that is not visible (8 bytes) -> nothing, Fetch or Resumable", local=True
 )
 WANTED: Final = SubDb("wanted", "arrival of a blob without content here (8 bytes) -> nothing", local=True)
 COUNTERS: Final = SubDb("counters", 'b"number" -> the next blob number (8 bytes)', local=True)
@@ -46,11 +50,14 @@ NUMBER_KEY: Final = b"number"
 
 _U64 = struct.Struct(">Q")
 _CHUNK_KEY = struct.Struct(">QI")
-_ARRIVAL = struct.Struct(">32sQ")
+ARRIVED_STRUCT: Final = struct.Struct(">32sQQB")
 _RECORD = struct.Struct(">QQ16s20s64s")
 _PLACE = struct.Struct(">QI")
 _FETCH = struct.Struct(">32sQI")
+_RESUMABLE = struct.Struct(">16sQI")
 _TOTALS = struct.Struct(">QQQ")
+
+UPLOAD_ID_SIZE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,68 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumable:
+    """An upload that its caller may go on with.
+
+    Attributes:
+        upload_id: 16 bytes that the caller chose.
+        time_us: When it was begun, in microseconds since 1970.
+        chunk_size: Of its chunks, in bytes.
+    """
+
+    upload_id: bytes
+    time_us: int
+    chunk_size: int
+
+    def encode(self) -> bytes:
+        """As stored."""
+        return _RESUMABLE.pack(self.upload_id, self.time_us, self.chunk_size)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Resumable:
+        """From what is stored."""
+        return cls(*_RESUMABLE.unpack(data))
+
+
+def is_fetch(mark: bytes) -> bool:
+    """Whether what stands in `uploads` is a `Fetch`."""
+    return len(mark) == _FETCH.size
+
+
+def is_resumable(mark: bytes) -> bool:
+    """Whether what stands in `uploads` is a `Resumable`."""
+    return len(mark) == _RESUMABLE.size
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A place in the order of arrival.
+
+    Attributes:
+        sha256: Of the blob that came.
+        size: Of it, in bytes.
+        time_us: When it came, in microseconds since 1970; 0 for what came before times were kept. Never less than
+            that of the place before.
+        deleted: Whether it was deleted since.
+    """
+
+    sha256: bytes
+    size: int
+    time_us: int
+    deleted: bool = False
+
+    def encode(self) -> bytes:
+        """As stored."""
+        return ARRIVED_STRUCT.pack(self.sha256, self.size, self.time_us, self.deleted)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Arrived:
+        """From what is stored."""
+        sha256, size, time_us, deleted = ARRIVED_STRUCT.unpack(data)
+        return cls(sha256, size, time_us, bool(deleted))
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """The counts of the whole store.
 
@@ -162,21 +231,11 @@ def chunk_key(number: int, index: int) -> bytes:
     return _CHUNK_KEY.pack(number, index)
 
 
-def encode_arrival(sha256: bytes, size: int) -> bytes:
-    """The value of an arrival."""
-    return _ARRIVAL.pack(sha256, size)
-
-
-def decode_arrival(data: bytes) -> tuple[bytes, int]:
-    """SHA-256 and size of an arrival."""
-    sha256, size = _ARRIVAL.unpack(data)
-    return sha256, size
-
-
 # The way from version 1, where a blob's record told its number instead of its arrival.
 
 _RECORD_1 = struct.Struct(">QQI16s20s64s")
 _TOTALS_1 = struct.Struct(">QQQQ")
+_ARRIVAL_2 = struct.Struct(">32sQ")
 _STEP_COUNT: Final = 4096
 
 
@@ -191,7 +250,7 @@ def _part_places(txn: WriteTxn) -> None:
     while True:
         chunk = txn.scan(ARRIVALS, count_max=_STEP_COUNT, after=after)
         for key, value in chunk.items:
-            sha256, _ = decode_arrival(value)
+            sha256, _ = _ARRIVAL_2.unpack(value)
             old = txn.get(BLOBS, sha256)
             assert old is not None, "a blob that arrived has no record"
             number, blob_size, chunk_size, md5, sha1, sha512 = _RECORD_1.unpack(old)
@@ -202,8 +261,27 @@ def _part_places(txn: WriteTxn) -> None:
         after = chunk.resume
 
 
+# From version 2, where the order of arrival knew no times and nothing was deleted.
+
+
+def _add_times(txn: WriteTxn) -> None:
+    low = b""
+    while True:
+        chunk = txn.scan(ARRIVALS, low, count_max=_STEP_COUNT)
+        txn.put_many(
+            ARRIVALS,
+            [(key, ARRIVED_STRUCT.pack(*_ARRIVAL_2.unpack(value), 0, False)) for key, value in chunk.items],
+        )
+        if chunk.resume is None:
+            return
+        low = chunk.items[-1][0] + b"\x00"
+
+
 LAYOUT: Final = Layout(
     "slab",
-    2,
-    (Migration(2, "where a blob's content lies is parted from what replicas share about it", _part_places),),
+    3,
+    (
+        Migration(2, "where a blob's content lies is parted from what replicas share about it", _part_places),
+        Migration(3, "the order of arrival tells times and deletions", _add_times),
+    ),
 )

@@ -6,6 +6,7 @@ adding          Adding: blobs added in one transaction, with their change record
 replay          AxonApplier: change records applied again, with the contents of a leader
 fetching        Fetcher: contents on their way from a leader
 tidying         BlobTidier: removes what uploads and fetches that ended half-way left behind
+growth          Growth: who waits for blobs to come
 steps           the steps of storing a blob, each inside a write transaction
 changes         the change records of the Axon
 values          what is known about a blob
@@ -17,6 +18,17 @@ from cellmesh.axon.blobs.fetching import Fetcher
 from cellmesh.axon.blobs.hashing_writer import Upload
 from cellmesh.axon.blobs.replay import AxonApplier
 from cellmesh.axon.blobs.store import BlobStore
-from cellmesh.axon.blobs.values import Arrival, BlobHashes, BlobInfo, Metrics
+from cellmesh.axon.blobs.values import Arrival, BlobHashes, BlobInfo, Damage, Limits, Metrics
 
-__all__ = ["Arrival", "AxonApplier", "BlobHashes", "BlobInfo", "BlobStore", "Fetcher", "Metrics", "Upload"]
+__all__ = [
+    "Arrival",
+    "AxonApplier",
+    "BlobHashes",
+    "BlobInfo",
+    "BlobStore",
+    "Damage",
+    "Fetcher",
+    "Limits",
+    "Metrics",
+    "Upload",
+]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
 from cellmesh.axon.blobs.changes import blob_added
-from cellmesh.axon.blobs.values import BlobHashes
+from cellmesh.axon.blobs.values import NO_LIMITS, BlobHashes, Limits, Metrics
 from cellmesh.common.changelog import AppendChange
 from cellmesh.common.storage import WriteTxn
 
@@ -19,13 +19,33 @@ class Adding:
         txn: The write transaction.
         append_change: See `AppendChange`.
         chunk_size: Of the chunks, in bytes.
+        now_us: The time, in microseconds since 1970.
+        limits: What the store may hold.
     """
 
-    def __init__(self, txn: WriteTxn, append_change: AppendChange, chunk_size: int) -> None:
+    def __init__(
+        self,
+        txn: WriteTxn,
+        append_change: AppendChange,
+        chunk_size: int,
+        now_us: int,
+        limits: Limits = NO_LIMITS,
+    ) -> None:
         self._txn = txn
         self._append_change = append_change
         self._chunk_size = chunk_size
+        self._time_us = now_us
+        self._limits = limits
         self._totals: schema.Totals | None = None
+
+    def check_limits(self, blobs: Iterable[BlobHashes]) -> None:
+        """Refuse blobs that would be too many or too large, before any is added. Raises HitLimit."""
+        if self._limits == NO_LIMITS:
+            return
+        fresh = {item.sha256: item.size for item in blobs if not self._txn.has(schema.BLOBS, item.sha256)}
+        totals = steps.read_totals(self._txn)
+        if fresh:
+            self._limits.check(Metrics(totals.blob_count, totals.size), len(fresh), sum(fresh.values()))
 
     def add(
         self, hashes: BlobHashes, chunks: Sequence[bytes], *, number: int | None = None, first: int = 0
@@ -56,10 +76,14 @@ class Adding:
             # What replicas share has it already.
             steps.fill(txn, wanted, number, self._chunk_size)
             return True
-        totals = self._totals or steps.read_totals(txn)
+        totals = self._totals
+        if totals is None:
+            totals = steps.read_totals(txn)
+            # A clock that was set back makes no blob older than the one before: the order is one of time as well.
+            self._time_us = max(self._time_us, steps.last_time(txn, totals))
         steps.place(txn, totals.next_arrival, number, self._chunk_size)
-        self._append_change(txn, blob_added(hashes, totals.next_arrival))
-        self._totals = steps.add_blob(txn, hashes, totals)
+        self._append_change(txn, blob_added(hashes, totals.next_arrival, self._time_us))
+        self._totals = steps.add_blob(txn, hashes, totals, self._time_us)
         return True
 
     def close(self) -> None:

@@ -10,10 +10,17 @@ from cellmesh.axon.blobs.values import BlobHashes
 TYPE_NAME: Final = change_pb2.AxonChange.DESCRIPTOR.full_name
 
 
-def blob_added(hashes: BlobHashes, offset: int) -> bytes:
-    """The payload that tells that a blob became visible at this offset in the order of arrival."""
+def blob_added(hashes: BlobHashes, offset: int, time_us: int) -> bytes:
+    """The payload that tells that a blob became visible at this offset in the order of arrival, at this time."""
     return change_pb2.AxonChange(
-        blob_added=change_pb2.BlobAdded(hashes=hashes_to_proto(hashes), offset=offset)
+        blob_added=change_pb2.BlobAdded(hashes=hashes_to_proto(hashes), offset=offset, time_us=time_us)
+    ).SerializeToString()
+
+
+def blob_deleted(sha256: bytes, offset: int) -> bytes:
+    """The payload that tells that the blob at this offset in the order of arrival was deleted."""
+    return change_pb2.AxonChange(
+        blob_deleted=change_pb2.BlobDeleted(sha256=sha256, offset=offset)
     ).SerializeToString()
 
 

@@ -422,7 +422,7 @@ def _stored(slab: Slab) -> Iterator[_Staged]:
         with slab.view() as txn:
             chunk = txn.scan(schema.UPLOADS, count_max=SCAN_COUNT, after=after)
         for key, mark in chunk.items:
-            if mark != steps.MARK:
+            if schema.is_fetch(mark):
                 yield _Staged(schema.number_of(key), schema.Fetch.decode(mark))
         if chunk.resume is None:
             return

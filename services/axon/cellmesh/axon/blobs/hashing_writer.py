@@ -9,13 +9,15 @@ Memory stays at two parts, whatever the size of the content.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
 from cellmesh.axon.blobs.adding import Adding
-from cellmesh.axon.blobs.values import BlobHashes
+from cellmesh.axon.blobs.values import NO_LIMITS, BlobHashes, Limits, Metrics
 from cellmesh.common.changelog import ChangeWriter
+from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.errors import BadArg, HashMismatch, IsFini
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.hashing import HashSet
@@ -29,7 +31,7 @@ REMOVE_CHUNK_COUNT: Final = 256
 
 
 class Upload:
-    """One content on its way in. Made by `BlobStore.upload`.
+    """One content on its way in. Made by `BlobStore.upload` and `BlobStore.resume`.
 
     `add` and `store` may run at the same time in two threads, but neither beside itself. `abort` may be
     called at any time, from any thread: it waits for what runs, and what comes later does nothing.
@@ -39,16 +41,33 @@ class Upload:
         changes: Writes the change log.
         chunk_size: Size of a stored chunk in bytes.
         expected_sha256: What the content must hash to, or empty.
+        mark: What stands in `uploads` while the content is not visible.
+        now_us: The time, in microseconds since 1970.
+        limits: What the store may hold.
+        grown: Called when the content has become visible.
     """
 
     def __init__(
-        self, slab: Slab, changes: ChangeWriter, *, chunk_size: int, expected_sha256: bytes = b""
+        self,
+        slab: Slab,
+        changes: ChangeWriter,
+        *,
+        chunk_size: int,
+        expected_sha256: bytes = b"",
+        mark: bytes = steps.MARK,
+        now_us: Callable[[], int] = system_now_us,
+        limits: Limits = NO_LIMITS,
+        grown: Callable[[], None] = lambda: None,
     ) -> None:
         self._slab = slab
         self._changes = changes
         self._chunk_size = chunk_size
         self._part_size = chunk_size * PART_CHUNK_COUNT
-        self._expected = expected_sha256
+        self._mark = mark
+        self._now_us = now_us
+        self._limits = limits
+        self._grown = grown
+        self.expected_sha256 = expected_sha256
         self._hashes = HashSet()
         self._waiting: list[bytes] = []
         self._waiting_size = 0
@@ -57,6 +76,33 @@ class Upload:
         # Held while something is stored or removed: a caller that goes away makes the two meet.
         self._lock = threading.Lock()
         self._done = False
+
+    @property
+    def size(self) -> int:
+        """How much was taken, in bytes."""
+        return self._hashes.size
+
+    def go_on(self, number: int) -> None:
+        """Take what an earlier process stored under a number as the beginning, reading and hashing it."""
+        self._number = number
+        while True:
+            first = self._stored_chunk_count
+            keys = [schema.chunk_key(number, first + step) for step in range(PART_CHUNK_COUNT)]
+            with self._slab.view() as txn:
+                chunks = [chunk for chunk in txn.get_many(schema.CHUNKS, keys) if chunk is not None]
+            for chunk in chunks:
+                self._hashes.update(chunk)
+            self._stored_chunk_count += len(chunks)
+            if len(chunks) < PART_CHUNK_COUNT:
+                return
+
+    def suspend(self) -> None:
+        """Store what is whole of what was taken, so that little is lost if the process ends before it goes on."""
+        whole = b"".join(self._waiting)
+        size = len(whole) - len(whole) % self._chunk_size
+        if size:
+            self.store(whole[:size])
+            self._waiting, self._waiting_size = [whole[size:]], len(whole) - size
 
     def add(self, data: Sequence[bytes]) -> bytes | None:
         """Take the next bytes of the content, hashing them.
@@ -87,6 +133,7 @@ class Upload:
                 if self._done:
                     return
                 self._check_write()
+                self._check_limits()
                 self._store_chunks(chunks)
             failpoint("axon_upload_part_stored")
 
@@ -96,9 +143,16 @@ class Upload:
         if gate is not None:
             gate.check_write()
 
+    def _check_limits(self) -> None:
+        """Find out early when the content has become too large; that it is there already is not known yet."""
+        if self._limits != NO_LIMITS:
+            with self._slab.view() as txn:
+                totals = steps.read_totals(txn)
+            self._limits.check(Metrics(totals.blob_count, totals.size), 1, self._hashes.size)
+
     def _store_chunks(self, chunks: list[bytes]) -> None:
         def op(txn: WriteTxn) -> int:
-            number = steps.begin_upload(txn) if self._number is None else self._number
+            number = steps.begin_upload(txn, self._mark) if self._number is None else self._number
             steps.put_chunks(txn, number, self._stored_chunk_count, chunks)
             return number
 
@@ -116,12 +170,12 @@ class Upload:
             IsFini: the upload was aborted.
         """
         hashes = BlobHashes.of(self._hashes)
-        if self._expected and self._expected != hashes.sha256:
+        if self.expected_sha256 and self.expected_sha256 != hashes.sha256:
             self.abort()
             raise HashMismatch(
                 "the content is not what was announced",
                 algorithm="sha256",
-                expected=self._expected.hex(),
+                expected=self.expected_sha256.hex(),
                 found=hashes.sha256.hex(),
             )
         rest = steps.split_chunks(b"".join(self._waiting), self._chunk_size)
@@ -131,13 +185,16 @@ class Upload:
             self._done = self._make_visible(hashes, rest)
         # Nothing is left to drop if the content is visible now; else it was there already.
         self.abort()
+        self._grown()
         return hashes
 
     def _make_visible(self, hashes: BlobHashes, rest: list[bytes]) -> bool:
         append_change = self._changes.begin()
+        now_us = self._now_us()
 
         def op(txn: WriteTxn) -> bool:
-            adding = Adding(txn, append_change, self._chunk_size)
+            adding = Adding(txn, append_change, self._chunk_size, now_us, self._limits)
+            adding.check_limits((hashes,))
             is_used = adding.add(hashes, rest, number=self._number, first=self._stored_chunk_count)
             adding.close()
             return is_used
@@ -171,3 +228,14 @@ def check_sha256(sha256: bytes) -> bytes:
     if len(sha256) != 32:
         raise BadArg(f"a SHA-256 has 32 bytes, not {len(sha256)}", name="sha256", valu=sha256[:64].hex())
     return sha256
+
+
+def check_upload_id(upload_id: bytes) -> bytes:
+    """Refuse what cannot be the id of an upload.
+
+    Raises:
+        BadArg: it does not have 16 bytes.
+    """
+    if len(upload_id) != schema.UPLOAD_ID_SIZE:
+        raise BadArg(f"the id of an upload has 16 bytes, not {len(upload_id)}", name="upload_id")
+    return upload_id

@@ -50,6 +50,7 @@ class AxonApplier:
         self._asked_s = float("-inf")
         self._next_wanted = 0
         self._next_offset = 0
+        self._reclaimed: list[int] = []
 
     @property
     def type_names(self) -> Collection[str]:
@@ -78,14 +79,21 @@ class AxonApplier:
     def apply(self, txn: WriteTxn, record: ChangeRecord) -> None:
         """See Applier. Raises StorageCorrupt."""
         change = _read(record)
-        if change.WhichOneof("change") != "blob_added":
-            raise StorageCorrupt(
-                f"record {record.offset} of the change log tells of a change of blobs that this version does not "
-                "know",
-                offset=record.offset,
-                hint="a follower must not run an older version than its leader",
-            )
-        added = change.blob_added
+        match change.WhichOneof("change"):
+            case "blob_added":
+                self._add(txn, record, change.blob_added)
+            case "blob_deleted":
+                self._delete(txn, record, change.blob_deleted)
+            case _:
+                raise StorageCorrupt(
+                    f"record {record.offset} of the change log tells of a change of blobs that this version does "
+                    "not know",
+                    offset=record.offset,
+                    hint="a follower must not run an older version than its leader",
+                )
+        self._next_offset = record.offset + 1
+
+    def _add(self, txn: WriteTxn, record: ChangeRecord, added: change_pb2.BlobAdded) -> None:
         hashes = hashes_from_proto(added.hashes)
         totals = steps.read_totals(txn)
         if added.offset != totals.next_arrival or txn.has(schema.BLOBS, hashes.sha256):
@@ -95,17 +103,36 @@ class AxonApplier:
                 offset=record.offset,
                 sha256=hashes.sha256.hex(),
             )
-        steps.write_totals(txn, steps.add_blob(txn, hashes, totals))
+        steps.write_totals(txn, steps.add_blob(txn, hashes, totals, added.time_us))
         self._fetcher.use(txn, hashes.sha256, added.offset)
-        self._next_offset = record.offset + 1
+
+    def _delete(self, txn: WriteTxn, record: ChangeRecord, deleted: change_pb2.BlobDeleted) -> None:
+        found = txn.get(schema.BLOBS, deleted.sha256)
+        if found is None or schema.Record.decode(found).arrival != deleted.offset:
+            raise StorageCorrupt(
+                f"record {record.offset} of the change log deletes a blob at {deleted.offset} that is not there",
+                offset=record.offset,
+                sha256=deleted.sha256.hex(),
+            )
+        totals = steps.read_totals(txn)
+        gone = steps.delete_blob(txn, deleted.sha256)
+        assert gone is not None, "a blob has gone while it was deleted"
+        _, size, number = gone
+        steps.write_totals(txn, schema.Totals(totals.blob_count - 1, totals.size - size, totals.next_arrival))
+        if number is not None:
+            self._reclaimed.append(number)
 
     def committed(self) -> None:
         """See Applier."""
         self._fetcher.committed(self._next_offset)
+        numbers, self._reclaimed = self._reclaimed, []
+        self._store.reclaim(numbers)
+        self._store.growth.notify()
 
     def rolled_back(self) -> None:
         """See Applier."""
         self._fetcher.rolled_back()
+        self._reclaimed.clear()
 
     def _ask_again(self, source: ContentSource, offset: int) -> None:
         """Try to get contents that the leader did not have before."""

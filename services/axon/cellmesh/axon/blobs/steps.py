@@ -13,6 +13,10 @@ MARK: Final = b""
 """What stands in `uploads` for a number that no fetch has."""
 
 
+SMALL_CHUNK_COUNT: Final = 4
+"""Chunks that are removed with those of other contents, in one transaction."""
+
+
 def split_chunks(data: bytes, chunk_size: int) -> list[bytes]:
     """Cut a content, or a part of it that begins at a chunk's edge."""
     if len(data) <= chunk_size:
@@ -51,19 +55,56 @@ def read_totals(txn: ReadTxn) -> schema.Totals:
     return schema.Totals.decode(txn.get(schema.TOTALS, schema.TOTALS_KEY))
 
 
-def add_blob(txn: WriteTxn, hashes: BlobHashes, totals: schema.Totals) -> schema.Totals:
+def last_time(txn: ReadTxn, totals: schema.Totals) -> int:
+    """When the last blob came, in microseconds since 1970; 0 before the first."""
+    if not totals.next_arrival:
+        return 0
+    found = txn.get(schema.ARRIVALS, schema.number_key(totals.next_arrival - 1))
+    return 0 if found is None else schema.Arrived.decode(found).time_us
+
+
+def add_blob(txn: WriteTxn, hashes: BlobHashes, totals: schema.Totals, time_us: int) -> schema.Totals:
     """Add what replicas share about a blob, at the next place in the order of arrival.
 
     Args:
         txn: The write transaction.
         hashes: Of the content; there is no blob of it yet.
         totals: As they are. Those returned are for the caller to write, after the last blob.
+        time_us: When it comes; not before the blob before.
     """
     arrival = totals.next_arrival
     record = schema.Record(arrival, hashes.size, hashes.md5, hashes.sha1, hashes.sha512)
     txn.put(schema.BLOBS, hashes.sha256, record.encode())
-    txn.put(schema.ARRIVALS, schema.number_key(arrival), schema.encode_arrival(hashes.sha256, hashes.size))
+    arrived = schema.Arrived(hashes.sha256, hashes.size, time_us)
+    txn.put(schema.ARRIVALS, schema.number_key(arrival), arrived.encode())
     return schema.Totals(totals.blob_count + 1, totals.size + hashes.size, arrival + 1)
+
+
+def delete_blob(txn: WriteTxn, sha256: bytes) -> tuple[int, int, int | None] | None:
+    """Take away a blob. Its chunks are still to be removed: their number stands in `uploads` from here on.
+
+    Returns:
+        Its arrival, its size, and the number of its content if it has any here; None when there is no such blob.
+    """
+    found = txn.get(schema.BLOBS, sha256)
+    if found is None:
+        return None
+    record = schema.Record.decode(found)
+    key = schema.number_key(record.arrival)
+    row = txn.get(schema.ARRIVALS, key)
+    assert row is not None, "a blob has no place in the order of arrival"
+    arrived = schema.Arrived.decode(row)
+    gone = schema.Arrived(arrived.sha256, arrived.size, arrived.time_us, deleted=True)
+    txn.delete(schema.BLOBS, sha256)
+    txn.put(schema.ARRIVALS, key, gone.encode())
+    found = txn.get(schema.PLACES, key)
+    if found is None:
+        txn.delete(schema.WANTED, key)
+        return record.arrival, record.size, None
+    number = schema.Place.decode(found).number
+    txn.delete(schema.PLACES, key)
+    txn.put(schema.UPLOADS, schema.number_key(number), MARK)
+    return record.arrival, record.size, number
 
 
 def write_totals(txn: WriteTxn, totals: schema.Totals) -> None:
@@ -105,3 +146,15 @@ def remove_upload_chunks(txn: WriteTxn, number: int, count_max: int) -> bool:
         return False
     txn.delete(schema.UPLOADS, low)
     return True
+
+
+def remove_small(txn: WriteTxn, numbers: Sequence[int]) -> list[int]:
+    """Remove the chunks of contents that have few of them; returns the numbers of the others.
+
+    A number that is visible again, or gone, is left alone.
+    """
+    large: list[int] = []
+    for number in numbers:
+        if not remove_upload_chunks(txn, number, SMALL_CHUNK_COUNT):
+            large.append(number)
+    return large

@@ -1,0 +1,110 @@
+"""The order of arrival, listed in batches, and waited for without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Final
+
+from cellmesh.axon import schema
+from cellmesh.axon.blobs import BlobStore
+from cellmesh.common.rpc.workers import Workers
+
+LISTED_COUNT_MAX: Final = 4096
+"""Blobs in one message."""
+
+
+class Listing:
+    """Lists blobs.
+
+    Args:
+        store: The blobs.
+        workers: Threads for blocking work.
+    """
+
+    def __init__(self, store: BlobStore, workers: Workers) -> None:
+        self._store = store
+        self._workers = workers
+
+    async def run(
+        self,
+        offset: int,
+        wait: bool = False,
+        timeout_s: float | None = None,
+        skip_deleted: bool = False,
+        offset_max: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        """Yield serialized ListBlobsResponse messages; ListBlobHistoryResponse has the same form.
+
+        Args:
+            offset: Where to begin.
+            wait: Go on with what comes later.
+            timeout_s: End when nothing has come for so long; None waits for good.
+            skip_deleted: Leave out what was deleted.
+            offset_max: Where to end, excluded.
+
+        Raises:
+            ShuttingDown: the cell stops while this waits.
+        """
+        while True:
+            came = self._store.growth.future() if wait else None
+            count_max = LISTED_COUNT_MAX if offset_max is None else min(LISTED_COUNT_MAX, offset_max - offset)
+            if count_max <= 0:
+                return
+            message, count, next_offset = await self._workers.run(self._pack, offset, count_max, skip_deleted)
+            if message:
+                yield message
+            if count:
+                offset = next_offset
+            if count == count_max:
+                continue
+            if came is None:
+                return
+            try:
+                await asyncio.wait_for(asyncio.shield(came), timeout_s)
+            except TimeoutError:
+                return
+
+    def _pack(self, offset: int, count_max: int, skip_deleted: bool) -> tuple[bytes, int, int]:
+        """A message, how many rows were read for it, and where to go on."""
+        rows = self._store.arrival_rows(offset, count_max)
+        if not rows:
+            return b"", 0, offset
+        unpack = schema.ARRIVED_STRUCT.unpack
+        number_of = schema.number_of
+        parts: list[bytes] = []
+        for key, value in rows:
+            sha256, size, time_us, deleted = unpack(value)
+            if not (deleted and skip_deleted):
+                parts.append(_encode(number_of(key), sha256, size, time_us, deleted))
+        return b"".join(parts), len(rows), number_of(rows[-1][0]) + 1
+
+
+def _encode(offset: int, sha256: bytes, size: int, time_us: int, deleted: int) -> bytes:
+    """A ListedBlob as field 1 of a message, serialized by hand: there are many of them."""
+    size_bytes = _varint(size)
+    body = b"\x08%b\x12%c\x0a\x20%b\x10%b%b\x20%b" % (
+        _varint(offset),
+        35 + len(size_bytes),
+        sha256,
+        size_bytes,
+        b"\x18\x01" if deleted else b"",
+        _varint(time_us),
+    )
+    return b"\x0a%c%b" % (len(body), body)
+
+
+def _varint(value: int) -> bytes:
+    if value < 0x80:
+        return _ONE_BYTE[value]
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
+    made = bytearray()
+    while value >= 0x80:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
+
+
+_ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
