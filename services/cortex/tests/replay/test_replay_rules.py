@@ -309,3 +309,50 @@ def test_an_empty_follower_has_no_view_yet(tmp_path: Path) -> None:
             cortex.graph.view(None)
     finally:
         cortex.close()
+
+
+@pytest.mark.parametrize(
+    ("add", "edit", "has", "remove", "again"),
+    [
+        (
+            "addFormProp(inet:ipv4, _score, ({0}, ({{}})), ({{}}))",
+            ":_score={0}",
+            ":_score",
+            "delFormProp(inet:ipv4, _score, force=(true))",
+            "inet:ipv4:_score",
+        ),
+        (
+            "addUnivProp(_score, ({0}, ({{}})), ({{}}))",
+            "._score={0}",
+            "._score",
+            "delUnivProp(_score, force=(true))",
+            "inet:ipv4._score",
+        ),
+        (
+            "addTagProp(score, ({0}, ({{}})), ({{}}))",
+            "+#a.b:score={0}",
+            "#a.b:score",
+            "delTagProp(score, force=(true))",
+            "#a.b:score",
+        ),
+    ],
+)
+def test_a_property_removed_by_force_leaves_nothing(
+    tmp_path: Path, add: str, edit: str, has: str, remove: str, again: str
+) -> None:
+    with leading(tmp_path / "a") as leader, following(leader, tmp_path / "b") as follower:
+        leader.run(f"$lib.model.ext.{add.format('int')}")
+        leader.run(f"for $i in $lib.range(600) {{ [ inet:ipv4=$i {edit.format('$i')} ] }} | spin")
+        leader.run(
+            "$fork=$lib.view.get().fork().iden view.exec $fork { for $i in $lib.range(650, start=590) "
+            f"{{ [ inet:ipv4=$i {edit.format('7')} ] }} | spin }}"
+        )
+        leader.run(f"$lib.model.ext.{remove}")
+        leader.run(f"$lib.model.ext.{add.format('str')}")
+        assert leader.run(f"inet:ipv4 +{has}") == []
+        assert leader.run(again) == []
+        leader.run(f"inet:ipv4=5 [ {edit.format('text')} ]")
+        assert len(leader.run(again)) == 1
+        leader.run(f"inet:ipv4=5 [ {edit.format('other')} -{has} ]")
+        assert leader.run(again) == []
+        follower.check()

@@ -192,13 +192,19 @@ _REMOVERS = (
 def restore(extensions: Extensions, wanted: dict[str, Any]) -> None:
     """Add and remove until the model holds just what a dump says."""
     now = extensions.dump()
+    left: dict[str, list[list[Any]]] = {}
     for key, name, size in _REMOVERS:
-        kept = [list(row[:size]) for row in wanted.get(key, ())]
+        # A property may have been removed and come back with another type.
+        shown = len if key in ("props", "univs", "tagprops") else (lambda row, size=size: size)
+        kept = [encode_value(list(row[: shown(row)])) for row in wanted.get(key, ())]
+        left[key] = []
         for row in now[key]:
-            if row[:size] not in kept:
+            if encode_value(list(row[: shown(row)])) in kept:
+                left[key].append(row)
+            else:
                 getattr(extensions, name)(*row[:size])
     for key, name, _ in _ADDERS:
-        known = [row[:2] if key == "props" else row[:1] for row in now[key]]
+        known = [row[:2] if key == "props" else row[:1] for row in left[key]]
         for row in wanted.get(key, ()):
             if list(row[:2] if key == "props" else row[:1]) not in known:
                 getattr(extensions, name)(*row)

@@ -11,6 +11,7 @@ from cellmesh.cortex.storm.objects.models import ModelForm, ModelProp, ModelTagP
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.views.purge import purge_prop, purge_tag_prop
 
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Prop
@@ -114,6 +115,18 @@ def _del_form(context: RunContext, name: Any) -> None:
     _extensions(context).remove_form(text)
 
 
+def _is_extension(context: RunContext, kind: str, name: tuple[str, ...]) -> bool:
+    """Whether something of the model was added by users, so that it can be removed."""
+    return any(tuple(row[: len(name)]) == name for row in _extensions(context).dump()[kind])
+
+
+def _purge(context: RunContext, purge: Callable[[], int]) -> None:
+    """Remove all values, and those made meanwhile in the transaction in which the property is removed."""
+    purge()
+    context.session.together.keep()
+    purge()
+
+
 def _is_used(context: RunContext, prop: Prop) -> bool:
     """Whether any view shows a value of a property."""
     graph = context.session.graph
@@ -132,24 +145,42 @@ def _del_form_prop(context: RunContext, form: Any, name: Any, force: Any) -> Non
     owner, text = tostr(form), tostr(name)
     found = context.model.form(owner)
     prop = None if found is None else found.props.get(text)
-    if prop is not None and not tobool(force) and _is_used(context, prop):
-        raise CantDelProp(f"nodes have the property {prop.full_name}", name=prop.full_name)
-    _extensions(context).remove_prop(owner, text)
+    if prop is not None and _is_extension(context, "props", (owner, text)):
+        if tobool(force):
+            _purge(context, lambda: purge_prop(context.session, prop))
+        elif _is_used(context, prop):
+            raise CantDelProp(f"nodes have the property {prop.full_name}", name=prop.full_name)
+    try:
+        _extensions(context).remove_prop(owner, text)
+    finally:
+        context.session.end_edits()
 
 
 def _del_universal(context: RunContext, name: Any, force: Any) -> None:
     text = tostr(name)
     prop = context.model.prop(f".{text}")
-    if prop is not None and not tobool(force) and _is_used(context, prop):
-        raise CantDelUniv(f"nodes have the property .{text}", name=text)
-    _extensions(context).remove_universal(text)
+    if prop is not None and _is_extension(context, "univs", (text,)):
+        if tobool(force):
+            _purge(context, lambda: purge_prop(context.session, prop))
+        elif _is_used(context, prop):
+            raise CantDelUniv(f"nodes have the property .{text}", name=text)
+    try:
+        _extensions(context).remove_universal(text)
+    finally:
+        context.session.end_edits()
 
 
 def _del_tag_prop(context: RunContext, name: Any, force: Any) -> None:
     text = tostr(name)
-    if context.model.tagprop(text) is not None and not tobool(force) and _is_tag_prop_used(context, text):
-        raise CantDelProp(f"tags have the property {text}", name=text)
-    _extensions(context).remove_tagprop(text)
+    if context.model.tagprop(text) is not None and _is_extension(context, "tagprops", (text,)):
+        if tobool(force):
+            _purge(context, lambda: purge_tag_prop(context.session, text))
+        elif _is_tag_prop_used(context, text):
+            raise CantDelProp(f"tags have the property {text}", name=text)
+    try:
+        _extensions(context).remove_tagprop(text)
+    finally:
+        context.session.end_edits()
 
 
 def _is_tag_prop_used(context: RunContext, name: str) -> bool:
@@ -206,7 +237,7 @@ _PROP_INFO: Final = ParameterSpec("propinfo", type="dict", doc="Facts such as `d
 _SOURCE: Final = ParameterSpec("n1form", type="str", doc="The form it leads from; `*` for any.")
 _VERB: Final = ParameterSpec("verb", type="str", doc="The verb, which begins with `_`.")
 _TARGET: Final = ParameterSpec("n2form", type="str", doc="The form it leads to; `*` for any.")
-_FORCE: Final = ParameterSpec("force", False, "bool", "Remove it although nodes have values of it.")
+_FORCE: Final = ParameterSpec("force", False, "bool", "Remove the values that nodes have of it, too.")
 
 LIBRARIES: Final = (
     LibrarySpec(
