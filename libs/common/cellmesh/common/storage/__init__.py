@@ -4,7 +4,9 @@ In order of use:
 
     subdb.py         declarations of databases, and their typed use
     codecs.py        encodings of keys that sort like their values
-    slab.py          open, read transactions, growth, low space, backup, figures
+    slab.py          open, transactions, snapshots, copies, figures
+    upkeep.py        its lower half: growth, no room, the file opened anew or replaced
+    environment.py   LMDB's environment, opened as slabs need it
     snapshot.py      a state kept open for more than a chunk of work
     creation.py      the first file, whole or absent
     copying.py       a consistent copy as a stream, while others go on
