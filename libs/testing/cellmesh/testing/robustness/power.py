@@ -18,7 +18,7 @@ from unittest import mock
 
 from cellmesh.common.errors import StorageAborted, StorageFull
 from cellmesh.common.files import write_atomically
-from cellmesh.common.storage import slab
+from cellmesh.common.storage import upkeep
 from cellmesh.common.storage.slab import PROBE_SIZE
 from cellmesh.testing.disk.events import Event
 from cellmesh.testing.disk.recorder import Fault, Recorder
@@ -88,7 +88,7 @@ def faults(recorder: Recorder, folder: Path, seed: int, call: str, name: str) ->
 
 def unsettled(recorder: Recorder, folder: Path, seed: int, call: str, name: str) -> None:
     """The same with a part of the recovery left out, to see that its lack is found."""
-    with mock.patch.object(slab, "settle"):
+    with mock.patch.object(upkeep, "settle"):
         faults(recorder, folder, seed, call, name)
 
 
