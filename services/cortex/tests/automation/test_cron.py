@@ -155,3 +155,26 @@ def test_changes(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:
     with open_bench(tmp_path) as bench, pytest.raises(error):
         bench.call(f"return({text})")
+
+
+def test_a_job_that_was_stopped_before_it_began_is_still_due(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        iden = bench.call(HOURLY, query="[ inet:asn=1 ]")
+        bench.clock.now_s += 3600
+        assert bench.automation.executor.stop(5)
+        bench.automation.cron.start_due()
+        assert pack(bench, iden)["startcount"] == 0
+        bench.automation.executor.reopen()
+        bench.tick(0)
+        assert (pack(bench, iden)["startcount"], bench.run("inet:asn")) == (1, [1])
+
+
+def test_an_orderly_stop_lets_a_run_end(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        iden = bench.call(HOURLY, query="[ inet:asn=1 ] $lib.time.sleep(0.3) [ inet:asn=2 ]")
+        bench.clock.now_s += 3600
+        bench.automation.cron.start_due()
+        assert bench.automation.suspend()
+        row = pack(bench, iden)
+        assert (row["startcount"], row["isrunning"]) == (1, False)
+        assert bench.run("inet:asn") == [1, 2]

@@ -17,6 +17,7 @@ from cellmesh.common.errors import (
 from cellmesh.cortex.automation.changes import TYPE_NAME as CHANGE_TYPE
 from cellmesh.cortex.automation.triggers import glob
 from cellmesh.cortex.views.feed import FeedNode
+from cellmesh.cortex.views.stacks import remove_view
 
 sys.path.insert(0, str(Path(__file__).parent))
 from automation_kit import Bench, open_bench, wait_until
@@ -191,3 +192,26 @@ def test_globs() -> None:
     assert glob("a.*.c", is_tag=True)("a.b.c")
     assert not glob("a.*.c", is_tag=True)("a.b.b.c")
     assert glob("r*", is_tag=False)("refs")
+
+
+def test_they_go_with_their_view(tmp_path: Path) -> None:
+    tdef = '({"condition": "node:add", "form": "inet:asn", "storm": "[ +#t ]", "view": $v})'
+    with open_bench(tmp_path) as bench:
+        view = bench.call(f"$v=$lib.view.get().fork().iden $lib.trigger.add({tdef}) return($v)")
+        assert bench.call("return($lib.len($lib.view.get($v).triggers))", v=view) == 1
+        assert bench.call("return($lib.view.get($v).triggers.index(0).form)", v=view) == "inet:asn"
+        assert bench.call("return($lib.len($lib.view.get().triggers))") == 0
+        bench.run("view.del $v", v=view)
+        assert bench.call("return($lib.len($lib.trigger.list(all=(true))))") == 0
+
+
+def test_those_of_a_view_that_is_gone_are_removed(tmp_path: Path) -> None:
+    tdef = '({"condition": "node:add", "form": "inet:asn", "storm": "[ +#t ]", "view": $v})'
+    with open_bench(tmp_path) as bench:
+        view = bench.call(f"$v=$lib.view.get().fork().iden $lib.trigger.add({tdef}) return($v)")
+        # As if the process had ended behind the removal of the view.
+        remove_view(bench.graph, bench.graph.view(view))
+    with open_bench(tmp_path) as bench:
+        assert bench.call("return($lib.len($lib.trigger.list(all=(true))))") == 1
+        bench.automation.triggers.resume()
+        assert bench.call("return($lib.len($lib.trigger.list(all=(true))))") == 0

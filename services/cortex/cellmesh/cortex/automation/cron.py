@@ -1,8 +1,11 @@
 """Cron jobs: queries that run at times.
 
-When a job is due, one transaction notes that it has started and when it is due next; only then its query starts. So a
-crash, or another cell taking over, never runs the same time twice. Times that were missed while nothing ran are made
-up for by one run; a job that is still running when it is due again leaves that time out.
+When a job is due, its query's session first notes that it has started and when it is due next. The note is durable
+with the first edits of the query, or before the query waits for anything. So a crash, or another cell taking over, never
+runs the same time twice; and a run that fits one transaction is there as a whole, or made by the next leader. A longer one
+that a crash cuts off is noted as interrupted, and not run again: what it did is there. A leader that hands over lets runs
+come to their end for some seconds. Times that were missed while nothing ran are made up for by one run; a job that is
+still running when it is due again leaves that time out.
 """
 
 from __future__ import annotations
@@ -31,12 +34,16 @@ from cellmesh.cortex.storm.runtime.options import QueryOptions
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.engine import Engine, Running
     from cellmesh.cortex.views.graph import Graph
+    from cellmesh.cortex.views.session import GraphSession
 
 LOGGER = logging.getLogger(__name__)
 
 CHANGEABLE: Final = frozenset({"name", "doc", "creator"})
 ERRORS_KEPT: Final = 5
 ERROR_SIZE_MAX: Final = 500
+NOTE_WAIT_S: Final = 10.0
+"""How long the scheduler waits for a job to be noted as started, before it looks at others."""
+
 WAIT_MAX_S: Final = 1.0
 """How long the scheduler sleeps at most: the clock may be set meanwhile."""
 
@@ -283,32 +290,42 @@ class CronJobs:
         return soonest
 
     def _start(self, job: CronJob, now_s: float) -> None:
-        left = [
-            item for item in job.recurrences if item[1] is not None or next_time([item], now_s) is not None
-        ]
-        changes: dict[str, Any] = {
-            "recs": [list(item) for item in left],
-            "nexttime": next_time(left, now_s),
-        }
+        changes = _next_times(job.recurrences, now_s)
         if job.running is not None:
             LOGGER.warning("a cron job is due while it still runs", extra={"iden": job.iden})
             self._update(job, **changes)
             return
         row = job.row
-        self._update(job, **changes, isrunning=True, laststarttime=now_s, startcount=row["startcount"] + 1)
+        changes |= {"isrunning": True, "laststarttime": now_s, "startcount": row["startcount"] + 1}
+        is_noted = threading.Event()
+
+        def note(session: GraphSession) -> None:
+            if not self._store.update(session.write_op, job.iden, changes, row["creator"]):
+                raise missing("cron job", job.iden)
+            with self._changed:
+                if self._jobs.get(job.iden) is job:
+                    job.row = {**job.row, **changes}
+            is_noted.set()
+
         options = QueryOptions(
             vars={"auto": {"iden": job.iden, "type": "cron"}}, view=row["view"], user=row["creator"]
         )
-        job.running = running = self._require_engine().start(row["query"], options)
+        job.running = running = self._require_engine().start(row["query"], options, first=note)
+
+        def run() -> None:
+            try:
+                self._run(job, running)
+            finally:
+                is_noted.set()
+
         try:
-            self._executor.start(f"cron-{job.iden[:8]}", lambda: self._run(job, running), running.cancel)
+            self._executor.start(f"cron-{job.iden[:8]}", run, running.cancel, has_end=True)
         except ShuttingDown:
-            # Noted as started, and not run: whoever leads next shall run it.
+            # Nothing is noted: whoever leads next shall run it.
             job.running = None
-            back = {
-                name: row[name] for name in ("recs", "nexttime", "isrunning", "laststarttime", "startcount")
-            }
-            self._update(job, **back)
+            return
+        # Until then it looks as if it was due.
+        is_noted.wait(NOTE_WAIT_S)
 
     def _run(self, job: CronJob, running: Running) -> None:
         error: CellError | None = None
@@ -325,6 +342,8 @@ class CronJobs:
             running.send_to(take)
         finally:
             job.running = None
+            # As it is stored: what the run noted may have been rolled back with its edits.
+            self.follow(job.iden)
             row = job.row
             changes: dict[str, Any] = {"isrunning": False, "lastfinishtime": self.now_s()}
             if isinstance(error, Cancelled):
@@ -338,3 +357,9 @@ class CronJobs:
                 changes["lastresult"] = f"finished successfully with {count} nodes"
             if job.iden in self._jobs:
                 self._update(job, **changes)
+
+
+def _next_times(recurrences: Sequence[Recurrence], now_s: float) -> dict[str, Any]:
+    """Return what changes in a row when its job is due: what is left of its schedule, and when it is due next."""
+    left = [item for item in recurrences if item[1] is not None or next_time([item], now_s) is not None]
+    return {"recs": [list(item) for item in left], "nexttime": next_time(left, now_s)}

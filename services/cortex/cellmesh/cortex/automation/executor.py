@@ -12,6 +12,9 @@ from cellmesh.common.errors import ShuttingDown
 
 LOGGER = logging.getLogger(__name__)
 
+DRAIN_S: Final = 3.0
+"""How long an orderly stop lets queries come to their end before it cancels them, in seconds."""
+
 STOP_S: Final = 10.0
 """How long a stop waits for what was cancelled, in seconds."""
 
@@ -19,9 +22,10 @@ STOP_S: Final = 10.0
 class Work:
     """Something that runs on a thread of its own until it ends or is cancelled."""
 
-    def __init__(self, name: str, cancel: Callable[[], None]) -> None:
+    def __init__(self, name: str, cancel: Callable[[], None], *, has_end: bool) -> None:
         self.name = name
         self.cancel = cancel
+        self.has_end = has_end
         self.thread: threading.Thread | None = None
 
 
@@ -33,18 +37,21 @@ class Executor:
         self._works: set[Work] = set()
         self._is_stopping = False
 
-    def start(self, name: str, run: Callable[[], None], cancel: Callable[[], None]) -> Work:
+    def start(
+        self, name: str, run: Callable[[], None], cancel: Callable[[], None], *, has_end: bool = False
+    ) -> Work:
         """Run a function on a thread of its own.
 
         Args:
             name: Name of the thread.
             run: What to run. What it raises is logged.
             cancel: Makes it end soon; called from another thread, also after its end.
+            has_end: Whether it comes to an end by itself, so that an orderly stop waits for that first.
 
         Raises:
             ShuttingDown: the cell is stopping.
         """
-        work = Work(name, cancel)
+        work = Work(name, cancel, has_end=has_end)
 
         def body() -> None:
             try:
@@ -78,13 +85,24 @@ class Executor:
         with self._lock:
             self._is_stopping = False
 
-    def stop(self, timeout_s: float = STOP_S) -> bool:
-        """Start nothing more until `reopen`, cancel what runs and wait for it; returns whether all of it has ended."""
+    def stop(self, timeout_s: float = STOP_S, drain_s: float = 0.0) -> bool:
+        """Start nothing more until `reopen`, cancel what runs and wait for it; returns whether all of it has ended.
+
+        Args:
+            timeout_s: How long to wait for what was cancelled.
+            drain_s: How long to wait before that for what ends by itself.
+        """
         with self._lock:
             self._is_stopping = True
             works = list(self._works)
         for work in works:
-            work.cancel()
+            if not work.has_end:
+                work.cancel()
+        end = time.monotonic() + drain_s
+        for work in works:
+            if work.has_end and work.thread is not None:
+                work.thread.join(max(0.0, end - time.monotonic()))
+                work.cancel()
         end = time.monotonic() + timeout_s
         for work in works:
             if work.thread is not None:

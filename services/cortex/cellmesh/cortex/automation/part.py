@@ -13,7 +13,7 @@ from cellmesh.common.errors import CellError
 from cellmesh.cortex.automation.changes import Changed
 from cellmesh.cortex.automation.cron import CronJobs
 from cellmesh.cortex.automation.dmons import PAUSE_FIRST_S, Daemons
-from cellmesh.cortex.automation.executor import LOGGER, Executor
+from cellmesh.cortex.automation.executor import DRAIN_S, LOGGER, Executor
 from cellmesh.cortex.automation.schema import CRON_JOBS, DAEMONS, TRIGGERS
 from cellmesh.cortex.automation.triggers import Triggers
 
@@ -47,7 +47,7 @@ class Automation:
     ) -> None:
         self._graph = graph
         self.executor = Executor()
-        self.triggers = Triggers(graph, self._tell_of_task, is_active=is_active)
+        self.triggers = Triggers(graph, self._tell_of_task)
         self.cron = CronJobs(graph, self.executor, now_s)
         self.daemons = Daemons(graph, self.executor, pause_first_s, is_active=is_active)
         self._is_active = is_active
@@ -67,7 +67,7 @@ class Automation:
         }
 
     def load(self, engine: Engine) -> None:
-        """Read all definitions. From now on triggers run, if active; cron jobs and daemons do after `start`."""
+        """Read all definitions. From now on triggers run; cron jobs and daemons do after `start`."""
         self.triggers.load(engine)
         self.cron.load(engine)
         self.daemons.load(engine)
@@ -100,7 +100,7 @@ class Automation:
             self._is_active = self._is_running = True
             self._is_stopped = False
             self.executor.reopen()
-            self.triggers.activate(True)
+            self.triggers.resume()
             self.cron.resume()
             self.executor.start("cron", self.cron.run_scheduler, self.cron.stop)
             self.executor.start("trigger-tasks", self._run_tasks, self._stop_tasks)
@@ -108,16 +108,16 @@ class Automation:
             self.daemons.start_all()
 
     def suspend(self) -> bool:
-        """Run no automation from now on, as another cell leads; its queries are cancelled.
+        """Run no automation from now on, as another cell leads; its queries end, or are cancelled after some seconds.
 
         To be called while this cell can still write, so that a cron job that was about to start is left to the next
-        leader. Blocks until the queries have ended, or some seconds; returns whether they have.
+        leader. Triggers go on: they are part of the edits that set them off, which this cell makes as long as it can.
+        Blocks until the queries have ended, or some seconds; returns whether they have.
         """
         with self._switch:
             self._is_active = self._is_running = False
-            self.triggers.activate(False)
             self.daemons.stop_all()
-            return self.executor.stop()
+            return self.executor.stop(drain_s=DRAIN_S)
 
     def follow(self, changed: Iterable[Changed]) -> None:
         """Bring memory in line with definitions that were changed by a change log."""

@@ -49,7 +49,9 @@ def start_background(context: RunContext, query: StormQuery) -> str:
                 extra={"task": running.task_id, "error": f"{message.error.name}: {message.error}"},
             )
 
-    executor.start(f"background-{running.task_id[:8]}", lambda: running.send_to(note), running.cancel)
+    executor.start(
+        f"background-{running.task_id[:8]}", lambda: running.send_to(note), running.cancel, has_end=True
+    )
     return str(running.task_id)
 
 

@@ -168,17 +168,18 @@ class Triggers:
     Args:
         graph: The graph; its `edit_watchers` are kept up to date.
         on_task: Called when a transaction may have left a task; from the thread of the query.
-        is_active: Whether edits set triggers off.
+
+    They are active wherever a session can edit. At a follower none can: the records of its leader have what triggers
+    did there, and make no session.
     """
 
-    def __init__(self, graph: Graph, on_task: Callable[[], None], *, is_active: bool = True) -> None:
+    def __init__(self, graph: Graph, on_task: Callable[[], None]) -> None:
         self._graph = graph
         self._store = DefinitionStore(graph, TRIGGERS)
         self._on_task = on_task
         self._lock = Lock()
         self._by_iden: dict[str, Trigger] = {}
         self._by_view: dict[ViewId, ViewTriggers] = {}
-        self.is_active = is_active
         self._engine: Engine | None = None
 
     def load(self, engine: Engine) -> None:
@@ -186,7 +187,9 @@ class Triggers:
         self._engine = engine
         for row in self._store.load():
             self._by_iden[row["iden"]] = Trigger(row)
-        self.activate(self.is_active)
+        with self._lock:
+            for view in {trigger.view for trigger in self._by_iden.values()}:
+                self._renew(view)
 
     # Definitions -----------------------------------------------------------------------------------------------
 
@@ -282,19 +285,24 @@ class Triggers:
     def _renew(self, view: ViewId) -> None:
         """Find the triggers of a view by what they watch, and watch it; called with the lock."""
         active = [found for found in self._by_iden.values() if found.view == view and found.row["enabled"]]
-        if active and self.is_active:
+        if active:
             self._by_view[view] = ViewTriggers(active)
             self._graph.edit_watchers[view] = self.on_edits
         else:
             self._by_view.pop(view, None)
             self._graph.edit_watchers.pop(view, None)
 
-    def activate(self, is_active: bool) -> None:
-        """Have edits set triggers off, or not: a follower's edits have done so at its leader."""
-        with self._lock:
-            self.is_active = is_active
-            for view in {trigger.view for trigger in self._by_iden.values()}:
-                self._renew(view)
+    def resume(self) -> None:
+        """Remove triggers of views that are gone: the cell ended, or its leader did, between the two."""
+        for trigger in self.by_iden.values():
+            if trigger.view not in self._graph.views:
+                self.delete_of_view(trigger.view, user=trigger.row["user"])
+
+    def delete_of_view(self, view: str, *, user: str) -> None:
+        """Remove the triggers of a view that is gone; on a thread that has no query open, or has paused it."""
+        for trigger in self.of_view(view):
+            self._store.delete(self._store.write_alone, trigger.iden, user)
+            self.follow(trigger.iden)
 
     def _require_engine(self) -> Engine:
         assert self._engine is not None, "the triggers are not loaded"
@@ -455,9 +463,10 @@ class Triggers:
         self._on_task()
 
     def run_task(self) -> bool:
-        """Run the oldest task that is committed, with its edits and its removal in one go; whether there was one.
+        """Run the oldest task that is committed; whether there was one.
 
-        Every task is run at least once: a crash in the middle of a long one can make it run again.
+        Its removal comes first, in one transaction with its first edits. So it is never run twice, and one that fits
+        a transaction is done or still there, whenever the cell ends.
         """
         with self._graph.slab.view() as txn:
             first = txn.first(TRIGGER_TASKS)
@@ -472,12 +481,12 @@ class Triggers:
             return True
         with self._graph.begin(view, user=trigger.row["user"]) as session:
             edits = NodeEdits(task["nid"], task["form"], task["value"], ())
+            session.write_op(lambda txn: self._drop_task(txn, key, session.user))
             try:
                 self._run(session, trigger, edits, dict(task["options"]))
             except (Cancelled, LimitExceeded) as error:
                 trigger.error_count += 1
                 trigger.errors.append(f"{error.name}: {error}")
-            session.write_op(lambda txn: self._drop_task(txn, key, session.user))
             session.sync()
         return True
 

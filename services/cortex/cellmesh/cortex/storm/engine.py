@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import (
     BadArg,
+    Cancelled,
     CellError,
     Internal,
     RecursionLimitHit,
@@ -187,9 +188,21 @@ class Engine:
 
     # Running -----------------------------------------------------------------------------------------------
 
-    def start(self, text: str, options: QueryOptions = NO_OPTIONS) -> Running:
-        """Return a query ready to run, which other threads may cancel."""
-        return Running(self, text, options)
+    def start(
+        self,
+        text: str,
+        options: QueryOptions = NO_OPTIONS,
+        first: Callable[[GraphSession], None] | None = None,
+    ) -> Running:
+        """Return a query ready to run, which other threads may cancel.
+
+        Args:
+            text: The query.
+            options: How it runs.
+            first: Called with its session before it runs for its messages. What it writes is durable with the first
+                edits of the query, or before the query waits for anything.
+        """
+        return Running(self, text, options, first)
 
     def storm(self, text: str, options: QueryOptions = NO_OPTIONS) -> Iterator[Message]:
         """Run a query for its messages: Init first, Fini last, when all its edits are durable.
@@ -223,7 +236,14 @@ class Running:
         task_id: 32 hexadecimal digits.
     """
 
-    def __init__(self, engine: Engine, text: str, options: QueryOptions) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        text: str,
+        options: QueryOptions,
+        first: Callable[[GraphSession], None] | None = None,
+    ) -> None:
+        self._first = first
         self.task_id = secrets.token_hex(16)
         self._engine = engine
         self._text = text
@@ -311,6 +331,10 @@ class Running:
         try:
             with self._begin() as session:
                 try:
+                    if self._first is not None:
+                        if self._is_cancelled:
+                            raise Cancelled("the query was stopped")
+                        self._first(session)
                     compiled = self._prepare()
                     context = RunContext(self._run(session, shown), dict(self._options.vars))
                     for path in self._rows(compiled, context):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cellmesh.common import hashing
 from cellmesh.common.errors import BadTypeValu, NoSuchIden, SchemaViolation
@@ -21,6 +21,13 @@ from cellmesh.cortex.views.stacks import remove_layer, remove_view
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.node import Node
+
+
+class ViewTriggers(Protocol):
+    """What removing a view asks of automation."""
+
+    def delete_of_view(self, view: str, *, user: str) -> None:
+        """Remove the triggers of a view that is gone."""
 
 
 def _by_node_data(context: RunContext, name: Any) -> Iterator[Node]:
@@ -98,6 +105,10 @@ def _del_view(context: RunContext, iden: Any) -> None:
     view = graph.view(tostr(iden))
     context.session.pause()
     remove_view(graph, view, user=context.user)
+    triggers = context.engine.capabilities.get("triggers")
+    if triggers is not None:
+        # Should the cell end in between, its start finds them without a view.
+        cast("ViewTriggers", triggers).delete_of_view(str(view.id), user=context.user)
 
 
 def _add_layer(context: RunContext, facts: Any) -> LayerObject:

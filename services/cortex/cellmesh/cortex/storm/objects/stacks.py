@@ -16,6 +16,8 @@ from cellmesh.cortex.storm.runtime.interface import (
     ParameterSpec,
     TypeSpec,
 )
+from cellmesh.cortex.storm.runtime.libraries import Library
+from cellmesh.cortex.storm.runtime.members import get_member
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 from cellmesh.cortex.values.ids import ViewId
@@ -277,6 +279,14 @@ def _set_layer(context: RunContext, self: LayerObject, name: Any, value: Any) ->
     )
 
 
+def _view_triggers(context: RunContext, self: ViewObject) -> list[Any]:
+    library = context.run.library.members.get("trigger")
+    if not isinstance(library, Library):
+        return []
+    triggers = context.call(library.get(context, "list"), True)
+    return [found for found in triggers if get_member(context, found, "view") == str(self.view.id)]
+
+
 def _children(context: RunContext, self: ViewObject) -> Iterator[ViewObject]:
     for view in list(context.session.graph.views.values()):
         if view.parent == self.view.id:
@@ -406,7 +416,7 @@ TYPES: Final = (
                 lambda c, s: s.storm_plain()["parent"],
                 "str",
             ),
-            AttributeSpec("triggers", "Its triggers.", lambda c, s: [], "list"),
+            AttributeSpec("triggers", "Its triggers.", _view_triggers, "list"),
         ),
     ),
     TypeSpec(
