@@ -46,7 +46,7 @@ def make_bootstrap(
     if client == "grpc":
         if listens:
             raise BadArg("a gRPC client listens nowhere: --listen is for Envoy", name="listen")
-        return grpc_bootstrap(folder, addresses, named)
+        return grpc_bootstrap(folder, mesh.network, addresses, named)
     if not listens:
         raise BadArg(
             "where does Envoy take calls?",

@@ -13,16 +13,13 @@ from functools import cache
 from types import ModuleType
 from typing import Final
 
-from cellmesh.common.telemetry.logs import get_logger
 from google.protobuf.descriptor_pb2 import MethodOptions
-
-_log = get_logger(__name__)
 
 ROOT: Final = "cellmesh.api"
 COMMON: Final = "common"
 SERVICE_SUFFIX: Final = "_service_pb2"
-EVERYWHERE: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.")
-"""Beginnings of methods that tell of the instance that answers."""
+EVERYWHERE: Final = ("/grpc.health.v1.Health/", "/grpc.reflection.", "/envoy.service.discovery.v3.")
+"""Beginnings of methods from elsewhere that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
