@@ -24,6 +24,7 @@ from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
 from cellmesh.cortex.storm.primitives import TYPES
+from cellmesh.cortex.storm.runtime.messages import Print
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cellmesh.cortex.views.graph import Graph
 
@@ -53,6 +54,10 @@ $lib.model.ext.addFormProp(inet:ipv4, _score, (int, ({})), ({}))
 $lib.model.ext.addEdge(*, _owns, *, ({}))
 $lib.model.tags.set(adv, regex, ($lib.null, "[0-9]{3}"))
 $lib.model.deprecated.lock(edge:refs, (true))
+$lib.user.vars.set(color, blue)
+$lib.user.profile.set(size, (5))
+$lib.jsonstor.set(a/b, ({"c": 1}))
+$lib.vault.add(keys, feed, global, $lib.null, ({"key": "s3cret"}), ({"url": "u"}))
 """
 LOOK = """
 return((
@@ -207,3 +212,55 @@ def test_nothing_acknowledged_is_lost_by_a_kill(tmp_path: Path) -> None:
     # A query of which only a part was committed when the process ended may have put without culling.
     assert items[-1] in (last, last + 1)
     assert items[0] in (last - 2, last - 3)
+
+
+KEPT = """
+return(($lib.user.vars.list(), $lib.user.profile.get(size), $lib.jsonstor.get(a/b, c), $lib.vault.bytype(feed).secrets))
+"""
+
+
+def test_what_users_keep_is_there_after_reopening(tmp_path: Path) -> None:
+    with opened(tmp_path) as engine:
+        engine.call(MAKE)
+    with opened(tmp_path) as engine:
+        variables, size, value, secrets = engine.call(KEPT)
+        assert [list(pair) for pair in variables] == [["color", "blue"]]
+        assert (size, value, secrets) == (5, 1, {"key": "s3cret"})
+
+
+def test_a_printed_vault_shows_no_secrets(tmp_path: Path) -> None:
+    with opened(tmp_path) as engine:
+        engine.call(MAKE)
+        messages = engine.storm("$v=$lib.vault.byname(keys) $lib.print($v) $lib.vault.print($v)")
+        shown = [message.text for message in messages if isinstance(message, Print)]
+        assert "  Configs:" in shown
+        assert not any("s3cret" in line for line in shown)
+
+
+def test_paths_of_the_json_store_below_each_other(tmp_path: Path) -> None:
+    with opened(tmp_path) as engine:
+        engine.call("$lib.jsonstor.set(a, 1) $lib.jsonstor.set((a, 'b/c'), 2) $lib.jsonstor.set(ab, 3)")
+        found = engine.call(
+            "$o=([]) for ($p, $v) in $lib.jsonstor.iter(a) { $o.append(($p, $v)) } return($o)"
+        )
+        assert [(list(path), value) for path, value in found] == [([], "1"), (["b/c"], "2")]
+        everything = engine.call("$o=([]) for ($p, $v) in $lib.jsonstor.iter() { $o.append($p) } return($o)")
+        assert [list(path) for path in everything] == [["a"], ["a", "b/c"], ["ab"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("$lib.vault.add(keys, other, global, $lib.null, ({}), ({}))", "DupName"),
+        ("$lib.vault.add(more, feed, global, $lib.null, ({}), ({}))", "DupName"),
+        ("$lib.vault.add(more, feed, user, $lib.null, ({}), ({}))", "BadArg"),
+        ("$lib.vault.add(more, feed, all, $lib.user.iden, ({}), ({}))", "SchemaViolation"),
+        ("$lib.vault.byname(none)", "NoSuchName"),
+        ("$lib.vault.get($lib.guid())", "NoSuchIden"),
+        ("$v=$lib.vault.byname(keys) $v.secrets=x", "BadArg"),
+    ],
+)
+def test_vaults_that_cannot_be(tmp_path: Path, text: str, name: str) -> None:
+    with opened(tmp_path) as engine:
+        engine.call(MAKE)
+        assert error_of(engine, text) == name

@@ -5,6 +5,9 @@ changes.py     how a change is written together with its change record, and appl
 named.py       values by name: the base of the small stores
 macros.py      macros: queries by name
 globals.py     global variables
+json_store.py  values by path
+user_values.py what users keep by name
+vaults.py      secrets and settings by name
 queues.py      queues: items with offsets
 graphs.py      graph projections
 tag_model.py   rules for tags: patterns of their parts, and pruning

@@ -16,6 +16,10 @@ TAG_MODEL: Final = SubDb("tag_model", "tag -> Value: its rules by name")
 DEPRECATION_LOCKS: Final = SubDb("deprecation_locks", "name of a deprecated form or property -> Value: true")
 EDGE_VERBS: Final = SubDb("edge_verbs", "verb -> Value: what is said of it")
 MODEL_EXTENSIONS: Final = SubDb("model_extensions", '"model" -> Value: all that users added to the model')
+USER_VALUES: Final = SubDb("user_values", "user iden NUL kind NUL name -> Value")
+JSON_VALUES: Final = SubDb("json_values", "steps of the path, each with a NUL behind -> Value")
+VAULTS: Final = SubDb("vaults", "iden -> Value: name, type, scope, owner, secrets, configs, permissions")
+PACKAGES: Final = SubDb("packages", "name -> Value: the definition of the Storm package")
 
 DATABASES: Final = (
     MACROS,
@@ -28,5 +32,9 @@ DATABASES: Final = (
     DEPRECATION_LOCKS,
     EDGE_VERBS,
     MODEL_EXTENSIONS,
+    USER_VALUES,
+    JSON_VALUES,
+    VAULTS,
+    PACKAGES,
 )
 """What the cell's slab is opened with for the stores."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from cellmesh.cortex.stores.changes import Changes
 from cellmesh.cortex.stores.globals import Globals
 from cellmesh.cortex.stores.graphs import GraphProjections
+from cellmesh.cortex.stores.json_store import JsonStore
 from cellmesh.cortex.stores.macros import Macros
 from cellmesh.cortex.stores.model_facts import EdgeVerbs, Locks, ModelExtensions
 from cellmesh.cortex.stores.queues import Queues
 from cellmesh.cortex.stores.tag_model import TagModel
+from cellmesh.cortex.stores.user_values import UserValues
+from cellmesh.cortex.stores.vaults import Vaults
 from cellmesh.cortex.views.graph import Graph
 
 
@@ -17,7 +20,8 @@ class Stores:
 
     Attributes:
         changes: How all of them write.
-        macros, globals, queues, projections, tag_model, locks, verbs, extensions: The stores.
+        macros, globals, queues, projections, tag_model, locks, verbs, extensions, user_values, json_values,
+            vaults: The stores.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -30,6 +34,9 @@ class Stores:
         self.locks = Locks(self.changes, graph.model)
         self.verbs = EdgeVerbs(self.changes)
         self.extensions = ModelExtensions(self.changes, graph)
+        self.user_values = UserValues(self.changes)
+        self.json_values = JsonStore(self.changes)
+        self.vaults = Vaults(self.changes)
 
     @classmethod
     def open(cls, graph: Graph) -> Stores:
@@ -54,4 +61,7 @@ class Stores:
             "model.locks": self.locks,
             "model.verbs": self.verbs,
             "model.extensions": self.extensions,
+            "user.values": self.user_values,
+            "jsonstor": self.json_values,
+            "vaults": self.vaults,
         }
