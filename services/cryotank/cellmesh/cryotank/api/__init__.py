@@ -1,5 +1,6 @@
 """The Cryotank's gRPC services.
 
-tanks        TankService over the store
+tanks        TankService: tanks, their limits, their consumers
+records      TankService: records in and out
 permissions  who may call what
 """
