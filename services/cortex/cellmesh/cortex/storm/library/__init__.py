@@ -16,7 +16,9 @@ model_facts.py $lib.model.tags, $lib.model.deprecated, $lib.model.edge
 queries.py     $lib.storm
 scrape.py      $lib.scrape
 caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
+http.py        $lib.inet.http
 infosec.py     $lib.infosec.cvss
+kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
@@ -35,7 +37,9 @@ from cellmesh.cortex.storm.library import (
     environment,
     gen,
     graph,
+    http,
     infosec,
+    kept,
     markup,
     model,
     model_facts,
@@ -68,6 +72,8 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *scrape.LIBRARIES,
     *stored.LIBRARIES,
     *caching.LIBRARIES,
+    *http.LIBRARIES,
     *infosec.LIBRARIES,
+    *kept.LIBRARIES,
     *markup.LIBRARIES,
 )

@@ -3,12 +3,14 @@
 builder.py   text that grows
 caching.py   caches, pipes and spooled sets
 chance.py    sources of random numbers
+kept.py      users' variables and settings, vaults
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
 queues.py    durable queues
 stacks.py    views and layers
 tables.py    lines of tables of text
 tally.py     counts by name
+web.py       answers to HTTP requests
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from cellmesh.cortex.storm.objects import (
     builder,
     caching,
     chance,
+    kept,
     markup,
     models,
     queues,
     stacks,
     tables,
     tally,
+    web,
 )
 from cellmesh.cortex.storm.runtime.interface import TypeSpec
 
@@ -32,10 +36,12 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *builder.TYPES,
     *caching.TYPES,
     *chance.TYPES,
+    *kept.TYPES,
     *markup.TYPES,
     *models.TYPES,
     *queues.TYPES,
     *stacks.TYPES,
     *tables.TYPES,
     *tally.TYPES,
+    *web.TYPES,
 )
