@@ -7,5 +7,6 @@ contexts        gRPC server and channel credentials out of such a folder
 revocation      RevocationList: certificates that are not to be trusted any more, kept beside the identity
 rotate          renews a certificate well before it ends
 enrollment      joins a mesh with such a URL: key and request made here, certificate stored
+xds_bootstrap   bootstraps with which gRPC clients and Envoy ask AHA where calls go
 enrollment_url  the one-time URL that brings a cell or user into the mesh
 """
