@@ -17,6 +17,8 @@ help: ## show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed stubs ## make .venv with everything below in it
+# A start takes twice as long where Python may not keep what it has compiled, as in some containers.
+	@$(BIN)/python -m compileall -qq -x '/tests/' libs services build/gen || true
 
 $(VENV)/.installed: pyproject.toml tools/hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit("Cellmesh needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=...") if sys.version_info < (3, 11) else None'

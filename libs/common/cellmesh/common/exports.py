@@ -20,8 +20,10 @@ def exports(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         package: The package's `__name__`.
-        modules: Name -> the module of the package that has it.
+        modules: Name -> the module of the package that has it. No name is a module's too: which of them one got would
+            depend on what was imported before.
     """
+    assert not set(modules) & set(modules.values()), f"names of {package} are modules too"
 
     def get(name: str) -> Any:
         module = modules.get(name)

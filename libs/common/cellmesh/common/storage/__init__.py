@@ -22,7 +22,7 @@ In order of use:
     online.py        the same of a slab in use
     noting.py        which items are written meanwhile
     compaction_copy.py  the process that copies for it
-    peek.py          a look into a file that no process has open
+    peeking.py       a look into a file that no process has open
     lockfile.py      one process a folder
     faults.py        LMDB's errors as Cellmesh's
 
@@ -31,17 +31,51 @@ docs/storage.md says what is promised and how.
 
 from __future__ import annotations
 
-from cellmesh.common.storage.compaction import Compacted, compact, compact_slab
-from cellmesh.common.storage.gate import AckGate
-from cellmesh.common.storage.layout import Layout, Migration
-from cellmesh.common.storage.online import CompactionProgress, compact_online
-from cellmesh.common.storage.peek import layout_version, peek
-from cellmesh.common.storage.session import Session
-from cellmesh.common.storage.slab import MAP_SIZE_BYTES, Slab, SlabStats
-from cellmesh.common.storage.snapshot import Snapshot
-from cellmesh.common.storage.state_hash import StateHash, hash_state
-from cellmesh.common.storage.subdb import SubDb, TypedDb
-from cellmesh.common.storage.transactions import Chunk, Position, ReadTxn, WriteTxn
+from typing import TYPE_CHECKING
+
+from cellmesh.common.exports import exports
+
+if TYPE_CHECKING:
+    from cellmesh.common.storage.compaction import Compacted, compact, compact_slab
+    from cellmesh.common.storage.gate import AckGate
+    from cellmesh.common.storage.layout import Layout, Migration
+    from cellmesh.common.storage.online import CompactionProgress, compact_online
+    from cellmesh.common.storage.peeking import layout_version, peek
+    from cellmesh.common.storage.session import Session
+    from cellmesh.common.storage.slab import MAP_SIZE_BYTES, Slab, SlabStats
+    from cellmesh.common.storage.snapshot import Snapshot
+    from cellmesh.common.storage.state_hash import StateHash, hash_state
+    from cellmesh.common.storage.subdb import SubDb, TypedDb
+    from cellmesh.common.storage.transactions import Chunk, Position, ReadTxn, WriteTxn
+else:
+    __getattr__ = exports(
+        __name__,
+        {
+            "Compacted": "compaction",
+            "compact": "compaction",
+            "compact_slab": "compaction",
+            "AckGate": "gate",
+            "Layout": "layout",
+            "Migration": "layout",
+            "CompactionProgress": "online",
+            "compact_online": "online",
+            "layout_version": "peeking",
+            "peek": "peeking",
+            "Session": "session",
+            "MAP_SIZE_BYTES": "slab",
+            "Slab": "slab",
+            "SlabStats": "slab",
+            "Snapshot": "snapshot",
+            "StateHash": "state_hash",
+            "hash_state": "state_hash",
+            "SubDb": "subdb",
+            "TypedDb": "subdb",
+            "Chunk": "transactions",
+            "Position": "transactions",
+            "ReadTxn": "transactions",
+            "WriteTxn": "transactions",
+        },
+    )
 
 __all__ = [
     "MAP_SIZE_BYTES",
