@@ -49,7 +49,8 @@ from cellmesh.common.tls.identity import CellIdentity
 from cellmesh.common.tls.revocation import RevocationList
 
 if TYPE_CHECKING:
-    from cellmesh.common.mirror.role import Mesh, Mirror
+    from cellmesh.common.mirror.instance import Mesh
+    from cellmesh.common.mirror.role import Mirror
 
 ConfigT = TypeVar("ConfigT", bound=CellConfig)
 

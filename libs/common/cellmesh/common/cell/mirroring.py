@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.cell.part import WELL, PartHealth, PartState
 from cellmesh.common.errors import BadStorageVersion, CellError, NoSuchName, NotLeader
 from cellmesh.common.mirror.arbiter import Leadership
+from cellmesh.common.mirror.instance import Instance, Mesh, MirrorEvents, MirrorSettings
 from cellmesh.common.mirror.quorum import QuorumMesh
-from cellmesh.common.mirror.role import Instance, Mesh, Mirror, MirrorEvents, MirrorSettings
+from cellmesh.common.mirror.role import Mirror
 from cellmesh.common.mirror.seed import MARKER_FILE, ask_for_seed, forget_seed, seed, wants_seed
 from cellmesh.common.telemetry.logs import get_logger
 

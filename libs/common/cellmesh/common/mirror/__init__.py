@@ -1,6 +1,9 @@
 """Mirrors: the instances of a service, one of which leads while the others follow. See docs/mirrors.md.
 
 role.py         Mirror: what an instance is, and how that changes
+duties.py       what a leader or a follower does all the time
+instance.py     roles, places, settings; what is asked of AHA, what is told to the cell
+voting.py       votes among the instances of AHA
 promotion.py    how a follower becomes leader, and how a leader makes way
 gate.py         MirrorGate: no acknowledgement without a lease and without synchronous followers
 leading.py      the leader's side of the streams: followers, grants, acknowledgements

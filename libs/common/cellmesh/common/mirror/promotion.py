@@ -21,12 +21,13 @@ from cellmesh.common.errors import (
 )
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.mirror.arbiter import Leadership
+from cellmesh.common.mirror.instance import Place
 from cellmesh.common.rpc.channel import open_aio_channel
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import boottime_s
 
 if TYPE_CHECKING:
-    from cellmesh.common.mirror.role import Mirror, Place
+    from cellmesh.common.mirror.role import Mirror
 
 HAND_OVER_S: Final = 10.0
 """How long a leader that takes no writes waits for its successor to have everything."""
@@ -209,8 +210,6 @@ def _check_safe(mirror: Mirror, answering: set[str], *, accept_loss: bool) -> No
 
 async def _others(mirror: Mirror) -> list[tuple[Place, mirror_pb2.MirrorStatus]]:
     """The other instances that answer, and how they stand."""
-    from cellmesh.common.mirror.role import Place
-
     addresses = await mirror.addresses()
     places = [Place(name, address) for name, address in addresses.items() if name != mirror.instance.name]
 

@@ -20,6 +20,7 @@ import grpc
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.api.common.v1 import mirror_pb2, mirror_service_pb2_grpc
 from cellmesh.common.errors import LinkErr, NoSuchName, NotLeader, PromotionUnsafe, Retry
+from cellmesh.common.mirror import voting
 from cellmesh.common.mirror.arbiter import Leadership
 from cellmesh.common.mirror.schema import FIRST_TERM, Facts
 from cellmesh.common.rpc.channel import open_aio_channel
@@ -159,7 +160,7 @@ class QuorumMesh:
         mirror = self._mirror
         assert mirror is not None
         members = self.members()
-        request = await mirror.candidacy(term + 1, released=not force)
+        request = await voting.candidacy(mirror, term + 1, released=not force)
         if request is None:
             raise Retry(f"{self._identity.name} has voted for another one", wait_s=VOTE_RETRY_S)
         peers = await self._ask_all()

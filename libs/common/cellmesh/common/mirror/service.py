@@ -9,9 +9,10 @@ from cellmesh.api.common.v1 import mirror_pb2, mirror_service_pb2
 from cellmesh.common.auth.context import CallerKind, current_caller
 from cellmesh.common.changelog import actor_name
 from cellmesh.common.errors import AuthDeny, BadState
-from cellmesh.common.mirror import promotion
+from cellmesh.common.mirror import promotion, voting
+from cellmesh.common.mirror.instance import Role
 from cellmesh.common.mirror.quorum import QuorumMesh
-from cellmesh.common.mirror.role import Mirror, Role
+from cellmesh.common.mirror.role import Mirror
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
 from cellmesh.common.rpc.service import Service
 from cellmesh.common.time.clock import boottime_s
@@ -67,7 +68,7 @@ class MirrorServicer:
             raise AuthDeny(f"{caller.name} asks for votes for {request.candidate}", username=caller.name)
         if not isinstance(mirror.mesh, QuorumMesh):
             raise BadState(f"AHA settles who leads {mirror.instance.service}, not votes", name=mirror.name)
-        return await mirror.vote(request)
+        return await voting.vote(mirror, request)
 
     async def RemoveFollower(
         self, request: mirror_pb2.RemoveFollowerRequest, context: Any
