@@ -37,7 +37,8 @@ class OurTarget:
 
     async def start(self) -> None:
         """Start the server and wait until it answers."""
-        self.folder.mkdir(parents=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "run.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "cellmesh.cli.main", "cortex", "serve", "--dir", str(self.folder)]
         command += ["--insecure", "--listen", "127.0.0.1:0", "--log-level", "warning"]
         with Path(f"{self.folder}.log").open("ab") as log:
@@ -66,6 +67,16 @@ class OurTarget:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(self._process.wait, STOP_TIMEOUT_S)
+
+    async def restart(self) -> float:
+        """Stop the server, start it again; returns the seconds to its first answered call."""
+        await self.stop()
+        begin = time.perf_counter()
+        await self.start()
+        return time.perf_counter() - begin
+
+    async def settle(self) -> None:
+        """Nothing goes on behind an answered call."""
 
     async def info(self) -> None:
         """GetCellInfo."""

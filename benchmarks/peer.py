@@ -33,7 +33,19 @@ class PeerTarget:
 
     async def start(self) -> None:
         """Start the server and wait until it answers and its workers have settled."""
-        self.folder.mkdir(parents=True)
+        await self._start()
+        await self.settle()
+
+    async def restart(self) -> float:
+        """Stop the server, start it again; returns the seconds to its first answered call."""
+        await self.stop()
+        begin = time.perf_counter()
+        await self._start()
+        return time.perf_counter() - begin
+
+    async def _start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._proxy = None
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -52,9 +64,9 @@ class PeerTarget:
                 self._proxy = await telepath.openurl(f"tcp://root:{PASSWORD}@127.0.0.1:{port}/")
             except Exception:  # noqa: BLE001 - not listening yet; the deadline above ends this
                 await asyncio.sleep(0.05)
-        await self._settle()
+        await self.info()
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Wait until the server's worker processes have started: each takes seconds of CPU."""
         quiet, last = 0, self.cpu_seconds()
         while quiet < 2:

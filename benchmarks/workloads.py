@@ -21,8 +21,13 @@ CALLS_CONCURRENT = 6000
 POINT_QUERIES = 1000
 CONCURRENCY = 16
 PIVOT_ASNS = 50
+WRITES_SEQUENTIAL = 1000
+WRITES_CONCURRENT = 4000
+WRITERS = 32
+REST_S = 5.0
 
 ADDRESS_QUERY = "for ($ip,$asn,$loc,$tag) in $rows { [ inet:ipv4=$ip :asn=$asn :loc=$loc +#$tag ] } | spin"
+WRITE_QUERY = "[ inet:ipv4=$ip :asn=20 +#bench ]"
 RESOLUTION_QUERY = "for ($fqdn, $ip) in $rows { [ inet:dns:a=($fqdn, $ip) ] } | spin"
 
 
@@ -43,6 +48,12 @@ class Target(Protocol):
 
     async def count(self, text: str) -> int:
         """The count call."""
+
+    async def restart(self) -> float:
+        """Stop the server, start it on the same data; returns the seconds from then to its first answered call."""
+
+    async def settle(self) -> None:
+        """Wait until nothing of the start goes on any more."""
 
     def cpu_seconds(self) -> float:
         """CPU time that the server has used."""
@@ -255,6 +266,30 @@ def _points(facts: _Facts, callers: int, variable: bool) -> Callable[[Target], A
     return run
 
 
+async def w14(target: Target) -> Sample:
+    """A start on the data that is there, and the memory a while later."""
+    seconds = await target.restart()
+    cpu_s = target.cpu_seconds()
+    await target.settle()
+    await asyncio.sleep(REST_S)
+    return Sample(1, seconds, cpu_s, extra=target.footprint())
+
+
+def _writes(writers: int, count: int) -> Callable[[Target], Awaitable[Sample]]:
+    """A node, a property and a tag with each call."""
+
+    async def run(target: Target) -> Sample:
+        calls = (
+            lambda number=number: target.storm_nodes(WRITE_QUERY, {"ip": number})
+            for number in range(1, count + 1)
+        )
+        sample = await fan_out(target, writers, calls)
+        expect(await target.count("inet:ipv4 +:asn=20 +#bench"), count, "nodes written one by one")
+        return sample
+
+    return run
+
+
 def workloads() -> tuple[Workload, ...]:
     """All workloads, in the order in which they run."""
     facts = _Facts()
@@ -323,5 +358,12 @@ def workloads() -> tuple[Workload, ...]:
         Workload("W8c", "point query, variable, 1 caller", "queries", _points(facts, 1, variable=True)),
         Workload(
             "W8d", "point query, variable, 16 callers", "queries", _points(facts, CONCURRENCY, variable=True)
+        ),
+        Workload("W14a", "start with 150k nodes, memory at rest", "starts", w14, runs_max=5),
+        Workload("W14b", "start without data, memory at rest", "starts", w14, "fresh", 5),
+        # Ours are on disk when they are answered; the peer's are not.
+        Workload("W16a", "single writes, 1 client", "writes", _writes(1, WRITES_SEQUENTIAL), "fresh", 3),
+        Workload(
+            "W16b", "single writes, 32 clients", "writes", _writes(WRITERS, WRITES_CONCURRENT), "fresh", 3
         ),
     )
