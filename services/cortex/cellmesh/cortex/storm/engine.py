@@ -11,6 +11,7 @@ import sys
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -103,6 +104,8 @@ class Engine:
         self._changing: OrderedDict[tuple[str, str], bool] = OrderedDict()
         self._parsed: OrderedDict[tuple[str, str], Query] = OrderedDict()
         self._lock = Lock()
+        self._running: dict[str, Running] = {}
+        self.started_s = time.time()
         self.turns = Turns()
         sys.setrecursionlimit(max(sys.getrecursionlimit(), PYTHON_RECURSION_LIMIT))
 
@@ -188,6 +191,22 @@ class Engine:
 
     # Running -----------------------------------------------------------------------------------------------
 
+    @property
+    def running(self) -> list[Running]:
+        """The queries that run now, in the order they began."""
+        with self._lock:
+            return list(self._running.values())
+
+    def note_begin(self, running: Running) -> None:
+        """Take note of a query that begins; for the query itself."""
+        with self._lock:
+            self._running[running.task_id] = running
+
+    def note_end(self, running: Running) -> None:
+        """Take note of a query that has ended; for the query itself."""
+        with self._lock:
+            self._running.pop(running.task_id, None)
+
     def start(
         self,
         text: str,
@@ -234,6 +253,9 @@ class Running:
 
     Attributes:
         task_id: 32 hexadecimal digits.
+        text: The query.
+        options: How it runs.
+        began_s: When it began, in seconds since 1970; 0 before that.
     """
 
     def __init__(
@@ -246,8 +268,9 @@ class Running:
         self._first = first
         self.task_id = secrets.token_hex(16)
         self._engine = engine
-        self._text = text
-        self._options = options
+        self.text = text
+        self.options = options
+        self.began_s = 0.0
         self._budget: Budget | None = None
         self._session: GraphSession | None = None
         self._is_cancelled = False
@@ -285,8 +308,8 @@ class Running:
             try:
                 compiled = self._prepare()
                 run = self._run(session, _drop)
-                context = RunContext(run, dict(self._options.vars))
-                if self._options.ndefs or self._options.idens:
+                context = RunContext(run, dict(self.options.vars))
+                if self.options.ndefs or self.options.idens:
                     return toprim(_value_of_rows(compiled.body, context, self._inbound(context)))
                 return toprim(compiled.body.value(context))
             except StormExit:
@@ -302,7 +325,7 @@ class Running:
         with self._begin() as session:
             try:
                 compiled = self._prepare()
-                options = self._options
+                options = self.options
                 if not options.limit and not options.ndefs and not options.idens and options.mode == "storm":
                     found = count_from_index(session, compiled.query.operations)
                     if found is not None:
@@ -322,12 +345,12 @@ class Running:
     def _messages(self, emit: Callable[[Message], None]) -> Iterator[Message]:
         """Yield Init, nodes, Error and Fini; other messages go to `emit` as they arise."""
         started = time.monotonic()
-        show = self._options.show
+        show = self.options.show
         shown = emit if not show else _filtered(emit, show)
         is_node_shown = not show or "node" in show
         count = 0
         is_ended = False
-        yield Init(self.task_id, self._text, int(time.time() * 1000))
+        yield Init(self.task_id, self.text, int(time.time() * 1000))
         try:
             with self._begin() as session:
                 try:
@@ -336,7 +359,7 @@ class Running:
                             raise Cancelled("the query was stopped")
                         self._first(session)
                     compiled = self._prepare()
-                    context = RunContext(self._run(session, shown), dict(self._options.vars))
+                    context = RunContext(self._run(session, shown), dict(self.options.vars))
                     for path in self._rows(compiled, context):
                         count += 1
                         if is_node_shown:
@@ -366,30 +389,36 @@ class Running:
         if self._budget is not None:
             self._budget.let_others()
 
-    def _begin(self) -> GraphSession:
-        options = self._options
+    @contextmanager
+    def _begin(self) -> Iterator[GraphSession]:
+        options = self.options
         graph = self._engine.graph
-        session = graph.begin(graph.view(options.view), user=options.user, readonly=options.readonly)
-        self._session = session
-        return session
+        self.began_s = time.time()
+        with graph.begin(graph.view(options.view), user=options.user, readonly=options.readonly) as session:
+            self._session = session
+            self._engine.note_begin(self)
+            try:
+                yield session
+            finally:
+                self._engine.note_end(self)
 
     def _prepare(self) -> Compiled:
-        return self._engine.prepare(self._text, self._options.mode, self._options.vars)
+        return self._engine.prepare(self.text, self.options.mode, self.options.vars)
 
     def _run(self, session: GraphSession, emit: Callable[[Message], None]) -> QueryRun:
         limits = self._engine.limits
-        if self._options.time_limit_s is not None:
-            most = self._options.time_limit_s
+        if self.options.time_limit_s is not None:
+            most = self.options.time_limit_s
             if limits.time_max_s is not None:
                 most = min(most, limits.time_max_s)
             limits = QueryLimits(limits.row_count_max, limits.depth_max, most)
         self._budget = session.budget = Budget(limits, session, self._engine.turns)
         if self._is_cancelled:
             self._budget.cancel()
-        return QueryRun(self._engine, session, self._options, self._budget, emit)
+        return QueryRun(self._engine, session, self.options, self._budget, emit)
 
     def _rows(self, compiled: Compiled, context: RunContext) -> Iterator[Path]:
-        options = self._options
+        options = self.options
         if options.ndefs or options.idens:
             rows = compiled.body.rows(context, self._inbound(context))
         else:
@@ -401,11 +430,11 @@ class Running:
 
     def _inbound(self, context: RunContext) -> Iterator[Path]:
         session = context.session
-        for form_name, value in self._options.ndefs:
+        for form_name, value in self.options.ndefs:
             node = session.node(context.model.require_form(form_name), value)
             if node is not None:
                 yield Path(node, context.snapshot())
-        for iden in self._options.idens:
+        for iden in self.options.idens:
             node = session.node_by_iden(iden)
             if node is not None:
                 yield Path(node, context.snapshot())
@@ -414,7 +443,7 @@ class Running:
         extra: dict[str, Any] | None = None
         if path.meta:
             extra = {name: toprim(value) for name, value in path.meta.items()}
-        if self._options.path:
+        if self.options.path:
             extra = {**_plain_vars(path.vars), **(extra or {})}
         return NodeRow(path.node, extra)
 

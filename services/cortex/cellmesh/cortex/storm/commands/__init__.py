@@ -3,6 +3,8 @@
 rows.py     count, limit, max, min, once, sleep, spin, uniq
 nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
+checks.py   colorize, index.count.prop, model.deprecated.check
+tasks.py    task.*, ps.*, uptime
 reports.py  help, reindex, stats.countby, version
 gen.py      gen.*, note.add
 graph.py    graph
@@ -19,6 +21,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.cortex.storm.commands import (
+    checks,
     edits,
     gen,
     graph,
@@ -28,6 +31,7 @@ from cellmesh.cortex.storm.commands import (
     rows,
     scrape,
     stored,
+    tasks,
     views,
 )
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
@@ -41,6 +45,8 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *graph.COMMANDS,
     *movenodes.COMMANDS,
     *scrape.COMMANDS,
+    *checks.COMMANDS,
+    *tasks.COMMANDS,
     *stored.COMMANDS,
     *views.COMMANDS,
 )

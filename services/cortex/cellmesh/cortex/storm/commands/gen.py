@@ -88,6 +88,37 @@ def _government(context: RunContext, given: Arguments) -> Any:
     return org
 
 
+def _id_type(context: RunContext, given: Arguments) -> Any:
+    return _id_type_by_name(context, given.name)
+
+
+def _id_type_by_name(context: RunContext, name: str) -> Any:
+    prop = context.model.require_prop("ou:id:type:name")
+    stored = prop.type.norm(name)
+    for node in context.session.lift_value(prop, "=", stored):
+        return node
+    form = context.model.require_form("ou:id:type")
+    return context.session.add_node(form, hashing.guid(["gen", "name", stored]), {"name": stored})
+
+
+def _id_number(context: RunContext, given: Arguments) -> Any:
+    kind = _id_type_by_name(context, given.type)
+    return context.session.add_node(context.model.require_form("ou:id:number"), (kind.value, given.value))
+
+
+def _scan_result(context: RunContext, given: Arguments) -> Any:
+    return lib(
+        context,
+        "gen.itAvScanResultByTarget",
+        given.form,
+        given.value,
+        given.signame,
+        given.scanner_name,
+        given.time,
+        given.tried,
+    )
+
+
 def _note_add(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     session = context.session
     form = context.model.require_form("meta:note")
@@ -120,6 +151,47 @@ COMMANDS: Final = (
         "gen.risk.tool.software", "a tool as an organization calls it", "riskToolSoftware", "name", "reporter"
     ),
     _command("gen.risk.vuln", "a vulnerability", _vuln, "cve", "reporter?", tried=True),
+    CommandSpec(
+        "gen.it.av.scan.result",
+        """Lift what a scan of something found, or make it.
+
+        The name of the scanner and the time tell results apart only if they are given.
+
+            gen.it.av.scan.result inet:fqdn vertex.link Win32.Foo --scanner-name scanbot
+        """,
+        _generator(_scan_result),
+        (
+            ArgumentSpec(("form",), "The form of what was scanned."),
+            ArgumentSpec(("value",), "Its value.", type="any"),
+            ArgumentSpec(("signame",), "The name of the signature."),
+            ArgumentSpec(("--scanner-name",), "The name of the scanner."),
+            ArgumentSpec(("--time",), "When it was scanned.", type="any"),
+            ArgumentSpec(
+                ("--try",), "Give nothing, and no error, for bad values.", action="store_true", name="tried"
+            ),
+        ),
+        changes_state=True,
+    ),
+    CommandSpec(
+        "gen.ou.id.number",
+        """Lift a number that an organization is known by, or make it.
+
+            gen.ou.id.number "US FED EIN" 12-3456789
+        """,
+        _generator(_id_number),
+        (
+            ArgumentSpec(("type",), "The name of the type of number."),
+            ArgumentSpec(("value",), "The number."),
+        ),
+        changes_state=True,
+    ),
+    CommandSpec(
+        "gen.ou.id.type",
+        "Lift a type of number that organizations are known by, or make it.",
+        _generator(_id_type),
+        (ArgumentSpec(("name",), "Its name."),),
+        changes_state=True,
+    ),
     CommandSpec(
         "note.add",
         """Write a note about each node.

@@ -159,13 +159,18 @@ def _diverted(context: RunContext, arguments: Arguments) -> Iterator[Node]:
 
 
 def _parallel(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    """Run the query on one row after another: a query uses one thread, so nothing is gained by more."""
+    """Run the query on one row after another: a query uses one thread, so nothing is gained by more.
+
+    Without any it runs --size times.
+    """
     is_empty = True
     for path in rows:
         is_empty = False
         yield from context.rows_of(arguments.query, [path])
     if is_empty:
-        yield from context.rows_of(arguments.query)
+        for _ in range(toint(arguments.size)):
+            context.tick()
+            yield from context.rows_of(arguments.query)
 
 
 def _storm_exec(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
@@ -226,14 +231,14 @@ COMMANDS: Final = (
         "parallel",
         """Run a query on the nodes and pass on what it ends with.
 
-        Nodes are taken one after the other, whatever --size says.
+        Nodes are taken one after the other, whatever --size says. Without nodes it runs --size times.
 
             inet:ipv4#new | parallel { $enrich($node) }
         """,
         _parallel,
         (
             ArgumentSpec(("query",), "The query to run.", type="query"),
-            ArgumentSpec(("--size",), "Without effect.", type="any", default=8),
+            ArgumentSpec(("--size",), "How often it runs without nodes.", type="any", default=8),
         ),
     ),
     CommandSpec(

@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadTypeValu
+from cellmesh.common.errors import BadArg, BadTypeValu
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
-from cellmesh.cortex.storm.runtime.values import tobool
+from cellmesh.cortex.storm.runtime.values import tobool, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.node import Node
+
+SCAN_RESULT: Final = "it:av:scan:result"
 
 
 def _norm(context: RunContext, prop: str, value: Any) -> Any:
@@ -234,6 +236,37 @@ def _server_certificate(context: RunContext, server: Any, sha256: Any, is_tried:
     return tried(make, is_tried)
 
 
+def _scan_result(
+    context: RunContext, form: Any, value: Any, signature: Any, scanner: Any, time: Any, is_tried: Any
+) -> Node | None:
+    """Return what a scan of something found; a scanner and a time tell results apart only if they are given."""
+    target = tostr(form)
+    context.model.require_form(target)
+    scan = context.model.require_form(SCAN_RESULT)
+    name = next(
+        (
+            name
+            for name, prop in scan.props.items()
+            if name.startswith("target:") and prop.type.name == target
+        ),
+        None,
+    )
+    if name is None:
+        raise BadArg(f"a scan result has no target of the form {target}", name="form", valu=target)
+
+    def make() -> Node:
+        given = {name: value, "signame": signature, "scanner:name": scanner, "time": time}
+        wanted = {
+            key: _norm(context, f"{SCAN_RESULT}:{key}", item)
+            for key, item in given.items()
+            if item is not None
+        }
+        found = _found(context, {f"{SCAN_RESULT}:{key}": item for key, item in wanted.items()})
+        return found if found is not None else _made(context, SCAN_RESULT, list(wanted.items()), wanted)
+
+    return tried(make, is_tried)
+
+
 def _param(name: str, doc: str) -> ParameterSpec:
     return ParameterSpec(name, type="str", doc=doc)
 
@@ -245,9 +278,7 @@ _SHA256: Final = _param("sha256", "The SHA-256 of the file.")
 
 
 def _spec(name: str, doc: str, function: Callable[..., Any], *parameters: ParameterSpec) -> FunctionSpec:
-    return FunctionSpec(
-        name, f"{doc}, made if there is none.", function, parameters, "node", may_change=True
-    )
+    return FunctionSpec(name, f"{doc}, made if there is none.", function, parameters, "node", may_change=True)
 
 
 LIBRARIES: Final = (
@@ -266,6 +297,17 @@ LIBRARIES: Final = (
                 _server_certificate,
                 _param("server", "The server, such as tcp://1.2.3.4:443."),
                 _SHA256,
+                _TRY,
+            ),
+            _spec(
+                "itAvScanResultByTarget",
+                "What a scan of something found",
+                _scan_result,
+                _param("form", "The form of what was scanned, such as inet:fqdn."),
+                _param("value", "Its value."),
+                _param("signame", "The name of the signature."),
+                ParameterSpec("scanner", None, "str", "The name of the scanner."),
+                ParameterSpec("time", None, "time", "When it was scanned."),
                 _TRY,
             ),
             _spec(
