@@ -7,6 +7,7 @@ api/           the gRPC services: requests in, answers out
 directory/     who is in the mesh and where: live instances under leases, watches
 ca/            the certificate authority, and AHA's own identities
 provisioning/  one-time enrolments
+xds/           the control plane for stock gRPC clients and Envoy
 lists          StoredLists: what is in memory as whole lists
 replay         AhaApplier: change records applied again, and memory brought in line
 changes        the change records of AHA

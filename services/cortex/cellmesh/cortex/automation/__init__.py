@@ -13,6 +13,7 @@ storm_values.py    what the next ones share
 storm_triggers.py  $lib.trigger, commands trigger.*
 storm_cron.py      $lib.cron, commands cron.*
 storm_dmons.py     $lib.dmon, command dmon.list
+storm_background.py  the command background
 
 `COMMANDS`, `LIBRARIES` and `TYPES` of these are collected in `registry.py` for the Engine.
 """

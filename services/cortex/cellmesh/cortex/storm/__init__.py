@@ -10,6 +10,8 @@ text_tools.py        texts put together and taken apart, for methods and functio
 text_scrape.py       indicators found in text, for the library, the scrape command and look-ups
 top_levels.py        top-level domains that names found in text may end in
 container_tools.py   the same for lists and dictionaries
+cvss.py              scores of vulnerabilities, from vectors
+http_calls.py        HTTP requests of queries
 waiting.py           sleeping that ends when the query does
 objects/             values with a life of their own: node properties and data, views, layers, model parts
 primitives/          methods of texts, numbers, containers, nodes, paths and queries

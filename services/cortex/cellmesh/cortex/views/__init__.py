@@ -6,6 +6,7 @@ stacks          changes of views and layers themselves: making, names, removal
 stack_changes   the change record of those
 overlay         Stack: reads through the layers of a view, deletions above hiding what is below
 merge           a fork merged into what it was forked from
+purge           all values of a property taken out of every layer
 session         GraphSession: one unit of work, put together from the parts below; edits
 session_base    what every part stands on: transactions, names, the end
 session_lifts   nodes of a form, with a property, a tag, or a value that compares so
