@@ -26,7 +26,7 @@ _COMMANDS: Final = {
     "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query and print what comes."),
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(
-        "cellmesh.cli.commands.aha:aha", "The registry and certificate authority: serve, provision, list."
+        "cellmesh.cli.commands.aha:aha", "The registry and certificate authority: serve, provision, list, revoke, pool."
     ),
     "axon": Lazy("cellmesh.cli.commands.axon:axon", "The blob store: serve, put, get, has, list."),
     "cryotank": Lazy(
@@ -52,6 +52,9 @@ _COMMANDS: Final = {
     "tasks": Lazy("cellmesh.cli.commands.tasks:tasks", "The calls a cell is serving: list, cancel."),
     "log-level": Lazy(
         "cellmesh.cli.commands.log_level:log_level", "Show or set the level of a running cell's log."
+    ),
+    "cert": Lazy(
+        "cellmesh.cli.commands.cert:cert", "Certificates without an AHA: init, issue, renew, revoke, verify."
     ),
     "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),

@@ -11,8 +11,10 @@ from cellmesh.aha import schema
 from cellmesh.aha.ca import Authority, Journal
 from cellmesh.aha.ca.identities import ensure_identity, tell_registry
 from cellmesh.aha.changes import change_writer
+from cellmesh.aha.config import AhaConfig
 from cellmesh.common.changelog import ChangeLog
-from cellmesh.common.errors import BadCertBytes
+from cellmesh.common.config import load_config
+from cellmesh.common.errors import BadCertBytes, BadConfValu
 from cellmesh.common.storage import Slab
 from cellmesh.common.time.clock import SYSTEM_CLOCK
 from cellmesh.common.tls import certs
@@ -24,8 +26,8 @@ LIFETIME = datetime.timedelta(days=90)
 NOW = datetime.datetime.now(datetime.UTC)
 
 
-def make_authority(folder: Path) -> Authority:
-    return Authority.open(folder, "demo", SYSTEM_CLOCK, lifetime=LIFETIME)
+def make_authority(folder: Path, *hosts: str) -> Authority:
+    return Authority.open(folder, "demo", SYSTEM_CLOCK, lifetime=LIFETIME, hosts=hosts)
 
 
 @pytest.fixture
@@ -72,3 +74,25 @@ def test_a_half_made_authority_is_made_anew_and_a_damaged_one_is_refused(tmp_pat
     (tmp_path / "ca" / "ca.key").write_bytes(b"nonsense")
     with pytest.raises(BadCertBytes):
         make_authority(tmp_path / "ca")
+
+
+def test_the_certificate_of_aha_alone_holds_for_its_hosts_and_is_made_anew_for_more(
+    tmp_path: Path, journal: Journal
+) -> None:
+    hosts = ("aha.example.org", "192.0.2.7", "2001:db8::1")
+    folder, other = IdentityFolder(tmp_path / "certs"), IdentityFolder(tmp_path / "other")
+    assert ensure_identity(folder, OWN, make_authority(tmp_path / "ca"), journal, NOW)
+    authority = make_authority(tmp_path / "ca", *hosts, "127.0.0.1", "localhost")
+    assert ensure_identity(folder, OWN, authority, journal, NOW)
+    assert not ensure_identity(folder, OWN, authority, journal, NOW)
+    assert certs.hosts_of_certificate(folder.certificate()) >= set(hosts)
+    assert ensure_identity(other, CellIdentity("00", "cortex", "demo"), authority, journal, NOW)
+    assert not certs.hosts_of_certificate(other.certificate()) & set(hosts)
+
+
+def test_the_hosts_are_those_told_and_the_one_advertised(tmp_path: Path) -> None:
+    flags = {"hosts": ("a.example.org", "2001:DB8::0001"), "advertise": "192.0.2.7:4000"}
+    config = load_config(AhaConfig, dir=tmp_path, flags=flags, environ={})
+    assert config.certificate_hosts() == {"a.example.org", "2001:db8::1", "192.0.2.7"}
+    with pytest.raises(BadConfValu):
+        load_config(AhaConfig, dir=tmp_path, flags={"hosts": ("a.example.org/x",)}, environ={})

@@ -4,8 +4,11 @@ serve     `serve` of every kind of cell
 mesh      up, down, status
 storm     storm
 aha       aha serve, provision, list
+aha_admin aha pool, revoke, certs, enrollments, services, down, up, remove
+cert      cert init, request, issue, renew, list, show, revoke, verify
 axon      axon serve, put, get, has, list
-cryotank  cryotank serve, list, create, append, read, delete
+cryotank  cryotank serve, list, create, info, limit, trim, delete
+cryotank_records  cryotank append, read, tail, import, export, consumer
 cortex    cortex serve
 backup    backup, restore
 storage   storage, compact, trim

@@ -7,12 +7,26 @@ from pathlib import Path
 import click
 from cellmesh.cli.commands.serve import serve_of
 from cellmesh.cli.connect import cell_options, open_by_options
-from cellmesh.cli.lazy import LazyGroup
+from cellmesh.cli.lazy import Lazy, LazyGroup
 
 HOUR_S = 3600.0
 
 
-@click.group(cls=LazyGroup, lazy=serve_of("aha"))
+_ADMIN = "cellmesh.cli.commands.aha_admin"
+_COMMANDS = {
+    **serve_of("aha"),
+    "services": Lazy(f"{_ADMIN}:services", "List the services with their leaders."),
+    "down": Lazy(f"{_ADMIN}:down", "Take an instance out of use."),
+    "up": Lazy(f"{_ADMIN}:up", "Put it back into use."),
+    "remove": Lazy(f"{_ADMIN}:remove", "Take an instance out of the registry."),
+    "pool": Lazy(f"{_ADMIN}:pool", "Names for several services: create, add, remove, list, delete."),
+    "certs": Lazy(f"{_ADMIN}:list_certificates", "List the certificates that were issued."),
+    "revoke": Lazy(f"{_ADMIN}:revoke", "Have all cells refuse a certificate, within seconds."),
+    "enrollments": Lazy(f"{_ADMIN}:enrollments", "One-time URLs that were made: list, delete."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
 def aha() -> None:
     """The registry and certificate authority of a mesh."""
 
@@ -34,15 +48,18 @@ _hours_option = click.option(
 @provision.command("service")
 @click.argument("name")
 @_hours_option
+@click.option("--again", is_flag=True, help="Even if a cell of that name is registered now.")
 @cell_options
 def provision_service(
-    name: str, hours: float, url: str | None, folder: Path | None, identity: Path | None
+    name: str, hours: float, again: bool, url: str | None, folder: Path | None, identity: Path | None
 ) -> None:
-    """Make a URL for a cell, such as 01.axon. Start the cell with `serve --enroll URL`."""
+    """Make a URL for a cell, such as 01.axon; for `axon` it is the next free number. Start the cell with
+    `serve --enroll URL`.
+    """
     from cellmesh.cli.mesh.mesh import provision as make_url
 
     with open_by_options("aha", url, folder, identity) as client:
-        click.echo(make_url(client, instance=name, lifetime_s=hours * HOUR_S))
+        click.echo(make_url(client, instance=name, lifetime_s=hours * HOUR_S, again=again))
 
 
 @provision.command("user")
@@ -60,8 +77,20 @@ def provision_user(
 
 
 @aha.command("list")
+@click.option("--service", default="", help="Only this service.")
+@click.option("--kind", default="", help="Only cells of this kind.")
+@click.option("--ready/--not-ready", default=None, help="Only those that answer calls, or that do not.")
+@click.option("--leaders/--followers", default=None, help="Only leaders, or followers.")
 @cell_options
-def list_instances(url: str | None, folder: Path | None, identity: Path | None) -> None:
+def list_instances(
+    service: str,
+    kind: str,
+    ready: bool | None,
+    leaders: bool | None,
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+) -> None:
     """List the cells that are registered now."""
     from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
     from cellmesh.cli.output import table
@@ -69,21 +98,21 @@ def list_instances(url: str | None, folder: Path | None, identity: Path | None) 
     rows = []
     with open_by_options("aha", url, folder, identity) as client:
         stub = client.stub(registry_service_pb2_grpc.RegistryServiceStub)
-        token = ""
+        request = registry_pb2.ListInstancesRequest(service=service, kind=kind, ready=ready, leader=leaders)
         while True:
-            page = stub.ListInstances(registry_pb2.ListInstancesRequest(page_token=token))
+            page = stub.ListInstances(request)
             rows += [
                 (
                     item.name,
                     item.address,
-                    "ready" if item.ready else "not ready",
+                    "down" if item.down else "ready" if item.ready else "not ready",
                     "leader" if item.leader else "",
                     item.version,
                 )
                 for item in page.instances
             ]
-            token = page.next_page_token
-            if not token:
+            request.page_token = page.next_page_token
+            if not request.page_token:
                 break
     click.echo(table(("NAME", "ADDRESS", "STATE", "ROLE", "VERSION"), rows))
 

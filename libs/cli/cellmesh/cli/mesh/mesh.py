@@ -313,7 +313,14 @@ def split_cell(cell: str) -> tuple[str, str]:
     return (number, kind) if dot else (NUMBER, kind)
 
 
-def provision(client: CellClient, *, instance: str = "", user: str = "", lifetime_s: float = 0.0) -> str:
+def provision(
+    client: CellClient,
+    *,
+    instance: str = "",
+    user: str = "",
+    lifetime_s: float = 0.0,
+    again: bool = False,
+) -> str:
     """Make a one-time enrolment URL at an AHA; see `Mesh.provision`.
 
     Args:
@@ -321,8 +328,9 @@ def provision(client: CellClient, *, instance: str = "", user: str = "", lifetim
         instance: The name of a cell to be.
         user: Or the name of a user to be.
         lifetime_s: For how long it is good, in seconds; 0 means an hour.
+        again: Whether to make one even if a cell of that name is registered now.
     """
-    request = enrollment_pb2.CreateEnrollmentRequest()
+    request = enrollment_pb2.CreateEnrollmentRequest(again=again)
     if instance:
         request.instance = instance
     else:

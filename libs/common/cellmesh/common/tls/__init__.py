@@ -2,6 +2,8 @@
 
 identity        CellIdentity, UserIdentity: the name a certificate carries, written and read
 certs           keys, requests, an authority, issuing
+authority       Authority: the key and certificate of a network in a folder; issuing
+offline         OfflineAuthority: an authority without an AHA, which notes in files what it issued and revoked
 folder          IdentityFolder: where a cell or user keeps its certificate, and what it knows of its mesh
 contexts        gRPC server and channel credentials out of such a folder
 revocation      RevocationList: certificates that are not to be trusted any more, kept beside the identity

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+from collections.abc import Iterable
 from typing import Final
 
 from cellmesh.common.errors import BadCertBytes, BadCertVerify
@@ -122,8 +123,12 @@ def issue(
     *,
     lifetime: datetime.timedelta = CERTIFICATE_LIFETIME,
     now: datetime.datetime | None = None,
+    hosts: Iterable[str] = (),
 ) -> Certificate:
-    """Issue a certificate for an identity. It never outlives its authority."""
+    """Issue a certificate for an identity. It never outlives its authority.
+
+    A cell's holds for further hosts too: DNS names and IP addresses under which clients reach it that know no other names.
+    """
     now = now or _now()
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(identity.uri)]
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -131,6 +136,7 @@ def issue(
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
         names += [x509.DNSName(name) for name in (*identity.dns_names, LOCAL_DNS_NAME)]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in LOCAL_ADDRESSES]
+        names += [_host_name(host) for host in hosts if host not in (LOCAL_DNS_NAME, *LOCAL_ADDRESSES)]
     authority_id = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
         x509.CertificateBuilder()
@@ -225,6 +231,23 @@ def check_issued(
             name=certificate.subject.rfc4514_string(),
             ends=certificate.not_valid_after_utc.isoformat(),
         )
+
+
+def hosts_of_certificate(certificate: Certificate) -> frozenset[str]:
+    """The DNS names and IP addresses that a certificate holds for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return frozenset((*names.get_values_for_type(x509.DNSName), *map(str, addresses)))
+
+
+def _host_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _uris(certificate: Certificate) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Final
 
-from cellmesh.aha.ca.authority import Authority
 from cellmesh.aha.ca.journal import Journal
 from cellmesh.common.errors import CellError
 from cellmesh.common.tls import certs
+from cellmesh.common.tls.authority import Authority
 from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
 from cellmesh.common.tls.identity import Identity
 
@@ -88,6 +88,8 @@ def _is_good(
     if certs.identity_of_certificate(certificate) != identity:
         return False
     if certs.serial_text(certificate) in revoked:
+        return False
+    if not authority.hosts_of(identity) <= certs.hosts_of_certificate(certificate):
         return False
     life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     return certificate.not_valid_after_utc - now > life / RENEW_PART

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from cellmesh.aha import schema
-from cellmesh.aha.ca.authority import Authority
 from cellmesh.aha.ca.journal import Issued, Journal, note_issued, scan_issued
 from cellmesh.aha.ca.revocations import serial_key
 from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE
@@ -24,6 +23,7 @@ from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import Clock
 from cellmesh.common.tls import certs
+from cellmesh.common.tls.authority import Authority
 from cellmesh.common.tls.identity import CellIdentity, Identity, parse_identity
 
 _log = get_logger(__name__)

@@ -1,4 +1,4 @@
-"""The certificate authority of a network. Its key is made here, at the first start, and never leaves.
+"""The certificate authority of a network, in a folder. Its key is made there and never leaves.
 
 DIR/ca/ca.key   the private key, PEM, mode 0600
 DIR/ca/ca.crt   the certificate, PEM; written last, so that a half-made folder has no authority
@@ -7,6 +7,7 @@ DIR/ca/ca.crt   the certificate, PEM; written last, so that a half-made folder h
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,7 @@ from cellmesh.common.errors import BadConfValu
 from cellmesh.common.files import write_atomically
 from cellmesh.common.time.clock import Clock
 from cellmesh.common.tls import certs
-from cellmesh.common.tls.identity import Identity
+from cellmesh.common.tls.identity import CellIdentity, Identity, registry_name
 
 KEY_FILE: Final = "ca.key"
 CERTIFICATE_FILE: Final = "ca.crt"
@@ -29,12 +30,14 @@ class Authority:
         key: certs.PrivateKey,
         clock: Clock,
         lifetime: datetime.timedelta,
+        hosts: Iterable[str] = (),
     ) -> None:
         self.certificate = certificate
         self.network = certs.network_of_authority(certificate)
         self._key = key
         self._clock = clock
         self._lifetime = lifetime
+        self._hosts = frozenset(hosts)
 
     @classmethod
     def open(
@@ -45,6 +48,7 @@ class Authority:
         *,
         lifetime: datetime.timedelta,
         authority_lifetime: datetime.timedelta = certs.AUTHORITY_LIFETIME,
+        hosts: Iterable[str] = (),
     ) -> Authority:
         """Read the authority in a folder, or make it if there is none.
 
@@ -54,6 +58,8 @@ class Authority:
             clock: Where the time comes from.
             lifetime: Of the certificates it issues.
             authority_lifetime: Of its own certificate, when it is made now.
+            hosts: DNS names and IP addresses that AHA's certificates hold for beside its names in the mesh: clients of
+                the control plane check AHA against the host they dial.
 
         Raises:
             BadConfValu: the folder has the authority of another network.
@@ -70,7 +76,7 @@ class Authority:
             folder.chmod(0o700)
             write_atomically(key_path, certs.key_to_pem(key), mode=0o600)
             write_atomically(certificate_path, certs.to_pem(certificate))
-        authority = cls(certificate, key, clock, lifetime)
+        authority = cls(certificate, key, clock, lifetime, hosts)
         if authority.network != network:
             raise BadConfValu(
                 f"{folder} is the authority of the network {authority.network!r}, not of {network!r}",
@@ -90,16 +96,30 @@ class Authority:
         """Its certificate, DER."""
         return certs.to_der(self.certificate)
 
-    def issue(self, public_key: certs.PublicKey, identity: Identity) -> certs.Certificate:
-        """Issue a certificate. The caller notes it in the journal before it is handed out."""
+    def hosts_of(self, identity: Identity) -> frozenset[str]:
+        """The hosts that a certificate for an identity holds for: those of AHA, for AHA."""
+        is_registry = isinstance(identity, CellIdentity) and identity.service_name == registry_name(
+            self.network
+        )
+        return self._hosts if is_registry else frozenset()
+
+    def issue(
+        self,
+        public_key: certs.PublicKey,
+        identity: Identity,
+        *,
+        lifetime: datetime.timedelta | None = None,
+    ) -> certs.Certificate:
+        """Issue a certificate. The caller notes it before it is handed out."""
         assert identity.network == self.network, "an authority issues for its own network alone"
         return certs.issue(
             self.certificate,
             self._key,
             public_key,
             identity,
-            lifetime=self._lifetime,
+            lifetime=lifetime or self._lifetime,
             now=_moment(self._clock),
+            hosts=sorted(self.hosts_of(identity)),
         )
 
 
