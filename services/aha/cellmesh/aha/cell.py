@@ -151,6 +151,7 @@ class AhaCell(Cell[AhaConfig]):
             self.clock,
             lifetime=datetime.timedelta(days=config.certificate_lifetime_days),
             authority_lifetime=datetime.timedelta(days=config.authority_lifetime_days),
+            hosts=config.certificate_hosts(),
         )
 
     def make_mesh(self, identity: CellIdentity) -> QuorumMesh:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from cellmesh.aha.provisioning.tokens import AccountRule, TokenSettings
+from cellmesh.common.addresses import split_host_port
 from cellmesh.common.config import CellConfig
 from cellmesh.common.config.spec import HostPort
 from cellmesh.common.errors import BadArg, BadName
@@ -30,6 +32,13 @@ def _check_accounts(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _check_hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if not text.isascii() or not text.replace("-", "").replace(".", "").replace(":", "").isalnum():
+            raise ValueError(f"{text!r} is no host name or IP address")
+    return texts
+
+
 class AhaConfig(CellConfig):
     """Settings of AHA."""
 
@@ -43,6 +52,11 @@ class AhaConfig(CellConfig):
         "127.0.0.1:0",
         description="TCP address of the enrolment port, as host:port. Port 0 takes any free one; enrolment URLs "
         "then end with the process.",
+    )
+    hosts: Annotated[tuple[str, ...], AfterValidator(_check_hosts)] = Field(
+        (),
+        description="Host names and IP addresses at which the instances of AHA are reached, without ports. AHA's "
+        "certificates hold for them, and for what is advertised: clients of the control plane (xDS) check that.",
     )
     certificate_lifetime_days: int = Field(
         90, ge=1, le=3650, description="For how long certificates of cells and users are valid, in days."
@@ -92,3 +106,20 @@ class AhaConfig(CellConfig):
             self.token_keys_authority,
             self.token_keys_token,
         )
+
+    def certificate_hosts(self) -> frozenset[str]:
+        """The hosts that AHA's certificates hold for: those told, and the one advertised."""
+        from cellmesh.common.cell.listeners import advertised
+
+        found = set(self.hosts)
+        address = advertised(self.listen, self.advertise)
+        if address:
+            found.add(split_host_port(address)[0])
+        return frozenset(_normal(host) for host in found if host.isascii())
+
+
+def _normal(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host
