@@ -25,7 +25,7 @@ HEAD: Final = """<!-- Written by tools/make_api_map.py from api-map.toml. Do not
 
 # What became of the names of Synapse's API
 
-Every name that the documentation of Synapse 2.256 promises, class by class, and every method of its `CellApi` and of its
+Every name that the documentation of Synapse 2.256 promises, class by class, and every method of its `CellApi`, of AHA and of its
 hive, with what does the same here. A name is there, is to come, or is gone for a reason.
 
 - **RPC**: any gRPC client can call it; `cellmesh.api.PACKAGE.v1` is left out of the names.
