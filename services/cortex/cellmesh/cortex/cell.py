@@ -15,6 +15,7 @@ from cellmesh.cortex.api.storm import StormServicer, changes_asked
 from cellmesh.cortex.automation import registry as automation
 from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
+from cellmesh.cortex.axon_link import AxonLink
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.model import Model
@@ -44,16 +45,21 @@ class CortexCell(Cell[CortexConfig]):
             depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
         )
         self.automation = Automation(self.graph, is_active=leads)
+        self.axon = AxonLink(self.config.axon, self.folder.identity.path)
         self.engine = Engine(
             self.graph,
             commands=(*COMMANDS, *automation.COMMANDS),
             libraries=(*LIBRARIES, *automation.LIBRARIES),
             types=(*TYPES, *automation.TYPES),
-            capabilities={**self.stores.capabilities(), **self.automation.capabilities},
+            capabilities={
+                **self.stores.capabilities(),
+                **self.automation.capabilities,
+                "axon": self.axon,
+            },
             limits=limits,
         )
         self.automation.load(self.engine)
-        return (self.automation,)
+        return (self.axon, self.automation)
 
     def appliers(self) -> Sequence[Applier]:
         """Node edits, layers and views, stores, automation."""

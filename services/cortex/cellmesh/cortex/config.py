@@ -23,3 +23,7 @@ class CortexConfig(CellConfig):
         ge=0.0,
         description="Longest time that a Storm query may run, in seconds; 0 for no limit.",
     )
+    axon: str = Field(
+        default="aha://axon",
+        description="Where the Axon is that keeps contents for queries. It is connected at its first use.",
+    )

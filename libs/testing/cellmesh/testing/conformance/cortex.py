@@ -128,7 +128,11 @@ def fresh_cortex(parent: Path | None = None) -> Iterator[StormClient]:
     """A new, empty Cortex and a client of it; both are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="cellmesh-conformance-", dir=parent) as folder:
         config = load_config(
-            CortexConfig, dir=Path(folder) / "cortex", flags={"log_level": "error"}, environ={}
+            CortexConfig,
+            dir=Path(folder) / "cortex",
+            # The Axon starts with the first case that uses it.
+            flags={"log_level": "error", "axon": f"cell://{folder}/axon?axon"},
+            environ={},
         )
         with running(CortexCell(config)), open_cell(f"unix://{config.dir}/cell.sock") as cell:
             yield StormClient(cell.stub(StormServiceStub))

@@ -15,6 +15,7 @@ model.py       $lib.model, $lib.model.ext
 model_facts.py $lib.model.tags, $lib.model.deprecated, $lib.model.edge
 queries.py     $lib.storm
 scrape.py      $lib.scrape
+axon.py        $lib.axon, contents of $lib.bytes
 caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
 http.py        $lib.inet.http
 infosec.py     $lib.infosec.cvss
@@ -30,6 +31,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.cortex.storm.library import (
+    axon,
     binary,
     caching,
     data,
@@ -71,6 +73,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *queries.LIBRARIES,
     *scrape.LIBRARIES,
     *stored.LIBRARIES,
+    *axon.LIBRARIES,
     *caching.LIBRARIES,
     *http.LIBRARIES,
     *infosec.LIBRARIES,
