@@ -1,10 +1,10 @@
 """Measure cells at work and at rest: durable single writes from 1 and 32 clients, start-up, memory.
 
-    python benchmarks/cell_rates.py [--dir DIR] [--seconds S] [--starts N]
+    python benchmarks/cell_rates.py [--dir DIR] [--seconds S] [--starts N]      (0: not at all)
 
 Each cell is a process of its own, on loopback TCP without TLS; 32 clients are four processes of eight threads, each
 thread with a write on its way at any time. A start is from the process's start to its first answered call: of a new
-folder, and of the same folder again. Memory is taken five seconds after the start, before any other call: resident,
+folder, and of the same folder again, with the CPU time of the process, which a busy machine changes least. Memory is taken five seconds after the start, before any other call: resident,
 and proportional (what is shared with other processes counted by share). Prints Markdown tables; docs/performance.md
 has them.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -64,6 +65,12 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """End a cell."""
     process.terminate()
     process.wait(STOP_TIMEOUT_S)
+
+
+def cpu_s(process: subprocess.Popen[bytes]) -> float:
+    """CPU time that a cell has taken, in seconds."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory_mib(process: subprocess.Popen[bytes]) -> dict[str, float]:
@@ -191,23 +198,26 @@ def measure_writes(folder: Path, seconds: float) -> None:
 
 def measure_starts(folder: Path, count: int) -> None:
     """Print the table of starts and of memory at rest."""
-    print("| cell | new folder to first call | again | resident | not backed by files | proportional |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| cell | new folder to first call | again | CPU | resident | not backed by files | proportional |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for kind in KINDS:
         new: list[float] = []
         again: list[float] = []
+        cpu: list[float] = []
         figures: dict[str, float] = {}
         for number in range(count):
             place = folder / f"start-{kind}-{number}"
             for times in (new, again):
                 process, _, took_s = start(kind, place)
                 times.append(took_s)
+                cpu.append(cpu_s(process))
                 if times is again and number == count - 1:
                     time.sleep(REST_S)
                     figures = memory_mib(process)
                 stop(process)
         print(
             f"| {kind} | {statistics.median(new):.2f} s | {statistics.median(again):.2f} s | "
+            f"{statistics.median(cpu):.2f} s | "
             f"{figures['rss']:.0f} MiB | {figures['anonymous']:.0f} MiB | {figures['pss']:.0f} MiB |",
             flush=True,
         )
@@ -228,9 +238,11 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="cell-rates-", dir=arguments.dir))
     try:
-        measure_writes(folder.absolute(), arguments.seconds)
-        print()
-        measure_starts(folder.absolute(), arguments.starts)
+        if arguments.seconds:
+            measure_writes(folder.absolute(), arguments.seconds)
+            print()
+        if arguments.starts:
+            measure_starts(folder.absolute(), arguments.starts)
     finally:
         shutil.rmtree(folder)
 
