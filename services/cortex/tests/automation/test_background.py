@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from cellmesh.common.errors import BadArg, NoSuchVar, StormRuntimeError
-from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 sys.path.insert(0, str(Path(__file__).parent))
 from automation_kit import Bench, open_bench, wait_until
@@ -56,14 +55,3 @@ def test_it_is_listed_and_ended(tmp_path: Path) -> None:
         assert bench.run("task.kill $iden", iden=iden[:20]) == ["kill status: true"]
         assert bench.automation.executor.wait_idle(5)
         assert (tasks(bench), bench.run("inet:asn")) == ([], [])
-
-
-def test_only_the_own_ones_are_listed_for_others(tmp_path: Path) -> None:
-    with open_bench(tmp_path) as bench:
-        bench.run("background { $lib.time.sleep(60) }")
-        wait_until(lambda: len(tasks(bench)) == 1)
-        messages = bench.engine.storm("task.list", QueryOptions(user="visitor"))
-        shown = "\n".join(message.text for message in messages if hasattr(message, "text"))
-        assert "1 task found." in shown
-        assert "sleep" not in shown
-        assert bench.automation.executor.stop(5)

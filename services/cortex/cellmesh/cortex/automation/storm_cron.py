@@ -17,6 +17,7 @@ from cellmesh.cortex.automation.storm_values import (
     user_of_iden,
     yes,
 )
+from cellmesh.cortex.storm.commands.stored import lib
 from cellmesh.cortex.storm.runtime.interface import (
     Arguments,
     ArgumentSpec,
@@ -27,6 +28,7 @@ from cellmesh.cortex.storm.runtime.interface import (
     ParameterSpec,
     TypeSpec,
 )
+from cellmesh.cortex.storm.runtime.members import get_member
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 
@@ -319,31 +321,30 @@ def _options(arguments: Arguments, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _add_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     names = (*schedules.UNITS, *schedules.SHORTHANDS, "iden", "view", "pool", "affinity", "period")
-    made = _add(context, _options(arguments, names))
+    made: CronObject = lib(context, "cron.add", **_options(arguments, names))
     for name in ("name", "doc"):
         if getattr(arguments, name) is not None:
-            _set(context, made, name, getattr(arguments, name))
+            context.call(get_member(context, made, "set"), name, getattr(arguments, name))
     context.print(f"Created cron job: {made.job.iden}")
     yield from rows
 
 
 def _at_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    made = _at(
-        context, _options(arguments, ("minute", "hour", "day", "dt", "now", "iden", "view", "affinity"))
-    )
+    names = ("minute", "hour", "day", "dt", "now", "iden", "view", "affinity")
+    made: CronObject = lib(context, "cron.at", **_options(arguments, names))
     context.print(f"Created cron job: {made.job.iden}")
     yield from rows
 
 
 def _del_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    _del(context, arguments.iden)
+    lib(context, "cron.del", arguments.iden)
     context.print(f"Deleted cron job: {tostr(arguments.iden)}")
     yield from rows
 
 
 def _switch(is_enabled: bool) -> Any:
     def run(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-        iden = _enable(context, arguments.iden, is_enabled)
+        iden = lib(context, f"cron.{'enable' if is_enabled else 'disable'}", arguments.iden)
         context.print(f"{'Enabled' if is_enabled else 'Disabled'} cron job: {iden}")
         yield from rows
 
@@ -353,12 +354,12 @@ def _switch(is_enabled: bool) -> Any:
 def _mod_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     if arguments.period is not None:
         raise StormRuntimeError("a period cannot be used; make another job", name="period")
-    context.print(f"Modified cron job: {_mod(context, arguments.iden, arguments.query, {})}")
+    context.print(f"Modified cron job: {lib(context, 'cron.mod', arguments.iden, arguments.query)}")
     yield from rows
 
 
 def _move_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    iden = _move(context, arguments.iden, arguments.view)
+    iden = lib(context, "cron.move", arguments.iden, arguments.view)
     context.print(f"Moved cron job {iden} to view {tostr(arguments.view)}")
     yield from rows
 
@@ -367,14 +368,14 @@ def _cleanup_command(context: RunContext, arguments: Arguments, rows: Iterator[P
     jobs, count = _jobs(context), 0
     for job in jobs.by_iden.values():
         if not job.row["recur"] and job.row["nexttime"] is None and job.running is None:
-            jobs.delete(writing_in(context), job.iden, user=context.user)
+            lib(context, "cron.del", job.iden)
             count += 1
     context.print(f"{count} cron/at jobs deleted.")
     yield from rows
 
 
 def _list_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    jobs = list(_jobs(context).by_iden.values())
+    jobs: list[CronObject] = lib(context, "cron.list")
     if jobs:
         context.print(
             f"{'user':24} {'iden':10} {'view':10} {'en?':3} {'rpt?':4} {'now?':4} {'err?':4} {'# start':7} "
@@ -383,7 +384,7 @@ def _list_command(context: RunContext, arguments: Arguments, rows: Iterator[Path
     else:
         context.print("No cron jobs found")
     for job in jobs:
-        shown = CronObject(context, job).shown()
+        shown = job.shown()
         context.print(
             f"{shown['user']:24} {shown['idenshort']:10} {shown['viewshort']:10} {shown['enabled']:3} "
             f"{shown['isrecur']:4} {shown['isrunning']:4} {shown['iserr']:4} {shown['startcount']:<7} "
@@ -393,7 +394,8 @@ def _list_command(context: RunContext, arguments: Arguments, rows: Iterator[Path
 
 
 def _stat_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    shown = CronObject(context, _by_prefix(context, arguments.iden)).shown()
+    job: CronObject = lib(context, "cron.get", arguments.iden)
+    shown = job.shown()
     for label, name in (
         ("iden", "iden"),
         ("user", "user"),

@@ -9,6 +9,7 @@ from cellmesh.common.errors import BadArg
 from cellmesh.cortex.automation.store import by_prefix, writing_in
 from cellmesh.cortex.automation.storm_values import iden_of_user, query_text, user_of_iden
 from cellmesh.cortex.automation.triggers import Trigger, Triggers
+from cellmesh.cortex.storm.commands.stored import lib
 from cellmesh.cortex.storm.runtime.interface import (
     Arguments,
     ArgumentSpec,
@@ -225,19 +226,19 @@ def _add_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]
         value = getattr(arguments, name)
         if value is not None:
             given[name] = value
-    made = _add(context, given)
+    made: TriggerObject = lib(context, "trigger.add", given)
     context.print(f"Added trigger: {made.trigger.iden}")
     yield from rows
 
 
 def _del_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    context.print(f"Deleted trigger: {_del(context, arguments.iden)}")
+    context.print(f"Deleted trigger: {lib(context, 'trigger.del', arguments.iden)}")
     yield from rows
 
 
 def _switch(is_enabled: bool) -> Any:
     def run(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-        iden = _change(context, arguments.iden, "enabled", is_enabled)
+        iden = lib(context, f"trigger.{'enable' if is_enabled else 'disable'}", arguments.iden)
         context.print(f"{'Enabled' if is_enabled else 'Disabled'} trigger: {iden}")
         yield from rows
 
@@ -245,13 +246,13 @@ def _switch(is_enabled: bool) -> Any:
 
 
 def _mod_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    iden = _change(context, arguments.iden, "storm", query_text(arguments.query))
+    iden = lib(context, "trigger.mod", arguments.iden, query_text(arguments.query))
     context.print(f"Modified trigger: {iden}")
     yield from rows
 
 
 def _list_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    found = _list(context, arguments.all)
+    found: list[TriggerObject] = lib(context, "trigger.list", arguments.all)
     if found:
         context.print(
             f"{'user':10} {'iden':32} {'view':32} {'en?':6} {'async?':6} {'cond':9} {'object':25} storm query"

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
 
 
-def lib(context: RunContext, path: str, *arguments: Any) -> Any:
-    """Call a function of `$lib`, by its path."""
+def lib(context: RunContext, path: str, *arguments: Any, **keywords: Any) -> Any:
+    """Call a function of `$lib`, by its path, as the query could: it asks for permissions."""
     found: Any = context.run.library
     for name in path.split("."):
         found = found.get(context, name) if isinstance(found, Library) else get_member(context, found, name)
-    return context.call(found, *arguments)
+    return context.call(found, *arguments, **keywords)
 
 
 def doing(

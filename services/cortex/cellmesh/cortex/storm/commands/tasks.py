@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pprint import pformat
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import NoSuchName, StormRuntimeError
 from cellmesh.cortex.storm.commands.stored import doing
@@ -22,10 +22,10 @@ DAY_S: Final = 86_400
 
 
 def _visible(context: RunContext) -> list[RunningQuery]:
-    """The queries a user may see: all for an administrator, else the own ones."""
-    policy = context.engine.capabilities.get("is_admin")
-    is_admin = context.user == "root" or (callable(policy) and bool(policy(context.user)))
-    return [found for found in context.engine.running if is_admin or found.options.user == context.user]
+    """The queries a user may see: the own ones, and with the permission task.get all."""
+    rights: Any = getattr(context.run, "rights", None)
+    sees_all = rights is None or rights.allowed(("task", "get"))
+    return [found for found in context.engine.running if sees_all or found.options.user == context.user]
 
 
 def _list(word: str, *, is_plain: bool) -> Callable[[RunContext, Arguments], None]:
@@ -56,6 +56,9 @@ def _kill(context: RunContext, arguments: Arguments) -> None:
     if not wanted or len(found) != 1:
         how_many = "no task has" if not found else "more than one task has"
         raise StormRuntimeError(f"{how_many} an iden that begins so", iden=wanted)
+    rights: Any = getattr(context.run, "rights", None)
+    if rights is not None and found[0].options.user != context.user:
+        rights.confirm(("task", "del"))
     found[0].cancel()
     context.print("kill status: true")
 
@@ -123,7 +126,7 @@ COMMANDS: Final = (
     ),
     CommandSpec(
         "task.list",
-        "List the queries that run: all for an administrator, else the own ones.",
+        "List the queries that run: the own ones, and with the permission task.get all.",
         doing(_list("service", is_plain=False)),
         (_VERBOSE, _TIMEOUT),
     ),
