@@ -7,6 +7,7 @@ hashes, as long as there is room for it, and on disk, whence it is read and hash
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
@@ -72,8 +73,15 @@ class UploadTask:
         await asyncio.shield(asyncio.create_task(self._drop()))
 
     async def suspend(self) -> bool:
-        """Keep what was taken, even when this very task is cancelled; whether the upload is still good."""
-        return await asyncio.shield(asyncio.create_task(self._suspend()))
+        """Keep what was taken; whether the upload is still good."""
+        try:
+            await self._settle()
+            await self._workers.run(self._upload.suspend)
+        except CellError as error:
+            # Its hashes know more than is stored: what is on disk is what can be gone on with.
+            _log.warning("upload_suspended_in_part", error=str(error))
+            return False
+        return True
 
     async def _hash_gathered(self) -> None:
         """Have what was gathered hashed, once what came before it is."""
@@ -115,15 +123,21 @@ class UploadTask:
                     _log.debug("dropped_upload_failed", error=str(error))
         await self._workers.run(self._upload.abort)
 
-    async def _suspend(self) -> bool:
-        try:
-            await self._settle()
-            await self._workers.run(self._upload.suspend)
-        except CellError as error:
-            # Its hashes know more than is stored: what is on disk is what can be gone on with.
-            _log.warning("upload_suspended_in_part", error=str(error))
-            return False
-        return True
+
+class _Running:
+    """An upload that is being sent. It is cancelled once: a second time would break off the keeping of it."""
+
+    def __init__(self, task: asyncio.Task[BlobHashes]) -> None:
+        self.task = task
+        self._cancelled = False
+
+    async def end(self) -> None:
+        """Stop it, and return when what was sent is kept."""
+        if not self._cancelled:
+            self._cancelled = True
+            self.task.cancel()
+        if not self.task.done():
+            await asyncio.wait((self.task,))
 
 
 class Uploads:
@@ -142,7 +156,7 @@ class Uploads:
         self._workers = workers
         self._keep_s = keep_s
         self._idle: OrderedDict[bytes, Upload] = OrderedDict()
-        self._running: dict[bytes, asyncio.Task[BlobHashes]] = {}
+        self._running: dict[bytes, _Running] = {}
         # One at a time goes on with, or removes, an upload; they are few.
         self._lock = asyncio.Lock()
         self._sweeper: asyncio.Task[None] | None = None
@@ -166,19 +180,24 @@ class Uploads:
                     offset=upload.size,
                     hint="ask GetUpload where to go on",
                 )
-            running = asyncio.create_task(self._run_kept(upload_id, upload, first, requests))
+            running = _Running(asyncio.create_task(self._run_kept(upload_id, upload, first, requests)))
             self._running[upload_id] = running
+            running.task.add_done_callback(lambda task: self._ended(upload_id, task))
         try:
-            return await asyncio.shield(running)
+            return await asyncio.shield(running.task)
         except asyncio.CancelledError:
-            if running.cancelled():
+            if running.task.cancelled():
                 raise Cancelled("another call goes on with this upload", name=upload_id.hex()) from None
-            running.cancel()
-            await asyncio.wait((running,))
+            await running.end()
             raise
-        finally:
-            if self._running.get(upload_id) is running:
-                del self._running[upload_id]
+
+    def _ended(self, upload_id: bytes, task: asyncio.Task[BlobHashes]) -> None:
+        found = self._running.get(upload_id)
+        if found is not None and found.task is task:
+            del self._running[upload_id]
+        if not task.cancelled():
+            # Heard, also when its caller has gone away.
+            task.exception()
 
     async def _upload_at_once(
         self,
@@ -314,14 +333,18 @@ class Uploads:
             self._idle.popitem(last=False)
 
     async def _suspend(self, upload_id: bytes, upload: Upload, task: UploadTask) -> None:
-        if await task.suspend():
+        """Keep what was sent, however often this is cancelled meanwhile: gRPC and `_Running` may both do so."""
+        suspending = asyncio.create_task(task.suspend())
+        while not suspending.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait((suspending,))
+        if suspending.result():
             self._keep(upload_id, upload)
 
     async def _end_running(self, upload_id: bytes) -> None:
         running = self._running.get(upload_id)
-        if running is not None and not running.done():
-            running.cancel()
-            await asyncio.wait((running,))
+        if running is not None:
+            await running.end()
 
     # Life.
 
