@@ -20,6 +20,7 @@ caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
 http.py        $lib.inet.http
 infosec.py     $lib.infosec.cvss
 kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
+projects.py    $lib.projects
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
@@ -45,6 +46,7 @@ from cellmesh.cortex.storm.library import (
     markup,
     model,
     model_facts,
+    projects,
     queries,
     root,
     scrape,
@@ -79,4 +81,5 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *infosec.LIBRARIES,
     *kept.LIBRARIES,
     *markup.LIBRARIES,
+    *projects.LIBRARIES,
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, unquote_plus
 
 from cellmesh.common.errors import BadArg, StormRuntimeError
+from cellmesh.cortex.storm.keccak import keccak256
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toint, tostr
 
@@ -44,6 +45,22 @@ def _hmac(context: RunContext, key: Any, message: Any, algorithm: Any) -> bytes:
     if name not in ALGORITHMS:
         raise BadArg(f"alg is one of {', '.join(ALGORITHMS)}, not {name}", name="alg")
     return hmac.digest(_bytes(key, "key"), _bytes(message, "mesg"), name)
+
+
+# Addresses of coins.
+
+
+def _eip55(context: RunContext, address: Any) -> tuple[bool, str | None]:
+    """Return an address of Ethereum with the letters in upper case that its hash says."""
+    text = tostr(address).lower().removeprefix("0x")
+    if not text or set(text) - set("0123456789abcdef"):
+        return (False, None)
+    digest = keccak256(text.encode()).hex()
+    written = [letter.upper() if int(mark, 16) >= HALF else letter for letter, mark in zip(text, digest)]
+    return (True, "0x" + "".join(written) + text[len(digest) :])
+
+
+HALF: Final = 8
 
 
 # Compression.
@@ -139,6 +156,19 @@ LIBRARIES: Final = (
                     ParameterSpec("alg", "sha256", "str", "The hash."),
                 ),
                 "bytes",
+            ),
+        ),
+    ),
+    LibrarySpec(
+        ("crypto", "coin", "ethereum"),
+        "Ethereum.",
+        (
+            FunctionSpec(
+                "eip55",
+                "An address with its checksum in the case of its letters: whether it is one, and its text.",
+                _eip55,
+                (ParameterSpec("addr", type="str", doc="The address."),),
+                "list",
             ),
         ),
     ),

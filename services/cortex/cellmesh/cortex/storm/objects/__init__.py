@@ -6,6 +6,7 @@ chance.py    sources of random numbers
 kept.py      users' variables and settings, vaults
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
+projects.py  projects, epics, sprints, tickets, comments
 queues.py    durable queues
 stacks.py    views and layers
 tables.py    lines of tables of text
@@ -24,6 +25,7 @@ from cellmesh.cortex.storm.objects import (
     kept,
     markup,
     models,
+    projects,
     queues,
     stacks,
     tables,
@@ -39,6 +41,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *kept.TYPES,
     *markup.TYPES,
     *models.TYPES,
+    *projects.TYPES,
     *queues.TYPES,
     *stacks.TYPES,
     *tables.TYPES,
