@@ -4,6 +4,7 @@ main       the root command, and how errors reach people
 lazy       groups whose commands are imported when they are used
 connect    from --url, --dir and --identity to a client of a cell
 bootstrap  bootstrap files for gRPC clients and Envoy, out of an identity folder
+blobs      contents to and from an Axon, with progress
 output     tables, sizes, times, values as people read them
 commands/  the commands, one module a subject
 mesh/      a mesh of the four cells under one folder: usable as a library

@@ -11,8 +11,9 @@ from cellmesh.axon.api.uploads import Uploads
 from cellmesh.axon.api.verifying import VERIFY_COUNT_MAX, blob_to_proto, pack_verified, verified
 from cellmesh.axon.blobs import BlobStore
 from cellmesh.axon.blobs.changes import hashes_to_proto
+from cellmesh.axon.blobs.store import CHUNK_SIZE_DEFAULT
 from cellmesh.common.errors import BadArg, NoSuchFile
-from cellmesh.common.rpc.streams import CancelToken
+from cellmesh.common.rpc.streams import BATCH_SIZE_MAX, CancelToken
 from cellmesh.common.rpc.workers import Workers
 
 HASH_COUNT_MAX: Final = 100_000
@@ -20,6 +21,9 @@ HASH_COUNT_MAX: Final = 100_000
 
 FETCH_COUNT_MAX: Final = 10_000
 """Blobs in one FetchBlobs."""
+
+GET_SIZE_MAX: Final = BATCH_SIZE_MAX - CHUNK_SIZE_DEFAULT
+"""A message of GetBlob leaves when it has reached this size: with the last chunk, it has 1 MiB at most."""
 
 PIECE_HEAD_SIZE: Final = 16
 """About so much a piece of a content takes in a message beside its data, in bytes."""
@@ -89,7 +93,10 @@ class BlobServicer:
         def produce(token: CancelToken) -> Iterator[bytes]:
             return self._store.read(request.sha256, request.offset_bytes, size)
 
-        async for message in self._workers.stream(produce, pack=encode_get_response, size_of=len):
+        stream = self._workers.stream(
+            produce, pack=encode_get_response, size_of=len, size_max_bytes=GET_SIZE_MAX
+        )
+        async for message in stream:
             yield message
 
     async def FetchBlobs(
