@@ -197,3 +197,18 @@ def test_a_follower_that_takes_long_over_much_still_answers(cortexes: Instances)
     assert cortexes.get(follower, "big") == f"59{big}"
     assert cortexes.settle()[0] == leader
     assert cortexes.check_equal(leader) == 3
+
+
+def test_a_leader_that_lost_its_storage_does_not_lead_the_others_into_nothing(cortexes: Instances) -> None:
+    leader, follower, _ = cortexes.settle()
+    cortexes.set(leader, "precious", 1)
+    cortexes.kill(leader)
+    (cortexes.dir(leader) / "slab").rename(cortexes.dir(leader) / "lost")
+    cortexes.start(leader, wait=False)
+    time.sleep(2.0)
+    assert cortexes.get(follower, "precious") == 1
+    cortexes.promote(follower, force=True)
+    cortexes.wait_serving(leader)
+    assert cortexes.settle()[0] == follower
+    assert cortexes.get(leader, "precious") == 1
+    assert cortexes.check_equal(follower) == 3

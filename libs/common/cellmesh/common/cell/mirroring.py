@@ -17,6 +17,7 @@ from cellmesh.common.telemetry.logs import get_logger
 if TYPE_CHECKING:
     from cellmesh.common.cell.base import Cell
     from cellmesh.common.storage import Slab
+    from cellmesh.common.tls.identity import CellIdentity
 
 SEED_PAUSE_S: Final = 1.0
 
@@ -38,9 +39,12 @@ async def seed_if_needed(cell: Cell[Any]) -> None:
             try:
                 leadership = await mesh.get(identity.service)
             except NoSuchName:
-                # Nobody ever led: it will be the first.
-                forget_seed(cell.folder.path)
-                return
+                if not await _others(mesh, identity):
+                    # Nobody ever led: it will be the first.
+                    forget_seed(cell.folder.path)
+                    return
+                # AHA has forgotten who led, or never knew. Those who have data claim it as soon as they ask.
+                _log.warning("seed_waits", reason="other instances are there, and none leads yet")
             except CellError as error:
                 if not _has_to_wait(cell):
                     # AHA is away, and there is nothing yet: it begins by itself, and learns later who leads.
@@ -49,8 +53,17 @@ async def seed_if_needed(cell: Cell[Any]) -> None:
                 _log.warning("seed_waits", reason=str(error))
             else:
                 if leadership.leader == identity.name:
-                    forget_seed(cell.folder.path)
-                    return
+                    if cell.folder.slab_path.exists() or not await _others(mesh, identity):
+                        forget_seed(cell.folder.path)
+                        return
+                    # Its storage is lost. Leading without it would have all others follow an empty one.
+                    _log.warning(
+                        "seed_waits",
+                        reason="this instance led, and its storage is not there; its followers have the data",
+                        hint="promote one of them with `cellmesh mirror promote --force`",
+                    )
+                    await asyncio.sleep(SEED_PAUSE_S)
+                    continue
                 try:
                     await _seed(cell, mesh, leadership)
                     return
@@ -61,6 +74,14 @@ async def seed_if_needed(cell: Cell[Any]) -> None:
             await asyncio.sleep(SEED_PAUSE_S)
     finally:
         await mesh.close()
+
+
+async def _others(mesh: Mesh, identity: CellIdentity) -> set[str]:
+    """The other instances of the service that are registered."""
+    try:
+        return set(await mesh.addresses(identity.service)) - {identity.name}
+    except CellError:
+        return set()
 
 
 async def _seed(cell: Cell[Any], mesh: Mesh, leadership: Leadership) -> None:
