@@ -23,7 +23,7 @@ def line(side: str, workload: Workload, samples: Samples) -> str:
     spread = f"({good[0]['seconds']:.3f} .. {good[-1]['seconds']:.3f})"
     rate = middle["count"] / middle["seconds"]
     text = (
-        f"  {side:5}{rate:>12,.0f} {workload.unit + '/s':9}{middle['seconds']:>9.3f} {spread:18}{latencies:>16}"
+        f"  {side:5}{rate:>12,.{0 if rate >= 10 else 2}f} {workload.unit + '/s':9}{middle['seconds']:>9.3f} {spread:18}{latencies:>16}"
         f"{middle['server_cpu_s']:>8.2f}"
     )
     extra = middle.get("extra") or {}
