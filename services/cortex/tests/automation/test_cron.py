@@ -178,3 +178,27 @@ def test_an_orderly_stop_lets_a_run_end(tmp_path: Path) -> None:
         row = pack(bench, iden)
         assert (row["startcount"], row["isrunning"]) == (1, False)
         assert bench.run("inet:asn") == [1, 2]
+
+
+def test_periods_from_commands(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        bench.run("cron.add --period daily@11:50 { [ inet:asn=1 ] }")
+        (iden,) = bench.call("$o=([]) for $c in $lib.cron.list() { $o.append($c.iden) } return($o)")
+        bench.tick(400)
+        assert (pack(bench, iden)["startcount"], bench.run("inet:asn")) == (1, [1])
+        bench.run("cron.mod $iden --period hourly@:55", iden=iden)
+        bench.tick(300)
+        assert pack(bench, iden)["startcount"] == 2
+        bench.run("cron.mod $iden --period minutely { [ inet:asn=2 ] }", iden=iden)
+        bench.tick(60)
+        assert bench.run("inet:asn") == [1, 2]
+        for text in (
+            "cron.add --period daily --hour 3 { }",
+            "cron.mod $iden",
+            "cron.mod $iden --period zork",
+        ):
+            with pytest.raises(StormRuntimeError):
+                bench.run(text, iden=iden)
+        at = bench.call('return($lib.cron.at(query="inet:asn", minute=5).iden)')
+        with pytest.raises(BadArg):
+            bench.run("cron.mod $iden --period daily", iden=at)

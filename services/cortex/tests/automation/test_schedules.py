@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cellmesh.common.errors import BadTime, StormRuntimeError
-from cellmesh.cortex.automation.schedules import Recurrence, check, moments, next_time, periodic
+from cellmesh.cortex.automation.schedules import Recurrence, by_period, check, moments, next_time, periodic
 
 NOW_S = datetime(2026, 11, 21, 11, 44, 43, tzinfo=UTC).timestamp()
 
@@ -97,3 +97,70 @@ def test_moments() -> None:
     assert [item[0]["minute"] for item in found] == [44, 49, 54]
     with pytest.raises(BadTime):
         moments({}, [0], NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("minutely", [({}, "minute", 1)]),
+        ("minutely/5", [({}, "minute", 5)]),
+        ("hourly@:15,45", [({"minute": 15}, "hour", 1), ({"minute": 45}, "hour", 1)]),
+        ("hourly/3@:10", [({"minute": 10}, "hour", 3)]),
+        ("daily", [({"hour": 0, "minute": 0}, "day", 1)]),
+        ("Daily@5", [({"hour": 5, "minute": 0}, "day", 1)]),
+        ("daily@:15", [({"hour": 0, "minute": 15}, "day", 1)]),
+        ("daily/2@12:30", [({"hour": 12, "minute": 30}, "day", 2)]),
+        ("daily@5:15,45", [({"hour": 5, "minute": 15}, "day", 1), ({"hour": 5, "minute": 45}, "day", 1)]),
+        ("weekly", [({"hour": 0, "minute": 0}, "dayofweek", 0)]),
+        (
+            "weekly/Mon,Wed@9",
+            [({"hour": 9, "minute": 0}, "dayofweek", 0), ({"hour": 9, "minute": 0}, "dayofweek", 2)],
+        ),
+        ("monthly", [({"hour": 0, "minute": 0, "dayofmonth": 1}, "month", 1)]),
+        (
+            "monthly/1,-1@03:15",
+            [
+                ({"hour": 3, "minute": 15, "dayofmonth": 1}, "month", 1),
+                ({"hour": 3, "minute": 15, "dayofmonth": -1}, "month", 1),
+            ],
+        ),
+        ("yearly@10:00", [({"month": 1, "hour": 10, "minute": 0, "dayofmonth": 1}, "year", 1)]),
+    ],
+)
+def test_periods(text: str, wanted: list[Recurrence]) -> None:
+    assert by_period(text) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "zork",
+        "hourly",
+        "hourly/3",
+        "hourly@12:15",
+        "minutely@:10",
+        "yearly/2@10:00",
+        "weekly/foo",
+        "daily/x",
+        "monthly/32",
+        "monthly/0",
+        "daily@25:00",
+        "daily@10:60",
+        "daily@",
+        "daily/",
+    ],
+)
+def test_bad_periods(text: str) -> None:
+    with pytest.raises(StormRuntimeError):
+        by_period(text)
+
+
+def test_a_period_of_nothing() -> None:
+    with pytest.raises(BadTime):
+        by_period("minutely/0")
+
+
+def test_several_increments() -> None:
+    wanted = [({"minute": 0}, "hour", 1), ({"minute": 0}, "hour", 3)]
+    assert periodic({"hour": "+1,+3"}) == wanted

@@ -202,6 +202,22 @@ class CronJobs:
         self.check(query)
         self._replace(write, job, {"query": query}, user)
 
+    def set_schedule(
+        self, write: Write, job: CronJob, recurrences: Sequence[Recurrence], *, user: str
+    ) -> None:
+        """Change when a job runs, durable on return.
+
+        Raises:
+            BadArg: it is one that runs at given moments.
+        """
+        if not job.row["recur"]:
+            raise BadArg("a job that runs at given moments has no period", name="period")
+        changes = {
+            "recs": [list(item) for item in recurrences],
+            "nexttime": next_time(recurrences, self.now_s()),
+        }
+        self._replace(write, job, changes, user)
+
     def move(self, write: Write, job: CronJob, view: str, *, user: str) -> None:
         """Have a job run in another view, durable on return.
 

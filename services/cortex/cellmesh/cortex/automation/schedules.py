@@ -19,6 +19,9 @@ Recurrence: TypeAlias = tuple[dict[str, int], str | None, int | None]
 UNITS: Final = ("minute", "hour", "day", "month", "year")
 SHORTHANDS: Final = ("hourly", "daily", "monthly", "yearly")
 YEAR_MAX: Final = 9999
+DAYS_MAX: Final = 31
+HOURS_MAX: Final = 23
+MINUTES_MAX: Final = 59
 _NAMES: Final = {"minute": "minute", "hour": "hour", "day": "dayofmonth", "month": "month"}
 _DEFAULTS: Final = {"minute": 0, "hour": 0, "day": 1, "month": 1}
 _DAYS: Final = {name.lower(): number for number, name in enumerate(calendar.day_name)}
@@ -51,10 +54,12 @@ def periodic(given: Mapping[str, Any]) -> list[Recurrence]:
         raise StormRuntimeError("days of the week do not go with months", name="day")
     text = named[largest]
     if text.startswith("+"):
-        increment = _integer(largest, text[1:])
-        if increment < 1:
-            raise StormRuntimeError("an increment is at least 1", name=largest, valu=text)
-        return [(_requirements(chosen), largest, increment) for chosen in product(*choices)]
+        increments = [_increment(largest, part) for part in text.split(",")]
+        return [
+            (_requirements(chosen), largest, increment)
+            for chosen in product(*choices)
+            for increment in increments
+        ]
     if largest == "year":
         raise StormRuntimeError("a year can only be an increment", name="year", valu=text)
     found: list[Recurrence] = []
@@ -67,6 +72,98 @@ def periodic(given: Mapping[str, Any]) -> list[Recurrence]:
         for value in _values(largest, text):
             found.append((_requirements((*chosen, (largest, value))), unit, 1))
     return found
+
+
+def _increment(name: str, text: str) -> int:
+    increment = _integer(name, text.strip().removeprefix("+"))
+    if increment < 1:
+        raise StormRuntimeError("an increment is at least 1", name=name, valu=text)
+    return increment
+
+
+def by_period(text: str) -> list[Recurrence]:
+    """Return the recurrences of a period such as `daily@14:30`, `weekly/mon,wed@9` or `minutely/5`.
+
+    It is a word, what there is to choose behind a `/` (each how many minutes, hours or days, or which days of the week or
+    month), and the time behind an `@`: HH:MM, HH or :MM, with several minutes parted by commas.
+
+    Raises:
+        StormRuntimeError: it cannot be read.
+        BadTime: a number lies outside of its range.
+    """
+    rest, _, time = text.strip().lower().partition("@")
+    word, _, chosen = rest.partition("/")
+    makers = {
+        "minutely": _minutely,
+        "hourly": _hourly,
+        "daily": _daily,
+        "weekly": _weekly,
+        "monthly": _monthly,
+        "yearly": _yearly,
+    }
+    make = makers.get(word)
+    if make is None or (("/" in rest) != bool(chosen)) or (("@" in text) != bool(time)):
+        raise StormRuntimeError("this cannot be read as a period", name="period", valu=text)
+    found = make(chosen, time)
+    check(found)
+    return found
+
+
+def _minutely(chosen: str, time: str) -> list[Recurrence]:
+    if time:
+        raise StormRuntimeError("minutely takes no time", name="period", valu=time)
+    return [({}, "minute", _count(chosen))]
+
+
+def _hourly(chosen: str, time: str) -> list[Recurrence]:
+    if not time.startswith(":"):
+        raise StormRuntimeError("hourly needs minutes, such as hourly@:15", name="period", valu=time)
+    count = _count(chosen)
+    return [({"minute": required["minute"]}, "hour", count) for required in _times(time)]
+
+
+def _daily(chosen: str, time: str) -> list[Recurrence]:
+    count = _count(chosen)
+    return [(required, "day", count) for required in _times(time)]
+
+
+def _weekly(chosen: str, time: str) -> list[Recurrence]:
+    days = _weekdays(chosen) if chosen else [0]
+    if days is None:
+        raise StormRuntimeError("weekly takes days of the week", name="period", valu=chosen)
+    return [(required, "dayofweek", day) for day in days for required in _times(time)]
+
+
+def _monthly(chosen: str, time: str) -> list[Recurrence]:
+    days = [_integer("day", part) for part in chosen.split(",")] if chosen else [1]
+    if any(not 1 <= abs(day) <= DAYS_MAX for day in days):
+        raise StormRuntimeError(
+            "monthly takes days from 1 to 31, or from the end", name="period", valu=chosen
+        )
+    return [({**required, "dayofmonth": day}, "month", 1) for day in days for required in _times(time)]
+
+
+def _yearly(chosen: str, time: str) -> list[Recurrence]:
+    if chosen:
+        raise StormRuntimeError("yearly takes nothing but a time", name="period", valu=chosen)
+    return [({"month": 1, **required, "dayofmonth": 1}, "year", 1) for required in _times(time)]
+
+
+def _count(text: str) -> int:
+    count = _integer("period", text) if text else 1
+    if count < 1:
+        raise BadTime("a period is at least 1", name="period", valu=text)
+    return count
+
+
+def _times(text: str) -> list[dict[str, int]]:
+    """Return the hours and minutes of a time; midnight for none."""
+    hour, _, minutes = text.partition(":")
+    required_hour = _integer("hour", hour) if hour else 0
+    values = [_integer("minute", part) for part in minutes.split(",")] if minutes else [0]
+    if not 0 <= required_hour <= HOURS_MAX or any(not 0 <= value <= MINUTES_MAX for value in values):
+        raise StormRuntimeError("this is no time of a day", name="period", valu=text)
+    return [{"hour": required_hour, "minute": value} for value in values]
 
 
 def _requirements(chosen: Sequence[tuple[str, int]]) -> dict[str, int]:

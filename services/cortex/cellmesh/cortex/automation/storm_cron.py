@@ -125,11 +125,17 @@ def _given(kwargs: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]
     if kwargs.get("query") is None:
         raise StormRuntimeError("a cron job needs a query", name="query")
     given["query"] = query_text(kwargs["query"])
-    if given.get("period") is not None:
-        raise StormRuntimeError(
-            "a period cannot be used; say when with minute, hour, day, month", name="period"
-        )
     return given
+
+
+def _recurrences(given: Mapping[str, Any]) -> list[schedules.Recurrence]:
+    """Return when a job runs."""
+    if given.get("period") is None:
+        return schedules.periodic(given)
+    others = [name for name in (*schedules.UNITS, *schedules.SHORTHANDS) if given.get(name) is not None]
+    if others:
+        raise StormRuntimeError(f"a period cannot be used with {', '.join(others)}", name="period")
+    return schedules.by_period(tostr(given["period"]))
 
 
 def _check_syntax(context: RunContext, text: str) -> None:
@@ -140,7 +146,7 @@ def _check_syntax(context: RunContext, text: str) -> None:
 
 def _add(context: RunContext, kwargs: Mapping[str, Any]) -> CronObject:
     given = _given(kwargs, _ADD)
-    recurrences = schedules.periodic(given)
+    recurrences = _recurrences(given)
     _check_syntax(context, given["query"])
     schedules.check(recurrences)
     job = _jobs(context).add(
@@ -188,9 +194,17 @@ def _enable(context: RunContext, prefix: Any, is_enabled: bool) -> str:
 
 def _mod(context: RunContext, prefix: Any, query: Any, kwargs: Mapping[str, Any]) -> str:
     job = _by_prefix(context, prefix)
-    if query is None or kwargs:
-        raise StormRuntimeError("only the query of a cron job can be changed", name="query")
-    _jobs(context).set_query(writing_in(context), job, query_text(query), user=context.user)
+    period = kwargs.get("period")
+    if kwargs.keys() - {"period"} or (query is None and period is None):
+        raise StormRuntimeError("the query and the period of a cron job can be changed", name="query")
+    recurrences = None if period is None else schedules.by_period(tostr(period))
+    text = None if query is None else query_text(query)
+    if text is not None:
+        _check_syntax(context, text)
+    if recurrences is not None:
+        _jobs(context).set_schedule(writing_in(context), job, recurrences, user=context.user)
+    if text is not None:
+        _jobs(context).set_query(writing_in(context), job, text, user=context.user)
     return job.iden
 
 
@@ -208,7 +222,7 @@ def _set(context: RunContext, self: CronObject, name: Any, value: Any) -> CronOb
 
 
 _SCHEDULE_WORDS: Final = (
-    "query, and minute, hour, day, month, year, or hourly, daily, monthly, yearly; iden, view."
+    "query, and minute, hour, day, month, year, or period, or hourly, daily, monthly, yearly; iden, view."
 )
 
 LIBRARIES: Final = (
@@ -262,7 +276,7 @@ LIBRARIES: Final = (
             ),
             FunctionSpec(
                 "mod",
-                "Change the query of a job.",
+                "Change the query of a job, or its period.",
                 _mod,
                 (_PREFIX, ParameterSpec("query", None, "query", "The new query.")),
                 "str",
@@ -352,9 +366,9 @@ def _switch(is_enabled: bool) -> Any:
 
 
 def _mod_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    if arguments.period is not None:
-        raise StormRuntimeError("a period cannot be used; make another job", name="period")
-    context.print(f"Modified cron job: {lib(context, 'cron.mod', arguments.iden, arguments.query)}")
+    changed = {} if arguments.period is None else {"period": arguments.period}
+    iden = lib(context, "cron.mod", arguments.iden, arguments.query, **changed)
+    context.print(f"Modified cron job: {iden}")
     yield from rows
 
 
@@ -425,8 +439,14 @@ COMMANDS: Final = (
         "cron.add",
         """Make a job that runs a query again and again, at times in UTC.
 
-        Each of minute, hour, day, month and year takes numbers, or +N for every N; days and months may be named.
+        Each of minute, hour, day, month and year takes numbers, or +N for every N; days and months may be named. A
+        period says it in one: a word, every how many or which days behind a /, and the time behind an @.
 
+            cron.add --period daily@14:30 { #report }
+            cron.add --period weekly/mon,wed@9 { #todo | count }
+            cron.add --period monthly/1,-1@03:15 { #report }
+            cron.add --period hourly@:15,45 { #new }
+            cron.add --period minutely/5 { #new }
             cron.add --hour 3 --minute 30 { inet:fqdn#old | delnode }
             cron.add --day Mon,Thu { #todo | count }
             cron.add --minute +10 { inet:ipv4#new [ -#new ] }
@@ -441,7 +461,10 @@ COMMANDS: Final = (
             ArgumentSpec(("--iden",), "The iden it gets."),
             ArgumentSpec(("--doc",), "What it is for."),
             ArgumentSpec(("--view",), "The iden of the view it runs in."),
-            ArgumentSpec(("--period",), "Not supported."),
+            ArgumentSpec(
+                ("--period",),
+                "minutely, hourly, daily, weekly, monthly or yearly, with /what and @time behind it.",
+            ),
             ArgumentSpec(("--minute",), "Minutes of the hour, or +N.", type="any"),
             ArgumentSpec(("--hour",), "Hours of the day, or +N.", type="any"),
             ArgumentSpec(
@@ -486,12 +509,12 @@ COMMANDS: Final = (
     CommandSpec("cron.list", "List all jobs.", _list_command),
     CommandSpec(
         "cron.mod",
-        "Change the query of a job.",
+        "Change the query or the period of a job.",
         _mod_command,
         (
             _IDEN,
             ArgumentSpec(("query",), "The new query.", type="query", count="?"),
-            ArgumentSpec(("--period",), "Not supported."),
+            ArgumentSpec(("--period",), "When it runs from now on; see cron.add."),
         ),
         changes_state=True,
     ),
