@@ -83,6 +83,11 @@ class Arrivals:
                 raise
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where they wait; None before anybody did."""
+        return self._loop
+
+    @property
     def count(self) -> int:
         """How many wait, or read and may wait again."""
         with self._lock:
