@@ -21,7 +21,7 @@ from cellmesh.api.aha.v1 import (
 from cellmesh.common.auth.context import current_caller
 from cellmesh.common.cell import Cell
 from cellmesh.common.config import CellConfig, load_config
-from cellmesh.common.errors import AuthDeny, BadCertVerify, CellUnreachable, NoSuchName
+from cellmesh.common.errors import AuthDeny, BadCertVerify, CellUnreachable, FeatureNotSupported, NoSuchName
 from cellmesh.common.rpc import Level, Permission, RpcServer, ServerTls, Service, TcpListener
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.enrollment_url import EnrollmentUrl
@@ -143,6 +143,25 @@ class TrialAha:
     async def WatchInstances(self, request: Any, context: Any) -> AsyncIterator[Any]:
         raise NoSuchName("not here")
         yield
+
+
+def _not_here(method: Any) -> Any:
+    """What an AHA that is older than a method answers."""
+
+    async def single(self: TrialAha, request: Any, context: Any) -> Any:
+        raise FeatureNotSupported("not here")
+
+    async def stream(self: TrialAha, request: Any, context: Any) -> AsyncIterator[Any]:
+        raise FeatureNotSupported("not here")
+        yield
+
+    return stream if method.server_streaming else single
+
+
+for _service in (REGISTRY, CERTIFICATES, ENROLLMENT):
+    for _method in _service.methods:
+        if not hasattr(TrialAha, _method.name):
+            setattr(TrialAha, _method.name, _not_here(_method))
 
 
 class TrialConfig(CellConfig):
