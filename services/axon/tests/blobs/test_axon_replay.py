@@ -68,8 +68,11 @@ class Leader:
 
         self.stub.UploadBlob(requests())
 
+    def delete(self, *names: bytes) -> None:
+        self.stub.DeleteBlobs(blob_pb2.DeleteBlobsRequest(sha256s=names))
+
     def lose(self, content: bytes) -> None:
-        """Take a content away, as a deletion will: what replicas share about it stays for now."""
+        """Take a content away: what replicas share about it stays."""
         with self.cell.slab.view() as txn:
             record = schema.Record.decode(txn.get(schema.BLOBS, sha256(content)) or b"")
         key = schema.number_key(record.arrival)
@@ -130,14 +133,15 @@ def copy(tmp_path: Path, leader: Leader) -> Iterator[Copy]:
 def assert_equal(leader: Leader, copy: Copy) -> None:
     databases = leader.cell.all_databases()
     assert differences(leader.cell.slab, copy.slab, databases) == []
-    for arrival in leader.store.arrivals():
+    there = [arrival for arrival in leader.store.arrivals() if not arrival.deleted]
+    for arrival in there:
         content = b"".join(copy.store.read(arrival.blob.sha256))
         assert sha256(content) == arrival.blob.sha256
     assert list(copy.store.arrivals()) == list(leader.store.arrivals())
     assert copy.store.metrics() == leader.store.metrics()
     # Nothing lies there that no blob has, nor anything twice.
     assert copy.entries(schema.UPLOADS) == copy.entries(schema.WANTED) == 0
-    sizes = [arrival.blob.size for arrival in copy.store.arrivals()]
+    sizes = [arrival.blob.size for arrival in there]
     assert copy.entries(schema.CHUNKS) == sum(-(-size // CHUNK_SIZE) for size in sizes)
 
 
@@ -154,7 +158,11 @@ def test_a_random_run_of_puts_and_uploads_makes_an_equal_axon(
         chosen = random.Random(number)
         for _ in range(12):
             content = chosen.randbytes(chosen.choice([0, 1, 500, 8192, 90_000, 300_000, 1_500_000]))
-            match chosen.randrange(4):
+            match chosen.randrange(5):
+                case 4:
+                    # Some of what is there, so that followers look for contents that are gone.
+                    names = [row.blob.sha256 for row in leader.store.arrivals()]
+                    leader.delete(*chosen.sample(names, min(5, len(names))))
                 case 0:
                     leader.put(*(chosen.randbytes(chosen.randrange(3000)) for _ in range(20)))
                 case 1:
@@ -188,6 +196,7 @@ OPS = st.lists(
         st.tuples(st.just("store"), st.integers(0, 3)),
         st.tuples(st.just("finish"), st.integers(0, 3)),
         st.tuples(st.just("abort"), st.integers(0, 3)),
+        st.tuples(st.just("delete"), st.lists(st.integers(0, 12), max_size=3)),
     ),
     max_size=25,
 )
@@ -216,6 +225,9 @@ def test_what_replicas_share_is_the_same_whatever_uploads_overlap_or_break_off(
                         upload.store(part)
                 case ("finish", place) if place in open_uploads:
                     open_uploads.pop(place)[0].finish()
+                case ("delete", sizes):
+                    store.delete([sha256(content_of(size * 1000)) for size in sizes])
+                    store.delete([sha256(content_of(size * 50_000)) for size in sizes])
                 case ("abort", place) if place in open_uploads:
                     open_uploads.pop(place)[0].abort()
             # Equal at every offset, with uploads under way on the leader.

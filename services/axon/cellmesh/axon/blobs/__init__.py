@@ -6,6 +6,8 @@ adding          Adding: blobs added in one transaction, with their change record
 replay          AxonApplier: change records applied again, with the contents of a leader
 fetching        Fetcher: contents on their way from a leader
 tidying         BlobTidier: removes what uploads and fetches that ended half-way left behind
+interface       what a store of blobs is, whatever keeps the contents
+memory          MemoryBlobs: one in memory
 growth          Growth: who waits for blobs to come
 steps           the steps of storing a blob, each inside a write transaction
 changes         the change records of the Axon
