@@ -21,8 +21,9 @@ from cellmesh.api.cortex.v1 import (
     storm_service_pb2_grpc,
 )
 from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
+from cellmesh.common import msgpack
 from cellmesh.common.rpc.channel import open_channel
-from cellmesh.common.values import from_value, to_value
+from cellmesh.common.values import Value, from_value, to_value
 from cellmesh.testing.robustness.cells import CellProcess
 
 BATCH_SIZE: Final = 40
@@ -206,38 +207,92 @@ class AxonLoad(Load):
 
 
 class CryotankLoad(Load):
-    """A tank for each writer, whose records count up."""
+    """Tanks whose records count up: appended to, one of them trimmed too; and tanks that are made and deleted."""
 
     kind = "cryotank"
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self._next: dict[str, int] = {}
+        # By tank: what was acknowledged, and what was asked for last. Offsets are the records' numbers.
+        self._next: dict[str, tuple[int, int]] = {}
+        self._first: dict[str, tuple[int, int]] = {}
+        self._deleted: set[str] = set()
+        self._numbers = itertools.count()
 
     def writers(self) -> dict[str, Callable[[grpc.Channel, random.Random], None]]:
-        return {name: self._writer(name) for name in ("first", "second")}
+        return {
+            "first": self._writer("first", trims=False),
+            "second": self._writer("second", trims=True),
+            "delete": self._delete,
+        }
 
-    def _writer(self, name: str) -> Callable[[grpc.Channel, random.Random], None]:
+    def _writer(self, name: str, *, trims: bool) -> Callable[[grpc.Channel, random.Random], None]:
         def write(channel: grpc.Channel, rng: random.Random) -> None:
             stub = tank_service_pb2_grpc.TankServiceStub(channel)
             if name not in self._next:
                 stub.CreateTank(tank_pb2.CreateTankRequest(name=name), timeout=30)
-                self._next[name] = 0
-            begin = self._next[name]
+                self._next[name] = self._first[name] = (0, 0)
+            begin = self._next[name][0]
             end = begin + rng.randrange(1, BATCH_SIZE)
-            values = [to_value(number) for number in range(begin, end)]
-            stub.AppendRecords(tank_pb2.AppendRecordsRequest(name=name, values=values), timeout=30)
-            self._next[name] = end
+            self._next[name] = (begin, end)
+            request = tank_pb2.AppendRecordsRequest(name=name)
+            if rng.random() < 0.5:
+                request.packed.extend(map(msgpack.encode, range(begin, end)))
+            else:
+                request.values.extend(map(to_value, range(begin, end)))
+            stub.AppendRecords(request, timeout=30)
+            self._next[name] = (end, end)
+            if trims and rng.random() < 0.3:
+                first = self._first[name][0]
+                target = rng.randint(first, end)
+                self._first[name] = (first, target)
+                stub.TrimTank(tank_pb2.TrimTankRequest(name=name, offset=target), timeout=30)
+                self._first[name] = (target, target)
 
         return write
 
+    def _delete(self, channel: grpc.Channel, rng: random.Random) -> None:
+        stub = tank_service_pb2_grpc.TankServiceStub(channel)
+        name = f"gone{next(self._numbers)}"
+        stub.CreateTank(tank_pb2.CreateTankRequest(name=name), timeout=30)
+        for _ in range(rng.randrange(4)):
+            stub.AppendRecords(tank_pb2.AppendRecordsRequest(name=name, packed=[b"\x01"] * 9), timeout=30)
+        stub.DeleteTank(tank_pb2.DeleteTankRequest(name=name), timeout=30)
+        self._deleted.add(name)
+
     def check(self, channel: grpc.Channel) -> None:
         stub = tank_service_pb2_grpc.TankServiceStub(channel)
-        for name, end in self._next.items():
-            count = stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name=name), timeout=30).record_count
-            assert count >= end, f"{end - count} acknowledged records of the tank {name} are lost"
-            # An append that got no answer may be there, whole: go on behind it.
-            self._next[name] = count
+        for name, (kept, asked) in self._next.items():
+            totals = stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name=name), timeout=30)
+            end, first = totals.next_offset, totals.first_offset
+            assert end >= kept, f"{kept - end} acknowledged records of the tank {name} are lost"
+            assert end in (kept, asked), f"{name} has a part of an append: {kept}, {end}, {asked}"
+            low, high = self._first[name]
+            assert low <= first <= high, f"{name} begins at {first}, was trimmed to {low}, perhaps {high}"
+            size = 0
+            expected = first
+            request = tank_pb2.ReadRowsRequest(name=name)
+            for run in (run for message in stub.ReadRows(request, timeout=60) for run in message.runs):
+                for offset, item in enumerate(run.items, run.offset):
+                    is_packed = run.form == tank_pb2.RECORD_FORM_MSGPACK
+                    number = msgpack.decode(item) if is_packed else from_value(Value.FromString(item))
+                    assert offset == number == expected, f"{name} has {number} at {offset}, not {expected}"
+                    expected += 1
+                    size += len(item)
+            assert expected == end, f"{name} tells of {end} and has {expected}"
+            assert (totals.record_count, totals.size_bytes) == (end - first, size), (
+                f"{name} is counted wrongly"
+            )
+            # What got no answer may be there, whole: go on behind it.
+            self._next[name], self._first[name] = (end, end), (first, first)
+        token, listed = "", set()
+        while True:
+            page = stub.ListTanks(tank_pb2.ListTanksRequest(page_token=token), timeout=30)
+            listed |= {tank.name for tank in page.tanks}
+            token = page.next_page_token
+            if not token:
+                break
+        assert not listed & self._deleted, f"deleted tanks are back: {sorted(listed & self._deleted)[:3]}"
 
 
 LOADS: Final[tuple[type[Load], ...]] = (CortexLoad, AxonLoad, CryotankLoad)
