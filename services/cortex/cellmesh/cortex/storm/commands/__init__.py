@@ -11,6 +11,8 @@ graph.py    graph
 movenodes.py movenodes
 scrape.py   scrape
 stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
+auth.py     auth.*
+vaults.py   vault.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
@@ -21,6 +23,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.cortex.storm.commands import (
+    auth,
     checks,
     edits,
     gen,
@@ -32,6 +35,7 @@ from cellmesh.cortex.storm.commands import (
     scrape,
     stored,
     tasks,
+    vaults,
     views,
 )
 from cellmesh.cortex.storm.runtime.interface import CommandSpec
@@ -48,5 +52,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *checks.COMMANDS,
     *tasks.COMMANDS,
     *stored.COMMANDS,
+    *auth.COMMANDS,
+    *vaults.COMMANDS,
     *views.COMMANDS,
 )
