@@ -25,6 +25,7 @@ from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
+from cellmesh.cortex.storm.packages import connect_packages
 from cellmesh.cortex.storm.primitives import TYPES
 from cellmesh.cortex.storm.runtime.options import QueryLimits
 from cellmesh.cortex.views.graph import Graph
@@ -58,6 +59,7 @@ class CortexCell(Cell[CortexConfig]):
             },
             limits=limits,
         )
+        connect_packages(self.engine, self.stores.packages)
         self.automation.load(self.engine)
         return (self.axon, self.automation)
 

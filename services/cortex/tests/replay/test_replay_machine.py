@@ -77,6 +77,11 @@ QUERIES = st.one_of(
     st.builds("$lib.vault.add({}, t{}, global, $lib.null, ({{}}), ({{}}))".format, WORD, NUMBER),
     st.builds("for $v in $lib.vault.list() {{ $v.secrets.{}=x $v.name={} }}".format, WORD, WORD),
     st.builds("$lib.vault.byname({}).delete()".format, WORD),
+    st.builds("$lib.pkg.add(({{'name': 'p{}', 'version': '0.0.{}'}}))".format, NUMBER, NUMBER),
+    st.builds("$lib.pkg.del(p{})".format, NUMBER),
+    st.builds("$lib.graph.add(({{'name': {}, 'degrees': {}}}))".format, WORD.map("'{}'".format), NUMBER),
+    st.builds("for $g in $lib.graph.list() {{ $lib.graph.mod($g.iden, ({{'degrees': {}}})) }}".format, NUMBER),
+    st.just("for $g in $lib.graph.list() { $lib.graph.del($g.iden) break }"),
     # Layers and views.
     st.builds("$lib.view.get().fork(name={})".format, WORD),
     st.just("for $v in $lib.view.list() { if $v.parent { $v.merge() } }"),

@@ -264,3 +264,24 @@ def test_vaults_that_cannot_be(tmp_path: Path, text: str, name: str) -> None:
     with opened(tmp_path) as engine:
         engine.call(MAKE)
         assert error_of(engine, text) == name
+
+
+def test_graph_projections(tmp_path: Path) -> None:
+    with opened(tmp_path) as engine:
+        made = engine.call('return($lib.graph.add(({"name": "near", "degrees": 2, "pivots": ["-> *"]})))')
+        assert (made["degrees"], made["scope"], made["edgelimit"]) == (2, "user", 3000)
+        options = QueryOptions(vars={"iden": made["iden"]})
+        engine.call(
+            "$lib.graph.mod($iden, ({'name': 'far'})) $lib.graph.grant($iden, roles, $iden, (2))", options
+        )
+    with opened(tmp_path) as engine:
+        found = engine.call("return($lib.graph.get($iden))", options)
+        assert (found["name"], found["permissions"]["roles"]) == ("far", {made["iden"]: 2})
+        engine.call("$lib.graph.revoke($iden, roles, $iden)", options)
+        assert [known["name"] for known in engine.call("return($lib.graph.list())")] == ["far"]
+        engine.call("$lib.graph.del($iden)", options)
+        assert error_of(engine, "$lib.graph.get(none)") == "NoSuchIden"
+        assert error_of(engine, "$lib.graph.mod(none, ({'name': 'x'}))") == "NoSuchIden"
+        assert error_of(engine, "$lib.graph.add(({'name': 'x', 'zork': 1}))") == "SchemaViolation"
+        assert error_of(engine, "$lib.graph.add(({'degrees': 1}))") == "SchemaViolation"
+        assert error_of(engine, "$lib.graph.add(({'name': 'x', 'pivots': ['| |']}))") == "BadSyntax"

@@ -6,6 +6,7 @@ named.py       values by name: the base of the small stores
 macros.py      macros: queries by name
 globals.py     global variables
 json_store.py  values by path
+packages.py    Storm packages
 user_values.py what users keep by name
 vaults.py      secrets and settings by name
 queues.py      queues: items with offsets

@@ -8,6 +8,7 @@ from cellmesh.cortex.stores.graphs import GraphProjections
 from cellmesh.cortex.stores.json_store import JsonStore
 from cellmesh.cortex.stores.macros import Macros
 from cellmesh.cortex.stores.model_facts import EdgeVerbs, Locks, ModelExtensions
+from cellmesh.cortex.stores.packages import Packages
 from cellmesh.cortex.stores.queues import Queues
 from cellmesh.cortex.stores.tag_model import TagModel
 from cellmesh.cortex.stores.user_values import UserValues
@@ -21,7 +22,7 @@ class Stores:
     Attributes:
         changes: How all of them write.
         macros, globals, queues, projections, tag_model, locks, verbs, extensions, user_values, json_values,
-            vaults: The stores.
+            vaults, packages: The stores.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -37,6 +38,7 @@ class Stores:
         self.user_values = UserValues(self.changes)
         self.json_values = JsonStore(self.changes)
         self.vaults = Vaults(self.changes)
+        self.packages = Packages(self.changes)
 
     @classmethod
     def open(cls, graph: Graph) -> Stores:
@@ -46,6 +48,7 @@ class Stores:
             stores.extensions.follow(txn)
             stores.tag_model.follow(lambda load: load(txn))
             stores.locks.follow(lambda load: load(txn))
+            stores.packages.follow(lambda load: load(txn))
         graph.rules.tags = stores.tag_model
         graph.rules.locks = stores.locks
         return stores
@@ -64,4 +67,5 @@ class Stores:
             "user.values": self.user_values,
             "jsonstor": self.json_values,
             "vaults": self.vaults,
+            "packages": self.packages,
         }

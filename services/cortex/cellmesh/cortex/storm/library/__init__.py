@@ -20,6 +20,8 @@ caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
 http.py        $lib.inet.http
 infosec.py     $lib.infosec.cvss
 kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
+packages.py    $lib.pkg, what $lib.import gives
+projections.py $lib.graph
 projects.py    $lib.projects
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 stored.py      $lib.globals, $lib.macro, $lib.queue
@@ -46,6 +48,8 @@ from cellmesh.cortex.storm.library import (
     markup,
     model,
     model_facts,
+    packages,
+    projections,
     projects,
     queries,
     root,
@@ -81,5 +85,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *infosec.LIBRARIES,
     *kept.LIBRARIES,
     *markup.LIBRARIES,
+    *packages.LIBRARIES,
+    *projections.LIBRARIES,
     *projects.LIBRARIES,
 )

@@ -14,7 +14,6 @@ from cellmesh.common.errors import (
     BadTypeValu,
     CellError,
     FeatureNotSupported,
-    NoSuchName,
     NoSuchType,
     StormRaise,
     StormRuntimeError,
@@ -216,7 +215,10 @@ def _raise(context: RunContext, name: Any, message: Any, info: dict[str, Any]) -
 
 
 def _import(context: RunContext, name: Any, debug: Any, required: Any) -> Any:
-    raise NoSuchName(f"no package has a module named {tostr(name)}", name=tostr(name))
+    # Found here, as packages build on what stands in this module's neighbours.
+    from cellmesh.cortex.storm.library.packages import import_module
+
+    return import_module(context, name, debug, required)
 
 
 def _get_debug(context: RunContext, self: None) -> bool:

@@ -1,0 +1,122 @@
+"""Packages as queries use them: their modules parsed, their commands ready to run."""
+
+from __future__ import annotations
+
+import logging
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.errors import CellError
+from cellmesh.cortex.storm.parser import parse_source
+from cellmesh.cortex.storm.parser.ast import ParseMode
+from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
+from cellmesh.cortex.storm.runtime.path import Path
+from cellmesh.cortex.storm.runtime.queries import StormQuery
+from cellmesh.cortex.storm.source import Source
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.runtime.context import RunContext
+
+LOGGER = logging.getLogger(__name__)
+
+Definition = dict[str, Any]
+
+_KINDS: Final = {
+    "str": "str",
+    "int": "int",
+    "bool": "bool",
+    "number": "number",
+    "list": "list",
+    "dict": "dict",
+}
+
+
+class PackageTable:
+    """Modules and commands of all packages, by name.
+
+    Attributes:
+        modules: Version of the package, settings and parsed text of each module.
+        commands: The commands.
+    """
+
+    def __init__(self) -> None:
+        self.modules: dict[str, tuple[str, dict[str, Any], StormQuery]] = {}
+        self.commands: dict[str, CommandSpec] = {}
+
+    def follow(self, packages: Mapping[str, Definition]) -> None:
+        """Take the packages that there are now."""
+        modules: dict[str, tuple[str, dict[str, Any], StormQuery]] = {}
+        commands: dict[str, CommandSpec] = {}
+        for name, definition in packages.items():
+            try:
+                for module in definition.get("modules", ()):
+                    query = parsed(module["storm"])
+                    modules[module["name"]] = (definition["version"], module.get("modconf", {}), query)
+                for command in definition.get("commands", ()):
+                    commands[command["name"]] = command_of(command)
+            except CellError:
+                # It was checked when it was added; another version of the language may see it otherwise.
+                LOGGER.exception("package_not_usable", extra={"package": name})
+        self.modules = modules
+        for name in self.commands.keys() - commands.keys():
+            del self.commands[name]
+        self.commands.update(commands)
+
+
+def parsed(text: str) -> StormQuery:
+    """Return a query parsed; raises BadSyntax."""
+    source = Source(text)
+    return StormQuery(text, parse_source(source, ParseMode.STORM), {}, source)
+
+
+def command_of(definition: Definition) -> CommandSpec:
+    """Return the command of a package's definition; raises BadSyntax."""
+    query = parsed(definition["storm"])
+    specs = tuple(_argument(list(one)) for one in definition.get("cmdargs", ()))
+    settings = definition.get("cmdconf", {})
+
+    def variables(arguments: Arguments) -> dict[str, Any]:
+        options = {spec.destination: getattr(arguments, spec.destination) for spec in specs}
+        return {"cmdopts": options, "cmdconf": dict(settings)}
+
+    def run(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
+        if arguments.is_constant:
+            yield from context.run_query(query, variables(arguments), rows)
+            return
+        for row in rows:
+            yield from context.run_query(query, variables(arguments), [row])
+
+    return CommandSpec(
+        definition["name"],
+        definition.get("descr") or "A command of a package.",
+        run,
+        specs,
+        may_change=True,
+    )
+
+
+def _argument(parts: list[Any]) -> ArgumentSpec:
+    facts = dict(parts.pop()) if parts and isinstance(parts[-1], dict) else {}
+    count = facts.get("nargs")
+    return ArgumentSpec(
+        flags=tuple(str(flag) for flag in parts),
+        help=str(facts.get("help", "")),
+        type=_KINDS.get(facts.get("type", ""), "any"),
+        count=count if isinstance(count, int) or count in ("?", "*", "+") else None,
+        action=facts.get("action", "store"),
+        default=facts.get("default"),
+        is_required=bool(facts.get("required", False)),
+        choices=tuple(facts.get("choices") or ()),
+        name=str(facts.get("dest") or ""),
+    )
+
+
+def connect_packages(engine: Engine, packages: Any) -> PackageTable:
+    """Have an engine's queries use the packages of a store."""
+    table = PackageTable()
+    packages.listen(table.follow)
+    engine.commands = ChainMap({}, dict(engine.commands), table.commands)
+    engine.capabilities = {**engine.capabilities, "packages.table": table}
+    return table
