@@ -6,6 +6,7 @@ chance.py    sources of random numbers
 kept.py      users' variables and settings, vaults
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
+packages.py  modules, variables and queues of packages
 projects.py  projects, epics, sprints, tickets, comments
 queues.py    durable queues
 stacks.py    views and layers
@@ -25,6 +26,7 @@ from cellmesh.cortex.storm.objects import (
     kept,
     markup,
     models,
+    packages,
     projects,
     queues,
     stacks,
@@ -41,6 +43,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *kept.TYPES,
     *markup.TYPES,
     *models.TYPES,
+    *packages.TYPES,
     *projects.TYPES,
     *queues.TYPES,
     *stacks.TYPES,
