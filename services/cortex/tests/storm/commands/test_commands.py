@@ -106,7 +106,7 @@ USES = {
 
 
 # Those that need users are tried in test_commands_of_users.py.
-TRIED = [spec for spec in COMMANDS if not spec.name.startswith(("auth.", "vault."))]
+TRIED = [spec for spec in COMMANDS if not spec.name.startswith(("auth.", "vault.", "pkg."))]
 
 
 @pytest.fixture(name="engine", scope="module")

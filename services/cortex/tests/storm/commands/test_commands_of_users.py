@@ -1,4 +1,4 @@
-"""Commands about users, roles and vaults, on a Cortex that keeps users."""
+"""Commands about users, roles, vaults and packages, on a Cortex that keeps users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
-from cellmesh.cortex.storm.commands import auth, vaults
+from cellmesh.cortex.storm.commands import auth, packages, vaults
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.runtime.messages import Error, Print, Warn
 from cellmesh.cortex.storm.runtime.options import QueryOptions
@@ -149,8 +149,41 @@ def test_vaults(engine: Engine) -> None:
     assert lines(engine, "vault.del keys") == ["Successfully deleted vault keys."]
 
 
+def test_packages(engine: Engine) -> None:
+    assert lines(engine, "pkg.list") == ["No storm packages installed."]
+    definition = {
+        "name": "mypkg",
+        "version": "0.0.1",
+        "docs": [{"title": "d", "content": "some words"}],
+        "perms": [{"perm": ["a", "b"], "gate": "cortex", "desc": "says", "default": False}],
+    }
+    engine.call("$lib.pkg.add($p)", QueryOptions(vars={"p": definition}))
+    assert [line.split() for line in lines(engine, "pkg.list")[1::2]] == [
+        ["name", "vers"],
+        ["mypkg", "0.0.1"],
+    ]
+    assert lines(engine, "pkg.list --verbose")[-1].split() == ["mypkg", "0.0.1", "not", "available"]
+    assert lines(engine, "pkg.docs my") == ["some words"]
+    assert lines(engine, "pkg.docs nope") == ["!Package (nope) not found!"]
+    assert [line.split() for line in lines(engine, "pkg.perms.list mypkg")][1] == [
+        "a.b",
+        ":",
+        "says",
+        "(",
+        "default:",
+        "false",
+        ")",
+    ]
+    assert lines(engine, "pkg.del nope") == ['No package names match "nope". Aborting.']
+    assert lines(engine, "pkg.del my") == ["Removing package: mypkg"]
+    assert lines(engine, "pkg.list") == ["No storm packages installed."]
+
+
 @pytest.mark.parametrize(
-    "name", sorted(spec.name for spec in (*auth.COMMANDS, *vaults.COMMANDS) if spec.changes_state)
+    "name",
+    sorted(
+        spec.name for spec in (*auth.COMMANDS, *vaults.COMMANDS, *packages.COMMANDS) if spec.changes_state
+    ),
 )
 def test_a_read_only_query_changes_nothing(name: str, engine: Engine) -> None:
     arguments = {

@@ -13,6 +13,7 @@ scrape.py   scrape
 stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
 auth.py     auth.*
 vaults.py   vault.*
+packages.py pkg.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
@@ -30,6 +31,7 @@ from cellmesh.cortex.storm.commands import (
     graph,
     movenodes,
     nested,
+    packages,
     reports,
     rows,
     scrape,
@@ -54,5 +56,6 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *stored.COMMANDS,
     *auth.COMMANDS,
     *vaults.COMMANDS,
+    *packages.COMMANDS,
     *views.COMMANDS,
 )
