@@ -11,5 +11,5 @@ peer_env.py     makes that environment
 report.py       tables and ratios
 
 Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, backup_pause.py, pipeline_rates.py,
-cell_rates.py, aha_rates.py, tank_rates.py, xds_rates.py.
+cell_rates.py, aha_rates.py, blob_rates.py, tank_rates.py, xds_rates.py.
 """

@@ -59,6 +59,7 @@ OPEN_TO_USERS: Final = {
     "cellmesh.api.aha.v1.RegistryService/ListInstances": "clients find cells by it",
     "cellmesh.api.aha.v1.RegistryService/WatchInstances": "clients find cells by it",
     "cellmesh.api.aha.v1.LeadershipService/GetLeadership": "clients find the leader by it",
+    "cellmesh.api.aha.v1.CertificateService/GetAuthority": "the certificate that all in the network trust; no key",
     "cellmesh.api.aha.v1.CertificateService/RenewCertificate": "a new certificate for the very name that it has",
 }
 """Methods that a user without any rule may call beside those, and why. What they return is its own, or no secret."""
