@@ -185,6 +185,76 @@ ARGUMENTS.update(
 )
 
 
+# Contents are in an Axon, and engines here have none.
+NO_AXON = "FeatureNotSupported"
+SHA256 = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+NO_SERVER = '"http://127.0.0.1:1/"'
+ARGUMENTS.update(
+    {
+        f"$lib.axon.{name}": (SHA256, NO_AXON)
+        for name in ("csvrows", "del", "has", "hashset", "jsonlines", "read")
+    }
+)
+ARGUMENTS.update({f"$lib.axon.{name}": (SHA256, NO_AXON) for name in ("readlines", "size")})
+ARGUMENTS.update({f"$lib.bytes.{name}": (SHA256, NO_AXON) for name in ("has", "hashset", "size")})
+ARGUMENTS.update({f"$lib.{name}.put": ('("a").encode()', NO_AXON) for name in ("axon", "bytes")})
+ARGUMENTS.update({f"$lib.{name}.upload": ('(("a").encode(),)', NO_AXON) for name in ("axon", "bytes")})
+ARGUMENTS.update({f"$lib.axon.{name}": (NO_SERVER, NO_AXON) for name in ("urlfile", "wget")})
+ARGUMENTS.update({f"$lib.inet.http.{name}": NO_SERVER for name in ("get", "head", "post")})
+ARGUMENTS.update(
+    {
+        "$lib.axon.dels": (f"({SHA256},)", NO_AXON),
+        "$lib.axon.list": ("", NO_AXON),
+        "$lib.axon.metrics": ("", NO_AXON),
+        "$lib.axon.unpack": (f'{SHA256}, ">H"', NO_AXON),
+        "$lib.axon.wput": (f"{SHA256}, {NO_SERVER}", NO_AXON),
+        "$lib.cache.fixed": "${ return($cache_key) }",
+        "$lib.crypto.coin.ethereum.eip55": '"0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"',
+        "$lib.graph.add": '({"name": "a"})',
+        "$lib.graph.del": ("none", "NoSuchIden"),
+        "$lib.graph.grant": ("none, users, a, (1)", "NoSuchIden"),
+        "$lib.graph.mod": ("none, ({})", "NoSuchIden"),
+        "$lib.graph.revoke": ("none, users, a", "NoSuchIden"),
+        "$lib.inet.http.request": f"GET, {NO_SERVER}",
+        "$lib.infosec.cvss.calculate": ("x", "BadArg"),
+        "$lib.infosec.cvss.calculateFromProps": "({})",
+        "$lib.infosec.cvss.saveVectToNode": ('x, "AV:N"', "BadArg"),
+        "$lib.infosec.cvss.vectToProps": '"AV:N/AC:L"',
+        "$lib.infosec.cvss.vectToScore": '"AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"',
+        "$lib.json.schema": "({})",
+        "$lib.jsonstor.cachedel": "a, b",
+        "$lib.jsonstor.cacheget": "a, b",
+        "$lib.jsonstor.cacheset": "a, b, c",
+        "$lib.jsonstor.del": "a",
+        "$lib.jsonstor.get": "a",
+        "$lib.jsonstor.set": "a, b",
+        "$lib.pipe.gen": "${ $pipe.put(a) }",
+        "$lib.pkg.add": '({"name": "a", "version": "1.0.0"})',
+        "$lib.pkg.del": ("none", "NoSuchPkg"),
+        "$lib.pkg.deps": '({"name": "a", "version": "1.0.0"})',
+        "$lib.pkg.get": "none",
+        "$lib.pkg.has": "none",
+        "$lib.pkg.queues": "none",
+        "$lib.pkg.vars": "none",
+        "$lib.projects.add": "a",
+        "$lib.projects.del": "a",
+        "$lib.projects.get": "a",
+        "$lib.tabular.printer": '({"columns": [{"name": "a"}]})',
+        "$lib.utils.buid": "a",
+        "$lib.utils.todo": "a",
+        "$lib.vault.add": "a, b, global, $lib.null, ({}), ({})",
+        "$lib.vault.byname": ("none", "NoSuchName"),
+        "$lib.vault.bytype": "none",
+        "$lib.vault.get": (SHA256[:32], "NoSuchIden"),
+        "$lib.vault.print": ("none", "BadArg"),
+        "$lib.version.matches": '([1, 2, 3]), ">=1.0.0"',
+        "$lib.xml.parse": '"<a/>"',
+        "$lib.yaml.load": '"a: 1"',
+        "$lib.yaml.save": '({"a": 1})',
+    }
+)
+
+
 @pytest.fixture(name="engine")
 def _engine(tmp_path: Path) -> Iterator[Engine]:
     with open_engine(tmp_path / "graph") as engine:
