@@ -41,10 +41,12 @@ UPKEEP_POINTS = (
 )
 RARE = {"slab_before_growth", "slab_after_growth", "changelog_before_trim", "changelog_after_trim"}
 ELSEWHERE = {
+    "axon_blobs_deleted": "services/axon/tests",
     "axon_fetch_part_stored": "services/axon/tests",
     "axon_upload_part_stored": "tests/mesh/test_mesh_kill.py",
     "axon_upload_chunks_removed": "services/axon/tests",
     "cryotank_records_removed": "tests/mesh/test_mesh_kill.py",
+    "cryotank_records_trimmed": "services/cryotank/tests",
     "state_hash_chunk": "libs/common/tests",
 }
 """Points of one cell or job, with the tests that set them; those of mirrors begin with `mirror_`."""

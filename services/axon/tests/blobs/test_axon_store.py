@@ -358,3 +358,15 @@ def test_an_upload_ends_early_on_an_instance_that_does_not_lead_any_more(store: 
     upload.abort()
     assert store.chunk_count() == 0
     assert store.slab.stats().entries[schema.UPLOADS.name] == 0
+
+
+def test_a_deletion_that_breaks_off_is_finished_at_the_next_start(store: Store) -> None:
+    name = store.upload(content_of(3 * PART_SIZE))
+    store.blobs.put([b"kept"])
+    with failing("axon_blobs_deleted", "error"), pytest.raises(FailpointHit):
+        store.blobs.delete([name])
+    assert store.blobs.has([name]) == [False]
+    assert store.chunk_count() == 3 * 64 + 1
+    assert store.blobs.metrics().blob_count == 1
+    assert store.blobs.remove_broken_uploads() == 1
+    assert store.chunk_count() == 1

@@ -169,9 +169,17 @@ class AxonLoad(Load):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self._sizes: dict[bytes, int] = {}
+        self._deleted: set[bytes] = set()
+        self._begun: tuple[bytes, bytes] | None = None
 
     def writers(self) -> dict[str, Callable[[grpc.Channel, random.Random], None]]:
-        return {"put": self._put, "put too": self._put, "upload": self._upload}
+        return {
+            "put": self._put,
+            "put too": self._put,
+            "upload": self._upload,
+            "go on": self._go_on,
+            "delete": self._delete,
+        }
 
     def _put(self, channel: grpc.Channel, rng: random.Random) -> None:
         contents = [rng.randbytes(rng.randrange(1, 5000)) for _ in range(rng.randrange(1, 5))]
@@ -193,15 +201,51 @@ class AxonLoad(Load):
         with self.lock:
             self._sizes[hashlib.sha256(content).digest()] = len(content)
 
+    def _go_on(self, channel: grpc.Channel, rng: random.Random) -> None:
+        """An upload that a kill may break, and that the next process goes on with."""
+        stub = blob_service_pb2_grpc.BlobServiceStub(channel)
+        if self._begun is None:
+            self._begun = rng.randbytes(16), rng.randbytes(rng.randrange(5_000_000, 9_000_000))
+        upload_id, content = self._begun
+        offset = stub.GetUpload(blob_pb2.GetUploadRequest(upload_id=upload_id), timeout=30).offset_bytes
+
+        def requests() -> Iterator[blob_pb2.UploadBlobRequest]:
+            first = blob_pb2.UploadBlobRequest(upload_id=upload_id, offset_bytes=offset)
+            yield first
+            for start in range(offset, len(content), 200_000):
+                yield blob_pb2.UploadBlobRequest(data=content[start : start + 200_000])
+            yield blob_pb2.UploadBlobRequest(last=True)
+
+        stub.UploadBlob(requests(), timeout=30)
+        self._begun = None
+        with self.lock:
+            self._sizes[hashlib.sha256(content).digest()] = len(content)
+
+    def _delete(self, channel: grpc.Channel, rng: random.Random) -> None:
+        with self.lock:
+            chosen = rng.sample(sorted(self._sizes), min(len(self._sizes), 3))
+            # From here on they may be there or not; once acknowledged, they may not.
+            for sha256 in chosen:
+                del self._sizes[sha256]
+        if chosen:
+            stub = blob_service_pb2_grpc.BlobServiceStub(channel)
+            stub.DeleteBlobs(blob_pb2.DeleteBlobsRequest(sha256s=chosen), timeout=30)
+            with self.lock:
+                self._deleted.update(chosen)
+
     def check(self, channel: grpc.Channel) -> None:
         stub = blob_service_pb2_grpc.BlobServiceStub(channel)
         listed = {
             bytes(item.blob.sha256): item.blob.size_bytes
-            for message in stub.ListBlobs(blob_pb2.ListBlobsRequest(), timeout=60)
+            for message in stub.ListBlobs(blob_pb2.ListBlobsRequest(skip_deleted=True), timeout=60)
             for item in message.blobs
         }
         lost = [sha256.hex() for sha256, size in self._sizes.items() if listed.get(sha256) != size]
         assert not lost, f"{len(lost)} acknowledged contents are lost: {lost[:3]}"
+        back = [sha256.hex() for sha256 in self._deleted if sha256 in listed]
+        assert not back, f"{len(back)} contents whose deletion was acknowledged are there: {back[:3]}"
+        for message in stub.VerifyBlobs(blob_pb2.VerifyBlobsRequest(), timeout=60):
+            assert not message.damaged, f"damaged: {message.damaged}"
         totals = stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest(), timeout=30)
         assert (totals.blob_count, totals.size_bytes) == (len(listed), sum(listed.values()))
 
