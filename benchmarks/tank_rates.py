@@ -65,9 +65,10 @@ async def timed(work: Awaitable[int], expected: int, cpu: Callable[[], float]) -
 async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
     """One server of ours, empty, all parts once."""
     import grpc
-    from benchmarks import processes
     from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
     from cellmesh.common import msgpack
+
+    from benchmarks import processes
 
     command = [sys.executable, "-m", "cellmesh.cli.main", "cryotank", "serve", "--dir", str(folder)]
     command += ["--insecure", "--listen", "127.0.0.1:0", "--log-level", "warning"]
@@ -134,6 +135,7 @@ async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
 async def run_peer(folder: Path, records: list[Record]) -> dict[str, Timed]:
     """One server of the peer, empty, all parts once. Runs in the peer's environment."""
     import synapse.telepath as telepath  # type: ignore[import-not-found, import-untyped, unused-ignore]
+
     from benchmarks import processes
 
     with socket.socket() as probe:

@@ -18,6 +18,7 @@ from cellmesh.cryotank.tanks import (
     Appended,
     Batch,
     StoredRecord,
+    TankLimits,
     TankMetrics,
     TankStore,
     changes,
@@ -180,6 +181,27 @@ def test_a_deletion_that_broke_off_goes_on_at_the_next_start(tmp_path: Path) -> 
     assert store.tanks.remove_dropped() == 0
     assert store.entries()[schema.RECORDS.name] == 0
     store.slab.close()
+
+
+def test_a_trim_that_broke_off_counts_what_it_did(store: Store) -> None:
+    store.tanks.create("a", TankLimits(count_max=10))
+    for number in range(1000):
+        store.append("a", packed(number))
+    with failing("cryotank_records_trimmed", "error"), pytest.raises(FailpointHit):
+        store.tanks.trim("a", 900)
+    done = store_module.TRIM_COUNT
+    records = packed(*range(done, 1000))
+    assert store.tanks.metrics("a") == TankMetrics(1000 - done, sum(map(len, records)), 1000, done)
+    assert [record.data for record in store.read("a")] == records
+    with failing("cryotank_records_trimmed", "error"), pytest.raises(FailpointHit):
+        store.tanks.apply_limits()
+    assert store.tanks.metrics("a").first_offset == 2 * done
+    assert store.tanks.apply_limits() == 990 - 2 * done
+    assert store.entries()[schema.RECORDS.name] == 10
+    assert store.tanks.trim("a", 5000) == (10, 1000)
+    assert store.tanks.metrics("a") == TankMetrics(0, 0, 1000, 1000)
+    assert store.tanks.last("a") is None
+    assert store.append("a", packed("on")) == Appended(1000, 1)
 
 
 def test_tanks_are_listed_by_name_in_pages(store: Store) -> None:
