@@ -19,11 +19,13 @@ axon.py        $lib.axon, contents of $lib.bytes
 caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
 http.py        $lib.inet.http
 infosec.py     $lib.infosec.cvss
+keys.py        $lib.crypto.rsa, $lib.crypto.ecc
 kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
 packages.py    $lib.pkg, what $lib.import gives
 projections.py $lib.graph
 projects.py    $lib.projects
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
+stix.py        $lib.stix
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
 `LIBRARIES` lists them for the Engine; nothing is registered by being imported.
@@ -45,6 +47,7 @@ from cellmesh.cortex.storm.library import (
     http,
     infosec,
     kept,
+    keys,
     markup,
     model,
     model_facts,
@@ -55,6 +58,7 @@ from cellmesh.cortex.storm.library import (
     root,
     scrape,
     statistics,
+    stix,
     stored,
     text,
     times,
@@ -78,11 +82,13 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *model_facts.LIBRARIES,
     *queries.LIBRARIES,
     *scrape.LIBRARIES,
+    *stix.LIBRARIES,
     *stored.LIBRARIES,
     *axon.LIBRARIES,
     *caching.LIBRARIES,
     *http.LIBRARIES,
     *infosec.LIBRARIES,
+    *keys.LIBRARIES,
     *kept.LIBRARIES,
     *markup.LIBRARIES,
     *packages.LIBRARIES,

@@ -3,6 +3,7 @@
 builder.py   text that grows
 caching.py   caches, pipes and spooled sets
 chance.py    sources of random numbers
+keys.py      keys that sign
 kept.py      users' variables and settings, vaults
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
@@ -24,6 +25,7 @@ from cellmesh.cortex.storm.objects import (
     caching,
     chance,
     kept,
+    keys,
     markup,
     models,
     packages,
@@ -40,6 +42,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *builder.TYPES,
     *caching.TYPES,
     *chance.TYPES,
+    *keys.TYPES,
     *kept.TYPES,
     *markup.TYPES,
     *models.TYPES,
