@@ -113,7 +113,7 @@ class Mirror:
         self.events = events
         self._replay: Replay | None = None
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
-        self._channels: dict[Place, grpc.aio.Channel] = {}
+        self._channels: dict[tuple[Place, tuple[int, int] | None], grpc.aio.Channel] = {}
         self._storing: asyncio.Task[None] | None = None
         self._told_role = True
         self._telling = asyncio.Lock()
@@ -184,10 +184,12 @@ class Mirror:
         return self.channel_to(self.leader)
 
     def channel_to(self, place: Place) -> grpc.aio.Channel:
-        """A channel to an instance of the service, kept."""
-        found = self._channels.get(place)
+        """A channel to an instance of the service, kept until its certificate has been renewed."""
+        key = place, self.instance.folder.stamp()
+        found = self._channels.get(key)
         if found is None:
-            found = self._channels[place] = open_aio_channel(
+            # The one before goes on for those who use it, and is closed at the end.
+            found = self._channels[key] = open_aio_channel(
                 place.address, identity=self.instance.folder, server_name=place.name
             )
         return found
