@@ -17,6 +17,7 @@ from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
 from cellmesh.cortex.axon_link import AxonLink
 from cellmesh.cortex.config import CortexConfig
+from cellmesh.cortex.identities import Identities
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.model import Model
 from cellmesh.cortex.replay import appliers
@@ -45,6 +46,7 @@ class CortexCell(Cell[CortexConfig]):
         limits = QueryLimits(
             depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
         )
+        self.graph.model.identities = Identities(self.auth)
         self.automation = Automation(self.graph, is_active=leads)
         self.axon = AxonLink(self.config.axon, self.folder.identity.path)
         self.engine = Engine(
@@ -53,6 +55,8 @@ class CortexCell(Cell[CortexConfig]):
             libraries=(*LIBRARIES, *automation.LIBRARIES),
             types=(*TYPES, *automation.TYPES),
             capabilities={
+                "auth": self.auth,
+                "passwords": self.passwords,
                 **self.stores.capabilities(),
                 **self.automation.capabilities,
                 "axon": self.axon,
@@ -72,7 +76,7 @@ class CortexCell(Cell[CortexConfig]):
         return (
             Service(
                 STORM_SERVICE,
-                StormServicer(self.engine, self.workers),
+                StormServicer(self.engine, self.workers, self.auth),
                 PERMISSIONS,
                 raw_responses=("Storm",),
                 last_returned=("Storm",),

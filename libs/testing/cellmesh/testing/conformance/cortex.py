@@ -131,7 +131,7 @@ def fresh_cortex(parent: Path | None = None) -> Iterator[StormClient]:
             CortexConfig,
             dir=Path(folder) / "cortex",
             # The Axon starts with the first case that uses it.
-            flags={"log_level": "error", "axon": f"cell://{folder}/axon?axon"},
+            flags={"log_level": "error", "password_length_min": "1", "axon": f"cell://{folder}/axon?axon"},
             environ={},
         )
         with running(CortexCell(config)), open_cell(f"unix://{config.dir}/cell.sock") as cell:

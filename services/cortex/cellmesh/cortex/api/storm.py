@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_call, current_caller
+from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.errors import AuthDeny
 from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
 from cellmesh.cortex.api.convert import message_bytes, mode_of, options_from_proto, pack_messages
 from cellmesh.cortex.storm.engine import Engine, Running
+from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 FIRST_MESSAGE_COUNT: Final = 32
 """Messages of a query that leave together at first: a small answer whole, the head of a large one soon."""
@@ -23,8 +26,9 @@ T = TypeVar("T")
 class StormServicer:
     """Runs queries. The engine is synchronous and reads storage: it runs on worker threads only."""
 
-    def __init__(self, engine: Engine, workers: Workers) -> None:
+    def __init__(self, engine: Engine, workers: Workers, auth: AuthStore) -> None:
         self._engine = engine
+        self._auth = auth
         self._workers = workers
 
     async def Storm(self, request: storm_pb2.StormRequest, context: Any) -> bytes:
@@ -33,7 +37,7 @@ class StormServicer:
         A query with few rows is answered by one message, returned here; see `Service.last_returned`.
         """
         current_call().text = request.text
-        options = options_from_proto(request.options, query_user(request.options))
+        options = query_options(request.options, self._auth)
         running = self._engine.start(request.text, options)
 
         def produce(token: StreamToken) -> Iterator[bytes]:
@@ -53,7 +57,7 @@ class StormServicer:
     ) -> storm_pb2.CallStormResponse:
         """Run a query for the value it returns."""
         current_call().text = request.text
-        options = options_from_proto(request.options, query_user(request.options))
+        options = query_options(request.options, self._auth)
         running = self._engine.start(request.text, options)
         value = await self._workers.run_long(_cancelled_with(running, running.value))
         return storm_pb2.CallStormResponse(value=to_value(value))
@@ -63,7 +67,7 @@ class StormServicer:
     ) -> storm_pb2.CountStormResponse:
         """Run a query for the number of its nodes."""
         current_call().text = request.text
-        options = options_from_proto(request.options, query_user(request.options))
+        options = query_options(request.options, self._auth)
         running = self._engine.start(request.text, options)
         count = await self._workers.run_long(_cancelled_with(running, running.count))
         return storm_pb2.CountStormResponse(count=count)
@@ -92,6 +96,28 @@ def _cancelled_with(running: Running, work: Callable[[], T]) -> Callable[[Cancel
         return work()
 
     return run
+
+
+def query_options(given: storm_pb2.StormOptions, auth: AuthStore) -> QueryOptions:
+    """The options of a query, with who runs it.
+
+    Raises:
+        BadArg: an option has a value that there is none of.
+        AuthDeny: the caller named another user and is no administrator, or the user is locked.
+        NoSuchUser: the caller named nobody.
+    """
+    caller = current_caller()
+    name = query_user(given)
+    if given.user and given.user != user_name(caller):
+        user = auth.get_user(name)
+        if not user.active:
+            raise AuthDeny(f"user {name} is locked or archived", user=user.user_id, username=name)
+        return options_from_proto(given, user.name)
+    options = options_from_proto(given, name)
+    if caller.user_id:
+        return options
+    # Cells of the mesh, and administrators by certificate, are no users here.
+    return replace(options, has_all_rights=caller.admin or caller.kind is CallerKind.CELL)
 
 
 def query_user(options: storm_pb2.StormOptions) -> str:

@@ -30,6 +30,8 @@ from cellmesh.cortex.storm.parser.ast import ParseMode, Query
 from cellmesh.cortex.storm.planner.changes import ChangeRules
 from cellmesh.cortex.storm.planner.counting import count_from_index
 from cellmesh.cortex.storm.planner.purity import is_pure
+from cellmesh.cortex.storm.rights.checks import CHECKS
+from cellmesh.cortex.storm.rights.commands import guarded
 from cellmesh.cortex.storm.runtime.budget import Budget
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import CommandSpec, LibrarySpec, TypeSpec
@@ -94,9 +96,9 @@ class Engine:
         limits: QueryLimits | None = None,
     ) -> None:
         self.graph = graph
-        self.commands: Mapping[str, CommandSpec] = {command.name: command for command in commands}
-        self.library = build_library(libraries)
-        self.types = TypeTable(types)
+        self.commands: Mapping[str, CommandSpec] = {command.name: guarded(command) for command in commands}
+        self.library = build_library(libraries, CHECKS)
+        self.types = TypeTable(types, CHECKS)
         self.capabilities: Mapping[str, object] = capabilities if capabilities is not None else {}
         self.limits = limits if limits is not None else QueryLimits()
         self._cache: OrderedDict[tuple[str, str, frozenset[str]], Compiled] = OrderedDict()

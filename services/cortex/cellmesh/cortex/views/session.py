@@ -10,7 +10,7 @@ from cellmesh.cortex.model.registry import Form
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.values.ids import buid_of
 from cellmesh.cortex.views.constructors import add_by_props, find_by_props
-from cellmesh.cortex.views.editor import Draft, Editor
+from cellmesh.cortex.views.editor import CREATED, Draft, Editor
 from cellmesh.cortex.views.feed import Feeder, FeedNode, FeedResult
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.plans import PropPlan, no_such_prop
@@ -79,6 +79,10 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         """
         if type(value) is dict:
             return self._add_by_dict(form, value, props)
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "add", form.name))
+            for name in props or ():
+                self.guard.confirm_edit(self, ("node", "prop", "set", form.name, name))
         plan = self.planner.node(form, value)
         prop_plans = [self.plan_prop(form, name, part) for name, part in (props or {}).items()]
 
@@ -120,6 +124,15 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         Raises:
             CantDelNode: other nodes refer to it and `force` is not set.
         """
+        if self.guard is not None:
+            # All that goes with it counts.
+            form = node.form.name
+            for tag in sorted(node.tags):
+                self._confirm_tag("del", tag)
+            for name in node.props:
+                if name != CREATED:
+                    self.guard.confirm_edit(self, ("node", "prop", "del", form, name))
+            self.guard.confirm_edit(self, ("node", "del", form))
 
         def op(editor: Editor) -> None:
             draft = self._draft(editor, node)
@@ -149,7 +162,10 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
             BadTypeValu: the value does not normalise.
             ReadOnlyProp: it is set, and may not change.
         """
-        plan = self.plan_prop(self.planner.editable(self._form_of(node)), name, value)
+        form = self._form_of(node)
+        if self.guard is not None and name in form.props:
+            self.guard.confirm_edit(self, ("node", "prop", "set", form.name, name))
+        plan = self.plan_prop(self.planner.editable(form), name, value)
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
@@ -173,6 +189,8 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         prop = form.props.get(name)
         if prop is None:
             raise no_such_prop(self.model, form, name)
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "prop", "del", form.name, name))
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
@@ -192,6 +210,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
             BadTypeValu: the tag or the interval does not normalise.
         """
         name = self.tag_name(tag)
+        self._confirm_tag("add", name)
         span: Interval = None
         if interval is not None:
             span = self.interval(interval)
@@ -209,6 +228,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
     def del_tag(self, node: Node, tag: object) -> None:
         """Take a tag and those below it off."""
         name = self.tag_name(tag)
+        self._confirm_tag("del", name)
 
         def op(editor: Editor) -> None:
             draft = self._draft(editor, node)
@@ -216,6 +236,10 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
                 editor.del_tag(draft, name)
 
         self.edit(op, node)
+
+    def _confirm_tag(self, change: str, name: str) -> None:
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "tag", change, *name.split(".")))
 
     def tag_name(self, tag: object) -> str:
         """Return the normalised name of a tag, checked to be storable."""
@@ -246,6 +270,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         """
         tag_prop = self.model.require_tagprop(name)
         tag_name = self.tag_name(tag)
+        self._confirm_tag("add", tag_name)
         try:
             stored = tag_prop.type.norm(value)
         except BadTypeValu as error:
@@ -264,6 +289,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         """Remove a property of a tag; returns whether it was set."""
         self.model.require_tagprop(name)
         tag_name = self.tag_name(tag)
+        self._confirm_tag("del", tag_name)
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
@@ -276,6 +302,8 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
     def add_edge(self, node: Node, verb: str, to: Node) -> bool:
         """Make a light edge; returns whether it is new."""
         self.graph.names.verbs.check(verb)
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "edge", "add", verb))
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)
@@ -287,6 +315,8 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
 
     def del_edge(self, node: Node, verb: str, to: Node) -> bool:
         """Remove a light edge; returns whether it was there."""
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "edge", "del", verb))
 
         def op(editor: Editor) -> bool:
             draft = self._draft(editor, node)

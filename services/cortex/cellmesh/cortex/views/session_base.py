@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from cellmesh.common.errors import IsReadOnly
 from cellmesh.common.storage import ReadTxn, WriteTxn
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Guard(Protocol):
+    """Says what edits a session may make."""
+
+    def confirm_edit(self, session: SessionBase, path: tuple[str, ...]) -> None:
+        """Raise AuthDeny unless an edit such as `("node", "add", "inet:ipv4")` is allowed."""
+
+
 class SessionBase:
     """A unit of work on a view: sees its own edits at once. Used from one thread, then closed.
 
@@ -40,6 +47,7 @@ class SessionBase:
         generation: Grows with each op that edited; tells Nodes when to look again.
         budget: What the query that the session belongs to may use, if there is one. Of a class of Storm, which
             stands above: nothing here looks inside.
+        guard: Says which edits are allowed; None for all.
     """
 
     def __init__(self, graph: Graph, view: View, *, user: str, readonly: bool) -> None:
@@ -51,6 +59,7 @@ class SessionBase:
         self.edit_count = 0
         self.generation = 0
         self.budget: Any = None
+        self.guard: Guard | None = None
         self.stack = Stack(view.layers)
         self._kept = graph.kept.take(graph.model)
         self.planner = self._kept.planner
@@ -196,7 +205,12 @@ class SessionBase:
         """Tell whoever watches the view of edits that this session has just made; they may edit, too."""
         watcher = self.graph.edit_watchers.get(self.view.id)
         if watcher is not None:
-            watcher(self, changed)  # type: ignore[arg-type]  # all sessions are GraphSessions
+            # What that sets off runs with the rights of others.
+            guard = self.guard
+            try:
+                watcher(self, changed)  # type: ignore[arg-type]  # all sessions are GraphSessions
+            finally:
+                self.guard = guard
 
     def write_op(self, op: Callable[[WriteTxn], T]) -> T:
         """Run one op, other than of edits, in the open write transaction.

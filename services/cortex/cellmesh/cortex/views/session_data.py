@@ -26,6 +26,8 @@ class DataSession(SessionBase):
     def set_data(self, node: Node, name: str, value: object) -> None:
         """Attach data to a node: anything a Value holds."""
         self.graph.names.data.check(name)
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "data", "set", name))
         encode_value(value)
 
         def op(editor: Editor) -> None:
@@ -56,6 +58,8 @@ class DataSession(SessionBase):
 
     def pop_data(self, node: Node, name: str) -> Any:
         """Remove a piece of a node's data and return it, or None."""
+        if self.guard is not None:
+            self.guard.confirm_edit(self, ("node", "data", "pop", name))
 
         def op(editor: Editor) -> bytes | None:
             draft = self._draft(editor, node)

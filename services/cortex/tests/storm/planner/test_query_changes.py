@@ -165,11 +165,27 @@ def test_answers_are_kept_and_what_was_parsed_for_them_is_used_once(
     assert parsed == ["inet:fqdn", "[ inet:fqdn=a.com ]"]
 
 
-def test_only_items_of_properties_can_be_set_with_an_effect(bench: Bench) -> None:
+def test_items_that_can_be_set_with_an_effect_are_known(bench: Bench) -> None:
     """The rule for `$x.name=value` holds for these types; another one that can be set needs a look at the rule."""
     settable = {spec.name for spec in bench.engine.types.all() if spec.set_item is not None}
-    assert settable == {"node:props", "node:path:vars", "node:path:meta"}
-    assert ITEMS_CHANGED == "props"
+    of_the_query = {"node:path:vars", "node:path:meta"}
+    outside = {"node:props", "auth:user:profile", "auth:user:vars", "pkg:vars", "vault:data"}
+    assert settable == of_the_query | outside
+    assert ITEMS_CHANGED == {"props", "vars", "profile", "secrets", "configs"}
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("$u=$lib.auth.users.byname(bob) $u.email='a@b.c'", True),
+        ("$u=$lib.auth.users.byname(bob) $u.vars.x=1", True),
+        ("$u=$lib.auth.users.byname(bob) $p=$u.profile $p.x=1", True),
+        ("$d=({}) $d.x=1 return($d)", False),
+        ("return($lib.auth.users.byname(bob).email)", False),
+    ],
+)
+def test_attributes_of_users_can_be_set(bench: Bench, text: str, changes: bool) -> None:
+    assert bench.engine.may_change(text) is changes
 
 
 def queries_of_cases() -> Iterator[tuple[str, QueryOptions]]:

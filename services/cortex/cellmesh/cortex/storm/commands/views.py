@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from cellmesh.common.errors import BadArg, CantMergeView, NoSuchProp, StormRuntimeError
 from cellmesh.cortex.layers.records import parse_record
 from cellmesh.cortex.layers.schema import NODES
 from cellmesh.cortex.storm.commands.stored import doing, lib
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, merge_fork, running_in
+from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member
 from cellmesh.cortex.storm.runtime.path import Path
+from cellmesh.cortex.storm.runtime.rights import AUTH
 from cellmesh.cortex.storm.runtime.tags import tag_pattern
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.values.wire import decode_value
 from cellmesh.cortex.views.merge import Choice, below, changed_nids, merge_nodes
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.view import View
-
-if TYPE_CHECKING:
-    from cellmesh.cortex.storm.runtime.context import RunContext
 
 MERGE_ROW_COUNT: Final = 256
 """Rows that `merge` takes in before it merges them."""
@@ -256,10 +256,23 @@ def _show(context: RunContext, node: Node, choice: Choice) -> None:
 
 
 def _runas(context: RunContext, arguments: Arguments) -> None:
-    if context.user != "root" or tostr(arguments.user) != "root":
-        raise StormRuntimeError("queries run as root only", name="user")
-    for _ in context.run_query(arguments.storm, context.all_vars()):
-        context.tick()
+    name = tostr(arguments.user)
+    auth: Any = context.engine.capabilities.get(AUTH)
+    if auth is not None:
+        name = auth.get_user(name).name
+    elif name != context.user:
+        raise StormRuntimeError("the cell keeps no users", name="user")
+    outer, session = context.run, context.session
+    options = replace(outer.options, user=name, has_all_rights=False)
+    acting, guard, session.user = session.user, session.guard, name
+    try:
+        run = QueryRun(outer.engine, session, options, outer.budget, outer.emit)
+        run.is_readonly = outer.is_readonly
+        inner = RunContext(run, {})
+        for _ in inner.run_query(arguments.storm, context.all_vars()):
+            context.tick()
+    finally:
+        session.user, session.guard = acting, guard
 
 
 def _copyto(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:

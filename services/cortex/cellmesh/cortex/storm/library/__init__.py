@@ -19,6 +19,7 @@ axon.py        $lib.axon, contents of $lib.bytes
 caching.py     $lib.cache, $lib.pipe, $lib.spooled, $lib.utils, $lib.version
 http.py        $lib.inet.http
 infosec.py     $lib.infosec.cvss
+auth.py        $lib.auth, $lib.notifications
 keys.py        $lib.crypto.rsa, $lib.crypto.ecc
 kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
 packages.py    $lib.pkg, what $lib.import gives
@@ -36,6 +37,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.cortex.storm.library import (
+    auth,
     axon,
     binary,
     caching,
@@ -90,6 +92,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *infosec.LIBRARIES,
     *keys.LIBRARIES,
     *kept.LIBRARIES,
+    *auth.LIBRARIES,
     *markup.LIBRARIES,
     *packages.LIBRARIES,
     *projections.LIBRARIES,

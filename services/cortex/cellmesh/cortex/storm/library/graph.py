@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cellmesh.common import hashing
+from cellmesh.common.auth.rules import parse_path
 from cellmesh.common.errors import BadTypeValu, NoSuchIden, SchemaViolation
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject
+from cellmesh.cortex.storm.rights.gates import claim, drop_gate
 from cellmesh.cortex.storm.runtime.interface import (
     AttributeSpec,
     FunctionSpec,
@@ -97,7 +99,9 @@ def _add_view(context: RunContext, layers: Any, name: Any, world_readable: Any) 
     graph = context.session.graph
     stack = [graph.layer(iden) for iden in idens]
     context.session.pause()
-    return ViewObject(graph.add_view(stack, name="" if name is None else tostr(name), user=context.user))
+    view = graph.add_view(stack, name="" if name is None else tostr(name), user=context.user)
+    claim(context, str(view.id), "view")
+    return ViewObject(view)
 
 
 def _del_view(context: RunContext, iden: Any) -> None:
@@ -105,6 +109,7 @@ def _del_view(context: RunContext, iden: Any) -> None:
     view = graph.view(tostr(iden))
     context.session.pause()
     remove_view(graph, view, user=context.user)
+    drop_gate(context, str(view.id))
     triggers = context.engine.capabilities.get("triggers")
     if triggers is not None:
         # Should the cell end in between, its start finds them without a view.
@@ -115,13 +120,16 @@ def _add_layer(context: RunContext, facts: Any) -> LayerObject:
     known = toprim(facts) or {}
     context.session.pause()
     graph = context.session.graph
-    return LayerObject(graph.add_layer(name=tostr(known.get("name") or ""), user=context.user))
+    layer = graph.add_layer(name=tostr(known.get("name") or ""), user=context.user)
+    claim(context, str(layer.id), "layer")
+    return LayerObject(layer)
 
 
 def _del_layer(context: RunContext, iden: Any) -> None:
     layer = _layer(context, tostr(iden)).layer
     context.session.pause()
     remove_layer(context.session.graph, layer, user=context.user)
+    drop_gate(context, str(layer.id))
 
 
 def _layers(context: RunContext) -> list[LayerObject]:
@@ -135,8 +143,11 @@ def user_iden(context: RunContext) -> str:
 
 
 def _allowed(context: RunContext, name: Any, gate: Any, default: Any) -> bool:
-    """Queries run with all rights until the cell checks permissions."""
-    return True
+    rights = context.run.rights
+    if rights is None:
+        return True
+    where = "" if gate is None else tostr(gate)
+    return rights.allowed(parse_path(tostr(name)), where, default=tobool(default))
 
 
 _IDEN: Final = ParameterSpec("iden", None, "str", "Which; the query's own when left out.")

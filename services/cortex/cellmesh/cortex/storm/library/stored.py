@@ -40,7 +40,13 @@ def _globals_pop(context: RunContext, name: Any, default: Any) -> Any:
 
 
 def _globals_list(context: RunContext) -> Any:
-    return context.capability("globals").all(context.session)
+    """Those that the user may read."""
+    rights = context.run.rights
+    return [
+        [name, value]
+        for name, value in context.capability("globals").all(context.session)
+        if rights is None or rights.allowed(("globals", "get", name))
+    ]
 
 
 # Macros.

@@ -13,6 +13,7 @@ queues.py    durable queues
 stacks.py    views and layers
 tables.py    lines of tables of text
 tally.py     counts by name
+users.py     users, roles, and objects that have rules
 web.py       answers to HTTP requests
 """
 
@@ -34,6 +35,7 @@ from cellmesh.cortex.storm.objects import (
     stacks,
     tables,
     tally,
+    users,
     web,
 )
 from cellmesh.cortex.storm.runtime.interface import TypeSpec
@@ -52,5 +54,6 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *stacks.TYPES,
     *tables.TYPES,
     *tally.TYPES,
+    *users.TYPES,
     *web.TYPES,
 )

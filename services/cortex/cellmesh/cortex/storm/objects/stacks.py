@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadOptValu, BadTypeValu, CantMergeView
 from cellmesh.cortex.layers.layer import Layer
+from cellmesh.cortex.storm.rights.gates import claim
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import (
     UNDEF,
@@ -241,9 +242,10 @@ def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, prop
 
 def _fork(context: RunContext, self: ViewObject, name: Any) -> ViewObject:
     context.session.pause()
-    return ViewObject(
-        context.session.graph.fork(self.view, name="" if name is None else tostr(name), user=context.user)
-    )
+    made = context.session.graph.fork(self.view, name="" if name is None else tostr(name), user=context.user)
+    claim(context, str(made.id), "view")
+    claim(context, str(made.layers[0].id), "layer")
+    return ViewObject(made)
 
 
 def merge_fork(context: RunContext, view: View, choice: Choice = ALL) -> None:

@@ -17,8 +17,8 @@ from cellmesh.cortex.storm.runtime.libraries import Library
 
 LIBRARY_NAME: Final = "lib"
 
-ITEMS_CHANGED: Final = "props"
-"""The attribute whose items can be set with an effect outside of the query: `$node.props.asn=5`."""
+ITEMS_CHANGED: Final = frozenset({"props", "vars", "profile", "secrets", "configs"})
+"""Attributes whose items can be set with an effect outside of the query: `$node.props.asn=5`."""
 
 _EDITS: Final = (
     ast.EditBlock,
@@ -51,7 +51,12 @@ class ChangeRules:
     ) -> None:
         self._commands = commands
         self._library = library
+        types = list(types)
         methods = [method for spec in types for method in spec.methods]
+        # `$user.email=...`: whose attribute it is shows when the query runs.
+        self._settable = frozenset(
+            one.name for spec in types for one in spec.attributes if one.set is not None
+        )
         self._known = frozenset(method.name for method in methods)
         self._changing = frozenset(
             method.name for method in methods if method.changes_state or method.may_change
@@ -64,7 +69,10 @@ class ChangeRules:
         assigned = set(_assigned(nodes))
         if LIBRARY_NAME in functions | assigned:
             return True
-        if any(isinstance(node, ast.SetItem) for node in nodes) and any(map(_may_be_props, nodes)):
+        items = [node for node in nodes if isinstance(node, ast.SetItem)]
+        if items and any(map(_may_hold_items, nodes)):
+            return True
+        if any(_key(item) in self._settable for item in items):
             return True
         callable_names = functions - assigned
         # The parts of a chain such as $lib.queue.list are judged with the chain.
@@ -158,11 +166,14 @@ def _assigned(nodes: Iterable[ast.Node]) -> Iterator[str]:
                 yield name
 
 
-def _may_be_props(node: ast.Node) -> bool:
-    return isinstance(node, ast.Attribute) and _key(node) in (None, ITEMS_CHANGED)
+def _may_hold_items(node: ast.Node) -> bool:
+    if not isinstance(node, ast.Attribute):
+        return False
+    key = _key(node)
+    return key is None or key in ITEMS_CHANGED
 
 
-def _key(node: ast.Attribute) -> str | None:
+def _key(node: ast.Attribute | ast.SetItem) -> str | None:
     """The name after the dot, None when it is worked out."""
     match node.key:
         case ast.Literal(value=value):

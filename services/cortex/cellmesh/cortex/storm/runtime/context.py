@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellmesh.common.errors import (
+    AuthDeny,
     FeatureNotSupported,
     IsReadOnly,
     NoSuchVar,
@@ -17,6 +18,7 @@ from cellmesh.cortex.storm.runtime.messages import CsvRow, Fire, Message, Print,
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.queries import StormQuery
+from cellmesh.cortex.storm.runtime.rights import rights_of
 from cellmesh.cortex.storm.runtime.values import toprim
 
 if TYPE_CHECKING:
@@ -40,6 +42,18 @@ class CompiledQuery(Protocol):
         """Run without inbound rows for what it returns."""
 
 
+class RunningQuery(Protocol):
+    """A query that runs."""
+
+    task_id: str
+    text: str
+    options: QueryOptions
+    began_s: float
+
+    def cancel(self) -> None:
+        """Make it end with Cancelled at its next row; from any thread."""
+
+
 class EngineApi(Protocol):
     """What a running query needs of the engine."""
 
@@ -48,6 +62,11 @@ class EngineApi(Protocol):
     types: TypeTable
     library: Library
     capabilities: Mapping[str, object]
+    started_s: float
+
+    @property
+    def running(self) -> Sequence[RunningQuery]:
+        """The queries that run now, in the order they began."""
 
     def compile(self, text: str, mode: str, names: Iterable[str]) -> CompiledQuery:
         """Parse and compile a text, in which the variables `names` have values."""
@@ -62,9 +81,20 @@ class QueryRun:
     Attributes:
         emit: Takes each message as it arises.
         is_readonly: Whether edits are refused.
+        rights: What its user may do; None for everything.
     """
 
-    __slots__ = ("budget", "emit", "engine", "is_readonly", "library", "model", "options", "session")
+    __slots__ = (
+        "budget",
+        "emit",
+        "engine",
+        "is_readonly",
+        "library",
+        "model",
+        "options",
+        "rights",
+        "session",
+    )
 
     def __init__(
         self,
@@ -81,6 +111,9 @@ class QueryRun:
         self.budget = budget
         self.emit = emit
         self.is_readonly = options.readonly
+        # For a user with all rights there is nothing to ask.
+        self.rights = None if options.has_all_rights else rights_of(engine, options.user)
+        session.guard = self.rights
         self.library = engine.library
 
 
@@ -215,6 +248,27 @@ class RunContext:
             return self.run.engine.capabilities[name]
         except KeyError:
             raise FeatureNotSupported(f"this cell has no {name}", name=name) from None
+
+    def confirm(self, path: tuple[str, ...], gate: str = "", *, default: bool = False) -> None:
+        """Check that the query's user may do something, on a gate or nowhere in particular.
+
+        Args:
+            path: Such as `("queue", "add")`.
+            gate: The iden of an object that has rules of its own.
+            default: What counts where no rule speaks of it.
+
+        Raises:
+            AuthDeny: the user may not.
+        """
+        rights = self.run.rights
+        if rights is not None:
+            rights.confirm(path, gate, default=default)
+
+    def confirm_admin(self, what: str) -> None:
+        """Check that the query's user is an administrator; raises AuthDeny."""
+        rights = self.run.rights
+        if rights is not None:
+            raise AuthDeny(f"{what} is for administrators", user=rights.user_id, username=rights.user)
 
     def check_writable(self) -> None:
         """Check that the query may edit.

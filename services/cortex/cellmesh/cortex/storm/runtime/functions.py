@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cellmesh.common.errors import StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import REQUIRED, FunctionSpec
@@ -78,23 +78,36 @@ def fill_arguments(
     return arguments
 
 
+Check: TypeAlias = Callable[..., None]
+"""Raises AuthDeny unless a function may be called by the query's user; gets what the function gets."""
+
+
 class NativeFunction:
     """A library function, or a method with the value it belongs to.
+
+    Args:
+        spec: How it is declared.
+        check: Asked before each call of a user who has not all rights.
 
     Attributes:
         spec: How it is declared.
     """
 
-    __slots__ = ("_defaults", "_names", "_own", "_plain_count", "_required", "spec")
+    __slots__ = ("_check", "_defaults", "_names", "_own", "_plain_count", "_required", "spec")
 
-    def __init__(self, spec: FunctionSpec) -> None:
+    def __init__(self, spec: FunctionSpec, check: Check | None = None) -> None:
         self.spec = spec
+        self._check = check
         self._names = tuple(parameter.name for parameter in spec.parameters)
         self._defaults = tuple(parameter.default for parameter in spec.parameters)
         self._required = sum(1 for default in self._defaults if default is REQUIRED)
         self._own: tuple[Any, ...] = ()
         special = (
-            spec.rest is not None or spec.keywords is not None or spec.is_generator or spec.changes_state
+            spec.rest is not None
+            or spec.keywords is not None
+            or spec.is_generator
+            or spec.changes_state
+            or check is not None
         )
         # How many arguments need no filling at all; -1 never matches.
         self._plain_count = -1 if special else len(self._names)
@@ -103,6 +116,7 @@ class NativeFunction:
         """Return the method bound to a value."""
         bound = NativeFunction.__new__(NativeFunction)
         bound.spec = self.spec
+        bound._check = self._check
         bound._names = self._names
         bound._defaults = self._defaults
         bound._required = self._required
@@ -142,6 +156,8 @@ class NativeFunction:
             filled.append(others)
         if spec.changes_state:
             context.check_writable()
+        if self._check is not None and context.run.rights is not None:
+            self._check(context, *own, *filled)
         result = spec.function(context, *own, *filled)
         return StormGenerator(result) if spec.is_generator else result
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import NoSuchName
-from cellmesh.cortex.storm.runtime.functions import NativeFunction
+from cellmesh.cortex.storm.runtime.functions import Check, NativeFunction
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, LibrarySpec, TypeSpec
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
+
+
+NO_CHECKS: Final[Mapping[tuple[str, ...], Check]] = MappingProxyType({})
 
 
 def near_match(name: Any, known: Iterable[str]) -> dict[str, str]:
@@ -73,8 +77,14 @@ class Library:
         return f"Library {self.name}"
 
 
-def build_library(specs: Iterable[LibrarySpec]) -> Library:
+def build_library(
+    specs: Iterable[LibrarySpec], checks: Mapping[tuple[str, ...], Check] = NO_CHECKS
+) -> Library:
     """Return `$lib` with all namespaces in it.
+
+    Args:
+        specs: What there is.
+        checks: Who may call it, by the path of a function; missing ones are for everybody.
 
     Raises:
         ValueError: two specs define the same name.
@@ -88,7 +98,7 @@ def build_library(specs: Iterable[LibrarySpec]) -> Library:
                 raise ValueError(f"{library.name}.{name} is defined twice")
             library = inner
         for function in spec.functions:
-            _add(library, function.name, NativeFunction(function))
+            _add(library, function.name, NativeFunction(function, checks.get((*spec.path, function.name))))
         for name, value in spec.constants.items():
             _add(library, name, value)
         for attribute in spec.attributes:
@@ -109,9 +119,12 @@ class TypeEntry:
 
     __slots__ = ("attributes", "methods", "spec")
 
-    def __init__(self, spec: TypeSpec) -> None:
+    def __init__(self, spec: TypeSpec, checks: Mapping[tuple[str, ...], Check] = NO_CHECKS) -> None:
         self.spec = spec
-        self.methods = {method.name: NativeFunction(method) for method in spec.methods}
+        self.methods = {
+            method.name: NativeFunction(method, checks.get((spec.name, method.name)))
+            for method in spec.methods
+        }
         self.attributes = {attribute.name: attribute for attribute in spec.attributes}
 
 
@@ -120,12 +133,14 @@ class TypeTable:
 
     __slots__ = ("_declared", "_found")
 
-    def __init__(self, specs: Iterable[TypeSpec]) -> None:
+    def __init__(
+        self, specs: Iterable[TypeSpec], checks: Mapping[tuple[str, ...], Check] = NO_CHECKS
+    ) -> None:
         self._declared: dict[type, TypeEntry] = {}
         for spec in specs:
             if spec.python_type in self._declared:
                 raise ValueError(f"the type {spec.python_type.__name__} is described twice")
-            self._declared[spec.python_type] = TypeEntry(spec)
+            self._declared[spec.python_type] = TypeEntry(spec, checks)
         self._found: dict[type, TypeEntry | None] = {}
 
     def of(self, kind: type) -> TypeEntry | None:

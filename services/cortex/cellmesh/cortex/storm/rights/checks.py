@@ -1,0 +1,294 @@
+"""What is asked before functions of `$lib` and methods of values run for a user who has not all rights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.errors import AuthDeny
+from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject
+from cellmesh.cortex.storm.rights.gates import queue_gate
+from cellmesh.cortex.storm.runtime.functions import Check
+from cellmesh.cortex.storm.runtime.rights import EASY_ADMIN, EASY_EDIT, EASY_READ, Rights
+from cellmesh.cortex.storm.runtime.values import tostr
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.storm.runtime.context import RunContext
+
+
+def asks(*path: str, default: bool = False) -> Check:
+    """Ask for a permission."""
+    return lambda context, *arguments: context.confirm(path, default=default)
+
+
+def asks_with(*path: str, default: bool = False) -> Check:
+    """Ask for a permission that ends in the first argument."""
+    return lambda context, name, *others: context.confirm((*path, tostr(name)), default=default)
+
+
+def admins(what: str) -> Check:
+    """Ask for all rights."""
+    return lambda context, *arguments: context.confirm_admin(what)
+
+
+def rights_in(context: RunContext) -> Rights:
+    """Return the rights of a query whose user has not all."""
+    assert context.run.rights is not None, "asked for a user with all rights"
+    return context.run.rights
+
+
+# Views and layers.
+
+
+def on_view(*path: str, default: bool = False) -> Check:
+    """Ask for a permission on the view that a method belongs to."""
+
+    def check(context: RunContext, view: ViewObject, *arguments: Any) -> None:
+        context.confirm(path, str(view.view.id), default=default)
+
+    return check
+
+
+def on_iden(*path: str) -> Check:
+    """Ask for a permission on the object whose iden is the first argument."""
+    return lambda context, iden, *others: context.confirm(path, tostr(iden))
+
+
+def _view_set(context: RunContext, self: ViewObject, name: Any, value: Any) -> None:
+    context.confirm(("view", "set", tostr(name)), str(self.view.id))
+
+
+def _layer_set(context: RunContext, self: LayerObject, name: Any, value: Any) -> None:
+    context.confirm(("layer", "set", tostr(name)), str(self.layer.id))
+
+
+def _view_fork(context: RunContext, self: ViewObject, name: Any) -> None:
+    context.confirm(("view", "add"))
+    confirm_reading(context, str(self.view.id))
+    context.confirm(("view", "fork"), str(self.view.id), default=True)
+
+
+def _view_add(context: RunContext, layers: Any, *others: Any) -> None:
+    context.confirm(("view", "add"))
+    for layer in layers or ():
+        gate = tostr(layer)
+        is_default = any(str(own.id) == gate for own in context.session.graph.default_view.layers)
+        context.confirm(("layer", "read"), gate, default=is_default)
+
+
+def confirm_reading(context: RunContext, view: str) -> None:
+    """Ask whether the user may read a view. The default view is for everybody unless a rule says otherwise."""
+    is_default = str(context.session.graph.default_view.id) == view
+    context.confirm(("view", "read"), view, default=is_default)
+
+
+def confirm_merging(context: RunContext, view: Any) -> None:
+    """Ask whether the user may merge a fork: do everything with nodes of the layer below."""
+    parent = None if view.parent is None else context.session.graph.views.get(view.parent)
+    if parent is not None:
+        context.confirm(("node",), str(parent.layers[0].id))
+
+
+def _view_reading(context: RunContext, self: Any, *arguments: Any) -> None:
+    if isinstance(self, ViewObject):
+        confirm_reading(context, str(self.view.id))
+
+
+# What belongs to somebody.
+
+
+def _owned(owner: Callable[[RunContext, Any], str | None], *path: str, gate: Callable[[Any], str]) -> Check:
+    """Ask for a permission on an object, which who made it has."""
+
+    def check(context: RunContext, self: Any, *arguments: Any) -> None:
+        rights = rights_in(context)
+        if owner(context, self) not in (rights.user_id, rights.user):
+            rights.confirm(path, gate(self))
+
+    return check
+
+
+def _queue_name(given: Any) -> str:
+    return given.name if hasattr(given, "name") else tostr(given)
+
+
+def _queue_owner(context: RunContext, given: Any) -> str | None:
+    store: Any = context.capability("queues")
+    known = dict(store.all(context.session)).get(_queue_name(given))
+    return None if known is None else known.get("creator")
+
+
+def _on_queue(*path: str) -> Check:
+    return _owned(_queue_owner, *path, gate=lambda given: queue_gate(_queue_name(given)))
+
+
+def _queue_gen(context: RunContext, name: Any) -> None:
+    if context.capability("queues").has(context.session, tostr(name)):
+        _on_queue("queue", "get")(context, name)
+    else:
+        context.confirm(("queue", "add"))
+
+
+def _found(holder: Any, given: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return the iden and definition of a trigger or cron job, given as value or by the start of its iden."""
+    for name in ("trigger", "job"):
+        own = getattr(given, name, None)
+        if own is not None:
+            return own.row["iden"], own.row
+    text = tostr(given)
+    for iden, known in holder.by_iden.items():
+        if iden.startswith(text):
+            return iden, known.row
+    # Nothing to be protected: the function says that there is no such thing.
+    return "", {}
+
+
+def _on_automation(capability: str, owner: str, *path: str) -> Check:
+    def check(context: RunContext, given: Any, *arguments: Any) -> None:
+        iden, row = _found(context.capability(capability), given)
+        rights = rights_in(context)
+        if iden and row.get(owner) not in (rights.user, rights.user_id):
+            rights.confirm(path, iden)
+
+    return check
+
+
+def _automation_set(capability: str, owner: str, kind: str) -> Check:
+    def check(context: RunContext, self: Any, name: Any, *arguments: Any) -> None:
+        field = tostr(name)
+        if field in ("user", "creator"):
+            context.confirm((kind, "set", field))
+            return
+        _on_automation(capability, owner, kind, "set", field)(context, self)
+
+    return check
+
+
+def _adding(kind: str) -> Check:
+    return lambda context, *arguments: context.confirm((kind, "add"), str(context.view.id))
+
+
+# Macros.
+
+
+def _macro(level: int, rule: str) -> Check:
+    def check(context: RunContext, name: Any, *arguments: Any) -> None:
+        text, rights = tostr(name), rights_in(context)
+        known = context.capability("macros").get(context.session, text)
+        if known is None:
+            if level == EASY_EDIT:
+                context.confirm(("storm", "macro", "add"), default=True)
+            return
+        if rights.level(known.get("permissions") or {}) < level and not rights.allowed(
+            ("storm", "macro", rule)
+        ):
+            raise AuthDeny(
+                f"user {rights.user} may not {rule} the macro {text}",
+                perm=f"storm.macro.{rule}",
+                user=rights.user_id,
+                username=rights.user,
+            )
+
+    return check
+
+
+_TRIGGER: Final = ("triggers", "user")
+_CRON: Final = ("cron", "creator")
+
+CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
+    # Views and layers.
+    ("view", "add"): _view_add,
+    ("view", "del"): on_iden("view", "del"),
+    ("layer", "add"): asks("layer", "add"),
+    ("layer", "del"): on_iden("layer", "del"),
+    ("view", "fork"): _view_fork,
+    ("view", "set"): _view_set,
+    ("view", "merge"): lambda context, self, *arguments: confirm_merging(context, self.view),
+    ("view", "getEdges"): _view_reading,
+    ("view", "getFormCounts"): _view_reading,
+    ("view", "getPropValues"): _view_reading,
+    ("view", "getPropCount"): _view_reading,
+    ("layer", "set"): _layer_set,
+    # Queues.
+    ("queue", "add"): asks("queue", "add"),
+    ("queue", "del"): _on_queue("queue", "del"),
+    ("queue", "gen"): _queue_gen,
+    ("queue", "get"): _on_queue("queue", "get"),
+    ("queue", "put"): _on_queue("queue", "put"),
+    ("queue", "puts"): _on_queue("queue", "put"),
+    # Global variables.
+    ("globals", "get"): asks_with("globals", "get"),
+    ("globals", "set"): asks_with("globals", "set"),
+    ("globals", "pop"): asks_with("globals", "pop"),
+    # Macros.
+    ("macro", "get"): _macro(EASY_READ, "read"),
+    ("macro", "set"): _macro(EASY_EDIT, "edit"),
+    ("macro", "mod"): _macro(EASY_EDIT, "edit"),
+    ("macro", "del"): _macro(EASY_ADMIN, "admin"),
+    # The model.
+    ("model", "ext", "addForm"): asks_with("model", "form", "add"),
+    ("model", "ext", "delForm"): asks_with("model", "form", "del"),
+    ("model", "ext", "addFormProp"): asks_with("model", "prop", "add"),
+    ("model", "ext", "delFormProp"): asks_with("model", "prop", "del"),
+    ("model", "ext", "addUnivProp"): asks("model", "univ", "add"),
+    ("model", "ext", "delUnivProp"): asks("model", "univ", "del"),
+    ("model", "ext", "addTagProp"): asks("model", "tagprop", "add"),
+    ("model", "ext", "delTagProp"): asks("model", "tagprop", "del"),
+    ("model", "ext", "addType"): asks_with("model", "type", "add"),
+    ("model", "ext", "delType"): asks_with("model", "type", "del"),
+    ("model", "ext", "addEdge"): asks("model", "edge", "add"),
+    ("model", "ext", "delEdge"): asks("model", "edge", "del"),
+    ("model", "ext", "addExtModel"): admins("$lib.model.ext.addExtModel()"),
+    ("model", "tags", "set"): asks("model", "tag", "set"),
+    ("model", "tags", "del"): asks("model", "tag", "set"),
+    ("model", "tags", "pop"): asks("model", "tag", "set"),
+    ("model", "deprecated", "lock"): asks("model", "deprecated", "lock"),
+    # Automation.
+    ("trigger", "add"): _adding("trigger"),
+    ("trigger", "del"): _on_automation(*_TRIGGER, "trigger", "del"),
+    ("trigger", "get"): _on_automation(*_TRIGGER, "trigger", "get"),
+    ("trigger", "mod"): _on_automation(*_TRIGGER, "trigger", "set", "storm"),
+    ("trigger", "enable"): _on_automation(*_TRIGGER, "trigger", "set", "enabled"),
+    ("trigger", "disable"): _on_automation(*_TRIGGER, "trigger", "set", "enabled"),
+    ("trigger", "set"): _automation_set(*_TRIGGER, "trigger"),
+    ("trigger", "move"): _on_automation(*_TRIGGER, "trigger", "del"),
+    ("cron", "add"): _adding("cron"),
+    ("cron", "at"): _adding("cron"),
+    ("cron", "del"): _on_automation(*_CRON, "cron", "del"),
+    ("cron", "get"): _on_automation(*_CRON, "cron", "get"),
+    ("cron", "mod"): _on_automation(*_CRON, "cron", "set"),
+    ("cron", "move"): _on_automation(*_CRON, "cron", "set"),
+    ("cron", "enable"): _on_automation(*_CRON, "cron", "set"),
+    ("cron", "disable"): _on_automation(*_CRON, "cron", "set"),
+    ("cronjob", "set"): _automation_set(*_CRON, "cron"),
+    ("cronjob", "kill"): _on_automation(*_CRON, "cron", "kill"),
+    ("dmon", "add"): _adding("dmon"),
+    **{
+        ("dmon", name): asks("dmon", permission)
+        for name, permission in (
+            ("bump", "add"),
+            ("del", "del"),
+            ("get", "get"),
+            ("log", "log"),
+            ("start", "add"),
+            ("stop", "add"),
+        )
+    },
+    # The cell.
+    ("env", "get"): admins("$lib.env.get()"),
+    **{("log", name): asks("storm", "lib", "log", name) for name in ("debug", "info", "warning", "error")},
+    **{
+        ("jsonstor", name): admins(f"$lib.jsonstor.{name}()")
+        for name in ("get", "set", "del", "iter", "cacheget", "cacheset", "cachedel")
+    },
+    ("pkg", "add"): asks("pkg", "add"),
+    ("pkg", "del"): asks("pkg", "del"),
+    ("axon", "put"): asks("axon", "upload"),
+    ("graph", "add"): asks("storm", "graph", "add", default=True),
+    # Users and roles.
+    ("auth", "users", "add"): asks("storm", "lib", "auth", "users", "add"),
+    ("auth", "users", "del"): asks("storm", "lib", "auth", "users", "del"),
+    ("auth", "roles", "add"): asks("storm", "lib", "auth", "roles", "add"),
+    ("auth", "roles", "del"): asks("storm", "lib", "auth", "roles", "del"),
+}
+"""By path in `$lib`, or by type and method. What is missing is for everybody, or asks by itself."""
