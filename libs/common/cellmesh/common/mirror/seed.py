@@ -20,7 +20,7 @@ import grpc
 from cellmesh.api.common.v1 import backup_service_pb2, backup_service_pb2_grpc
 from cellmesh.common.backup.manifest import SLAB_FILE
 from cellmesh.common.errors import BadDataValu, BadStorageVersion, HashMismatch, from_rpc_error
-from cellmesh.common.failpoints import failpoint
+from cellmesh.common.failpoints import failpoint, load_environment
 from cellmesh.common.files import sync_folder, write_atomically
 from cellmesh.common.mirror.leading import hold_name
 from cellmesh.common.mirror.schema import Facts, write_facts
@@ -89,6 +89,7 @@ def seed(
         HashMismatch, BadDataValu: what arrived is not what was sent.
         BadStorageVersion: the leader runs a newer version.
     """
+    load_environment()
     arriving = folder / ARRIVING_FOLDER
     shutil.rmtree(arriving, ignore_errors=True)
     arriving.mkdir(mode=0o700)
