@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import struct
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from cellmesh.cryotank import schema
 from cellmesh.cryotank.cell import CryotankCell
 from cellmesh.cryotank.config import CryotankConfig
 from cellmesh.cryotank.tanks import (
+    Arrivals,
     Batch,
     ConsumerStore,
     CryotankApplier,
@@ -370,3 +372,27 @@ def test_a_store_of_the_first_layout_is_brought_up_and_so_is_its_log(tmp_path: P
     assert differences(slab, replica.slab, schema.DATABASES) == []
     replica.close()
     slab.close()
+
+
+def test_who_waits_on_a_follower_is_told_once_it_has_the_records(leader: Slab, tmp_path: Path) -> None:
+    tanks = make_store(leader)
+    tanks.create("a")
+    tanks.append("a", Batch.of([b"x"]))
+    arrivals = Arrivals()
+    replica = Replica(tmp_path / "replica", schema.DATABASES, lambda slab: [CryotankApplier(arrivals)])
+
+    async def run() -> None:
+        with arrivals.waiter(0) as waiter:
+            waiter.clear()
+            assert not await waiter.wait(0.01)
+            await asyncio.to_thread(replica.follow, ChangeLog(leader), interrupt=False)
+            assert await waiter.wait(5)
+            assert make_store(replica.slab).metrics("a").record_count == 1
+            waiter.clear()
+            tanks.delete("a")
+            await asyncio.to_thread(replica.follow, ChangeLog(leader), interrupt=False)
+            assert await waiter.wait(5)
+        assert arrivals.count == 0
+
+    asyncio.run(run())
+    replica.close()
