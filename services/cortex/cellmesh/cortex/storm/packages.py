@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from cellmesh.common.errors import CellError
 from cellmesh.cortex.storm.parser import parse_source
@@ -16,7 +16,6 @@ from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.source import Source
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.engine import Engine
     from cellmesh.cortex.storm.runtime.context import RunContext
 
 LOGGER = logging.getLogger(__name__)
@@ -113,7 +112,14 @@ def _argument(parts: list[Any]) -> ArgumentSpec:
     )
 
 
-def connect_packages(engine: Engine, packages: Any) -> PackageTable:
+class RunsQueries(Protocol):
+    """An engine."""
+
+    commands: Mapping[str, CommandSpec]
+    capabilities: Mapping[str, object]
+
+
+def connect_packages(engine: RunsQueries, packages: Any) -> PackageTable:
     """Have an engine's queries use the packages of a store."""
     table = PackageTable()
     packages.listen(table.follow)
