@@ -26,7 +26,8 @@ _COMMANDS: Final = {
     "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query and print what comes."),
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(
-        "cellmesh.cli.commands.aha:aha", "The registry and certificate authority: serve, provision, list, revoke, pool."
+        "cellmesh.cli.commands.aha:aha",
+        "The registry and certificate authority: serve, provision, list, revoke, pool.",
     ),
     "axon": Lazy("cellmesh.cli.commands.axon:axon", "The blob store: serve, put, get, has, list."),
     "cryotank": Lazy(

@@ -171,7 +171,7 @@ def test_items_that_can_be_set_with_an_effect_are_known(bench: Bench) -> None:
     of_the_query = {"node:path:vars", "node:path:meta"}
     outside = {"node:props", "auth:user:profile", "auth:user:vars", "pkg:vars", "vault:data"}
     assert settable == of_the_query | outside
-    assert ITEMS_CHANGED == {"props", "vars", "profile", "secrets", "configs"}
+    assert {"props", "vars", "profile", "secrets", "configs"} == ITEMS_CHANGED
 
 
 @pytest.mark.parametrize(
