@@ -12,9 +12,11 @@ top_levels.py        top-level domains that names found in text may end in
 container_tools.py   the same for lists and dictionaries
 cvss.py              scores of vulnerabilities, from vectors
 http_calls.py        HTTP requests of queries
+keccak.py            the hash of Ethereum
 waiting.py           sleeping that ends when the query does
 objects/             values with a life of their own: node properties and data, views, layers, model parts
 primitives/          methods of texts, numbers, containers, nodes, paths and queries
 library/             `$lib`, a module a namespace
 commands/            commands, a module a family
+packages.py          modules and commands of Storm packages
 """
