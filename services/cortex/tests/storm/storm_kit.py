@@ -8,8 +8,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from cellmesh.common.auth.schema import DATABASES as AUTH_DATABASES
+from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.changelog import DATABASES as LOG_DATABASES
 from cellmesh.common.storage import Slab
+from cellmesh.cortex.identities import Identities
 from cellmesh.cortex.layers.schema import DATABASES
 from cellmesh.cortex.model import Model
 from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
@@ -25,10 +28,14 @@ from cellmesh.cortex.views.graph import Graph
 
 @contextmanager
 def open_engine(folder: Path) -> Iterator[Engine]:
-    """Give an engine on a new, empty graph in a folder."""
-    with Slab.open(folder, (*DATABASES, *STORE_DATABASES, *LOG_DATABASES), sync=False) as slab:
+    """Give an engine on a new, empty graph in a folder, with root as its only user."""
+    databases = (*DATABASES, *STORE_DATABASES, *LOG_DATABASES, *AUTH_DATABASES)
+    with Slab.open(folder, databases, sync=False) as slab:
         graph = Graph.open(slab, Model.load())
-        yield Engine(graph, COMMANDS, LIBRARIES, TYPES, Stores.open(graph).capabilities())
+        auth = AuthStore(slab)
+        graph.model.identities = Identities(auth)
+        capabilities = {**Stores.open(graph).capabilities(), "auth": auth}
+        yield Engine(graph, COMMANDS, LIBRARIES, TYPES, capabilities)
 
 
 class Run:

@@ -121,7 +121,15 @@ def _queue_del(context: RunContext, name: Any) -> None:
 
 
 def _queue_list(context: RunContext) -> Any:
-    return context.capability("queues").describe(context.session)
+    """Those that the user may read, or has made."""
+    rights = context.run.rights
+    return [
+        known
+        for known in context.capability("queues").describe(context.session)
+        if rights is None
+        or known["meta"]["creator"] == rights.user_id
+        or rights.allowed(("queue", "get"), f"queue:{known['name']}")
+    ]
 
 
 _GLOBAL: Final = ParameterSpec("name", type="str", doc="The name of the variable.")

@@ -169,6 +169,8 @@ def _assigned(nodes: Iterable[ast.Node]) -> Iterator[str]:
 def _may_hold_items(node: ast.Node) -> bool:
     if not isinstance(node, ast.Attribute):
         return False
+    if isinstance(node.base, ast.Variable) and node.base.name == "path":
+        return False  # the variables of a row
     key = _key(node)
     return key is None or key in ITEMS_CHANGED
 

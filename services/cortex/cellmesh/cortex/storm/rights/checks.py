@@ -113,9 +113,11 @@ def _queue_name(given: Any) -> str:
 
 
 def _queue_owner(context: RunContext, given: Any) -> str | None:
-    store: Any = context.capability("queues")
-    known = dict(store.all(context.session)).get(_queue_name(given))
-    return None if known is None else known.get("creator")
+    name = _queue_name(given)
+    for known in context.capability("queues").describe(context.session):
+        if known["name"] == name:
+            return str(known["meta"]["creator"])
+    return None
 
 
 def _on_queue(*path: str) -> Check:

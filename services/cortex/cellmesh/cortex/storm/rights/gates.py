@@ -30,8 +30,8 @@ def gates_of(context: RunContext) -> Iterator[tuple[str, str]]:
         yield str(view.id), "view"
     queues: Any = capabilities.get("queues")
     if queues is not None:
-        for name, _ in queues.all(context.session):
-            yield queue_gate(name), "queue"
+        for known in queues.describe(context.session):
+            yield queue_gate(known["name"]), "queue"
     for capability, kind in (("triggers", "trigger"), ("cron", "cronjob")):
         holder: Any = capabilities.get(capability)
         if holder is not None:
