@@ -140,7 +140,7 @@ def upload_file(
 def _offset(stub: blob_service_pb2_grpc.BlobServiceStub, upload_id: bytes) -> int:
     from cellmesh.api.axon.v1 import blob_pb2
 
-    return stub.GetUpload(blob_pb2.GetUploadRequest(upload_id=upload_id)).offset_bytes
+    return stub.ResumeUpload(blob_pb2.ResumeUploadRequest(upload_id=upload_id)).offset_bytes
 
 
 def _parts(

@@ -56,7 +56,7 @@ class Axon:
         return found.blob_count, found.size_bytes
 
     def offset(self, upload_id: bytes) -> int | None:
-        found = self.stub.GetUpload(blob_pb2.GetUploadRequest(upload_id=upload_id))
+        found = self.stub.ResumeUpload(blob_pb2.ResumeUploadRequest(upload_id=upload_id))
         return found.offset_bytes if found.found else None
 
     def go_on(self, upload_id: bytes, content: bytes, offset: int, expected: bytes = b"") -> bytes:

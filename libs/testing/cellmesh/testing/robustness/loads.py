@@ -207,7 +207,7 @@ class AxonLoad(Load):
         if self._begun is None:
             self._begun = rng.randbytes(16), rng.randbytes(rng.randrange(5_000_000, 9_000_000))
         upload_id, content = self._begun
-        offset = stub.GetUpload(blob_pb2.GetUploadRequest(upload_id=upload_id), timeout=30).offset_bytes
+        offset = stub.ResumeUpload(blob_pb2.ResumeUploadRequest(upload_id=upload_id), timeout=30).offset_bytes
 
         def requests() -> Iterator[blob_pb2.UploadBlobRequest]:
             first = blob_pb2.UploadBlobRequest(upload_id=upload_id, offset_bytes=offset)

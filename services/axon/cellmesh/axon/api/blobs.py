@@ -66,12 +66,12 @@ class BlobServicer:
         async for stored in self._uploads.upload_many(request_iterator):
             yield blob_pb2.UploadBlobsResponse(hashes=map(hashes_to_proto, stored))
 
-    async def GetUpload(
-        self, request: blob_pb2.GetUploadRequest, context: Context
-    ) -> blob_pb2.GetUploadResponse:
+    async def ResumeUpload(
+        self, request: blob_pb2.ResumeUploadRequest, context: Context
+    ) -> blob_pb2.ResumeUploadResponse:
         """See the proto."""
         offset = await self._uploads.offset(request.upload_id)
-        return blob_pb2.GetUploadResponse(found=offset is not None, offset_bytes=offset or 0)
+        return blob_pb2.ResumeUploadResponse(found=offset is not None, offset_bytes=offset or 0)
 
     async def DeleteUpload(
         self, request: blob_pb2.DeleteUploadRequest, context: Context

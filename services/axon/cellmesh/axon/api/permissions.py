@@ -26,7 +26,7 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.axon.v1.BlobService/ListBlobs": Permission(Level.RULE, "axon.blob.list"),
     "/cellmesh.api.axon.v1.BlobService/GetAxonMetrics": Permission(Level.RULE, "axon.metrics"),
     "/cellmesh.api.axon.v1.BlobService/UploadBlobs": Permission(Level.RULE, "axon.blob.put", Changes.YES),
-    "/cellmesh.api.axon.v1.BlobService/GetUpload": Permission(Level.RULE, "axon.blob.put", Changes.YES),
+    "/cellmesh.api.axon.v1.BlobService/ResumeUpload": Permission(Level.RULE, "axon.blob.put", Changes.YES),
     "/cellmesh.api.axon.v1.BlobService/DeleteUpload": Permission(Level.RULE, "axon.blob.put", Changes.YES),
     "/cellmesh.api.axon.v1.BlobService/DeleteBlobs": Permission(Level.RULE, "axon.blob.delete", Changes.YES),
     "/cellmesh.api.axon.v1.BlobService/GetBlobHashes": Permission(Level.RULE, "axon.blob.has"),

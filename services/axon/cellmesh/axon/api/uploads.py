@@ -178,7 +178,7 @@ class Uploads:
                     f"the upload goes on at {upload.size}, not at {first.offset_bytes}",
                     name="offset_bytes",
                     offset=upload.size,
-                    hint="ask GetUpload where to go on",
+                    hint="ask ResumeUpload where to go on",
                 )
             running = _Running(asyncio.create_task(self._run_kept(upload_id, upload, first, requests)))
             self._running[upload_id] = running
