@@ -4,6 +4,7 @@ main      process entry
 config    settings
 cell      builds every part and wires them together
 api/      the Cortex on the wire; proto messages stop here
+identities  users and roles as the model and Storm see them
 axon_link, axon_client  the way to the Axon that keeps contents
 replay/   change records of one Cortex applied to another: its mirrors, a log replayed
 automation/  queries that run by themselves: triggers, cron jobs, daemons

@@ -14,6 +14,7 @@ cvss.py              scores of vulnerabilities, from vectors
 http_calls.py        HTTP requests of queries
 keccak.py            the hash of Ethereum
 waiting.py           sleeping that ends when the query does
+rights/              what a user may do inside of a query
 objects/             values with a life of their own: node properties and data, views, layers, model parts
 primitives/          methods of texts, numbers, containers, nodes, paths and queries
 library/             `$lib`, a module a namespace

@@ -15,6 +15,7 @@ functions    callable values and generators
 queries      queries as values
 libraries    `$lib` and the table of types
 arguments    arguments of commands
+rights       what the user of a query may do: the seam
 signals      break, continue, return, stop, exit
 thrown       errors as `catch` sees them
 places       where in the text an error arose
