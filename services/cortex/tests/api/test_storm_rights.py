@@ -127,7 +127,7 @@ def test_a_user_without_rights_is_refused(engine: Engine, text: str, permission:
 
 
 def test_nobody_is_refused_everything(engine: Engine) -> None:
-    assert run(engine, "[ inet:ipv4=2 ]", "nobody") == ["AuthDeny node.add.inet:ipv4"]
+    assert run(engine, "[ inet:ipv4=2 ]", "nobody") == ["AuthDeny view.read"]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +163,18 @@ def test_who_makes_something_may_do_all_with_it(engine: Engine) -> None:
     assert run(engine, f"view.exec {view} {{ [ inet:asn=78 ] }}", "bob") == ["AuthDeny node.add.inet:asn"]
     assert run(engine, f"$lib.view.del({view})", "ann") == []
     assert run(engine, f"$lib.print($lib.auth.gates.get({view}))") == ["$lib.null"]
+
+
+def test_a_view_is_read_by_who_may(engine: Engine) -> None:
+    (view,) = run(engine, "$lib.print($lib.view.get().fork().iden)")
+    for user, wanted in (("bob", ["AuthDeny view.read"]), ("root", [])):
+        found = [
+            f"AuthDeny {message.error.errinfo['perm']}"
+            for message in engine.storm("inet:asn | spin", QueryOptions(user=user, view=view))
+            if isinstance(message, Error)
+        ]
+        assert found == wanted
+    assert run(engine, f"$lib.view.get({view}).addNode(inet:asn, 5)", "bob") == ["AuthDeny node.add.inet:asn"]
 
 
 def test_a_trigger_has_the_rights_of_who_made_it(engine: Engine) -> None:

@@ -327,12 +327,12 @@ class Running:
         with self._begin() as session:
             try:
                 compiled = self._prepare()
+                run = self._run(session, _drop)
                 options = self.options
                 if not options.limit and not options.ndefs and not options.idens and options.mode == "storm":
                     found = count_from_index(session, compiled.query.operations)
                     if found is not None:
                         return found
-                run = self._run(session, _drop)
                 return sum(1 for _ in self._rows(compiled, RunContext(run, dict(options.vars))))
             except StormExit:
                 return 0
@@ -417,7 +417,12 @@ class Running:
         self._budget = session.budget = Budget(limits, session, self._engine.turns)
         if self._is_cancelled:
             self._budget.cancel()
-        return QueryRun(self._engine, session, self.options, self._budget, emit)
+        run = QueryRun(self._engine, session, self.options, self._budget, emit)
+        if run.rights is not None:
+            view = session.view.id
+            is_default = view == self._engine.graph.default_view.id
+            run.rights.confirm(("view", "read"), str(view), default=is_default)
+        return run
 
     def _rows(self, compiled: Compiled, context: RunContext) -> Iterator[Path]:
         options = self.options

@@ -37,6 +37,7 @@ def _run(context: RunContext, query: Any, options: Any) -> Iterator[tuple[str, A
         mode=given.get("mode") or "storm",
         limit=given.get("limit"),
         readonly=context.run.is_readonly or bool(given.get("readonly")),
+        has_all_rights=context.options.has_all_rights,
     )
     start = context.engine.storm  # type: ignore[attr-defined]
     for message in start(query.text if isinstance(query, StormQuery) else tostr(query), made):

@@ -235,6 +235,7 @@ def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, prop
         return context.session.add_node(found, plain_value(value), given)
     context.session.pause()
     with context.session.graph.begin(self.view, user=context.user) as session:
+        session.guard = context.run.rights
         session.add_node(found, plain_value(value), given)
         session.sync()
     return None
