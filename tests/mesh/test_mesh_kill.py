@@ -77,7 +77,8 @@ def test_a_cryotank_killed_during_a_deletion_ends_it_at_the_next_start(mesh: Mes
         for name in ("gone", "kept"):
             stub.CreateTank(tank_pb2.CreateTankRequest(name=name))
             requests = (
-                tank_pb2.AppendStreamRequest(name=name, values=[to_value(number)] * 10) for number in range(500)
+                tank_pb2.AppendStreamRequest(name=name, values=[to_value(number)] * 10)
+                for number in range(500)
             )
             assert sum(response.count for response in stub.AppendStream(requests)) == 5000
         with pytest.raises(CellError):

@@ -54,6 +54,7 @@ USERS_FOLDER: Final = "users"
 ROOT_USER: Final = "root"
 OWN_NUMBER: Final = "00"
 IDENTITY_CHECK_S: Final = 3600.0
+INTRODUCTION_CHECK_S: Final = 0.5
 
 
 class AhaCell(Cell[AhaConfig]):
@@ -98,7 +99,7 @@ class AhaCell(Cell[AhaConfig]):
         self._identities = OwnIdentities(self, journal)
         self.catalog = Catalog(self.registry)
         leases = Leases(self.registry, self.leaders)
-        return self._denials, self._lists, self._identities, leases, self.catalog
+        return self._denials, self._lists, self._identities, leases, self.catalog, Introductions(self)
 
     def appliers(self) -> Sequence[Applier]:
         """What applies the changes of the registry, and brings what is in memory in line in the event loop."""
@@ -219,7 +220,7 @@ class AhaCell(Cell[AhaConfig]):
             self.enrollments,
             self.authority,
             self.workers,
-            self._registry_addresses,
+            self.registry_addresses,
             self._denials,
             self._token_checker(),
         )
@@ -238,7 +239,7 @@ class AhaCell(Cell[AhaConfig]):
         if enrollment is not None:
             await enrollment.stop()
 
-    def _registry_addresses(self) -> tuple[str, ...]:
+    def registry_addresses(self) -> tuple[str, ...]:
         """Where the instances of AHA are: this one first, then those that it knew or knows."""
         mesh = self.folder.identity.mesh()
         known = mesh.registry_addresses if mesh is not None else ()
@@ -247,10 +248,47 @@ class AhaCell(Cell[AhaConfig]):
 
     async def introduce(self) -> None:
         """Tell itself and root where the registry is, and open the enrolment port, if it leads."""
-        for folder in (self.folder.identity, *self.told_folders()):
-            tell_registry(folder, self._registry_addresses())
+        self.tell_addresses()
         if self.leads:
             await self._open_enrollment()
+
+    def tell_addresses(self) -> None:
+        """Note in its own identity and root's where the instances of AHA are."""
+        for folder in (self.folder.identity, *self.told_folders()):
+            tell_registry(folder, self.registry_addresses())
+
+
+class Introductions:
+    """A Part: root, who may call from this machine at any time, knows every instance of AHA as soon as AHA does."""
+
+    name = "introductions"
+
+    def __init__(self, cell: AhaCell) -> None:
+        self._cell = cell
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._keep(), name="introductions")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    def health(self) -> PartHealth:
+        """Always well."""
+        return PartHealth()
+
+    async def _keep(self) -> None:
+        told = self._cell.registry_addresses()
+        while True:
+            await asyncio.sleep(INTRODUCTION_CHECK_S)
+            found = self._cell.registry_addresses()
+            if found != told:
+                await self._cell.workers.run(self._cell.tell_addresses)
+                told = found
 
 
 class OwnIdentities:

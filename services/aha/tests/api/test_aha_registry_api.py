@@ -168,9 +168,7 @@ def test_a_pool_is_kept_over_a_restart(tmp_path: Path) -> None:
         assert [(item.name, item.adder) for item in made.members] == [("axon", "root")]
         assert made.creator == "root"
         for _ in range(2):
-            pools(channel).AddPoolMember(
-                pool_pb2.AddPoolMemberRequest(name="many", member="01.cortex.demo")
-            )
+            pools(channel).AddPoolMember(pool_pb2.AddPoolMemberRequest(name="many", member="01.cortex.demo"))
     with running(AhaCell(config_of(tmp_path / "aha"))) as aha, local(aha) as channel:
         found = pools(channel).ListPools(pool_pb2.ListPoolsRequest()).pools
         assert [(pool.name, [item.name for item in pool.members]) for pool in found] == [

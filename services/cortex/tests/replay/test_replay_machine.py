@@ -80,7 +80,9 @@ QUERIES = st.one_of(
     st.builds("$lib.pkg.add(({{'name': 'p{}', 'version': '0.0.{}'}}))".format, NUMBER, NUMBER),
     st.builds("$lib.pkg.del(p{})".format, NUMBER),
     st.builds("$lib.graph.add(({{'name': {}, 'degrees': {}}}))".format, WORD.map("'{}'".format), NUMBER),
-    st.builds("for $g in $lib.graph.list() {{ $lib.graph.mod($g.iden, ({{'degrees': {}}})) }}".format, NUMBER),
+    st.builds(
+        "for $g in $lib.graph.list() {{ $lib.graph.mod($g.iden, ({{'degrees': {}}})) }}".format, NUMBER
+    ),
     st.just("for $g in $lib.graph.list() { $lib.graph.del($g.iden) break }"),
     # Layers and views.
     st.builds("$lib.view.get().fork(name={})".format, WORD),

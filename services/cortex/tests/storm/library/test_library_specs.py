@@ -53,6 +53,7 @@ ARGUMENTS = {
     "$lib.log.info": "text",
     "$lib.log.warning": "text",
     "$lib.gen.campaign": "a, b",
+    "$lib.gen.itAvScanResultByTarget": "inet:fqdn, vertex.link, sig",
     "$lib.gen.riskThreat": "a, b",
     "$lib.gen.riskToolSoftware": "a, b",
     "$lib.gen.geoPlaceByName": "a",
