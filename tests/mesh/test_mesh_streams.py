@@ -13,8 +13,8 @@ from cellmesh.client import CellClient, open_cell
 
 MIB = 1024 * 1024
 CONTENT_MIB = 192
-GROWTH_MAX = 64 * MIB
-"""How much more memory a second large content may leave: a third of it, so that keeping it would be seen.
+GROWTH_MAX = 128 * MIB
+"""How much more memory a second large content may leave: less than it, so that keeping it would be seen.
 The first one also fills what the allocator of each thread keeps.
 """
 

@@ -311,9 +311,25 @@ class Mirror:
                 # no write meets a moment without one; who cannot get one takes no follower.
                 leadership = await self.mesh.renew(self.term, lease_s=self.settings.lease_s)
                 self.gate.lease_of_arbiter(leadership.valid_until_s)
+                await self._wait_for_grants()
                 await self.workers.run(self.store_facts, self.facts.with_follower(name))
                 self._expect()
                 _log.info("follower_counted", follower=name)
+
+    async def _wait_for_grants(self) -> None:
+        """Where the next follower makes the first majority: see that those there are grant enough for it."""
+        members = len(self.facts.followers) + 2
+        if not self.mesh.votes or members < 3:
+            return
+        end_s = boottime_s() + self.settings.lease_s
+        while True:
+            now_s = boottime_s()
+            granting = sum(one.granted_until_s > now_s for one in self.leading.followers.values())
+            if granting >= members // 2:
+                return
+            if now_s >= end_s:
+                raise Retry(f"{granting} followers grant {self.instance.name} a lease", wait_s=0.5)
+            await asyncio.sleep(0.02)
 
     async def forget(self, name: str) -> None:
         """Count an instance no more. Raises NotLeader, NoSuchName."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 from cellmesh.api.aha.v1 import enrollment_pb2, enrollment_service_pb2_grpc
-from cellmesh.common.errors import BadCertBytes, BadCertVerify, CellUnreachable, from_rpc_error
+from cellmesh.common.errors import BadCertBytes, BadCertVerify, CellUnreachable, Retry, from_rpc_error
 from cellmesh.common.files import write_atomically
 from cellmesh.common.rpc.channel import channel_options
 from cellmesh.common.tls import certs
@@ -101,7 +101,9 @@ def _ask(
                 made = from_rpc_error(error, cell=name, address=url.address)
                 # What was never there is told at once; what was cut off is asked again.
                 answered = answered or _was_cut(error)
-                if not isinstance(made, CellUnreachable) or not answered or left_s < RETRY_PAUSE_S:
+                # Nor is a refusal for now final: AHA's leader waits for the grants of its followers, say.
+                may_pass = isinstance(made, Retry) or (isinstance(made, CellUnreachable) and answered)
+                if not may_pass or left_s < RETRY_PAUSE_S:
                     raise made from None
             time.sleep(RETRY_PAUSE_S)
 
