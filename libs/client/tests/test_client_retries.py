@@ -202,6 +202,8 @@ def test_a_killed_server_is_waited_for_and_called_again(tmp_path: Path) -> None:
         stub.Add(value("one"))
         process.kill()
         process.wait()
+        # Until the connection is seen to be gone, a call would be sent, and might have been carried out.
+        time.sleep(0.5)
         starting: list[subprocess.Popen[str]] = []
         thread = threading.Thread(target=lambda: starting.append(start_process(tmp_path, address)))
         thread.start()
@@ -213,7 +215,7 @@ def test_a_killed_server_is_waited_for_and_called_again(tmp_path: Path) -> None:
         began = time.monotonic()
         with pytest.raises(CellUnreachable):
             stub.Read(value("three"))
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 12
     assert calls_of(tmp_path) == ["Add one", "Add two"]
 
 
