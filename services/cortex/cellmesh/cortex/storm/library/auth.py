@@ -8,13 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.auth.rules import Rule, path_text
 from cellmesh.common.errors import AuthDeny, BadArg, NoSuchRole, NoSuchUser
 from cellmesh.cortex.storm.library.graph import user_iden
-from cellmesh.cortex.storm.objects.users import (
-    NOTICES,
-    GateObject,
-    RoleObject,
-    UserObject,
-    rule_of,
-)
+from cellmesh.cortex.storm.objects.principals import GateObject, RoleObject, UserObject, rule_of
+from cellmesh.cortex.storm.objects.user_values import NOTICES
 from cellmesh.cortex.storm.rights.gates import gate_of, gates_of, kind_of_gate
 from cellmesh.cortex.storm.rights.paths import BY_PATH, PERMISSIONS
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec

@@ -8,12 +8,14 @@ kept.py      users' variables and settings, vaults
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
 packages.py  modules, variables and queues of packages
+principals.py  users, roles and gates, and their rules
 projects.py  projects, epics, sprints, tickets, comments
 queues.py    durable queues
 stacks.py    views and layers
 tables.py    lines of tables of text
 tally.py     counts by name
-users.py     users, roles, and objects that have rules
+user_values.py  what users keep and are told
+users.py     what users are and may be made
 web.py       answers to HTTP requests
 """
 
@@ -30,11 +32,13 @@ from cellmesh.cortex.storm.objects import (
     markup,
     models,
     packages,
+    principals,
     projects,
     queues,
     stacks,
     tables,
     tally,
+    user_values,
     users,
     web,
 )
@@ -49,11 +53,13 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *markup.TYPES,
     *models.TYPES,
     *packages.TYPES,
+    *principals.TYPES,
     *projects.TYPES,
     *queues.TYPES,
     *stacks.TYPES,
     *tables.TYPES,
     *tally.TYPES,
+    *user_values.TYPES,
     *users.TYPES,
     *web.TYPES,
 )
