@@ -9,6 +9,7 @@ ours.py         Target over gRPC
 peer.py         Target over the peer's own RPC; runs with the interpreter of the peer's environment
 peer_env.py     makes that environment
 report.py       tables and ratios
+sides.py        servers of any kind of cell, ours and the peer's; rate scripts that run on both in turns
 
 Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, backup_pause.py, pipeline_rates.py,
 cell_rates.py, aha_rates.py, blob_rates.py, tank_rates.py, xds_rates.py.

@@ -14,29 +14,22 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import random
-import signal
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 120.0
-PASSWORD = "benchmark"
+from benchmarks import processes, sides
+
 MIB = 1024 * 1024
 SMALL_COUNT = 20_000
 SMALL_BATCH = 500
 ASKED_COUNT = 100_000
 ASKED_BATCH = 10_000
 SINGLE_COUNT = 2_000
-MESSAGE_OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
 UNITS = {
     "puts": "blobs",
     "upload": "MiB",
@@ -93,77 +86,59 @@ def _run_ours(folder: Path, mib: int) -> Sample:
     import grpc
     from cellmesh.api.axon.v1 import blob_pb2, blob_service_pb2_grpc
 
-    from benchmarks import processes
+    with (
+        sides.our_server("axon", folder) as (process, address),
+        grpc.insecure_channel(address, options=sides.MESSAGE_OPTIONS) as channel,
+    ):
+        stub = blob_service_pb2_grpc.BlobServiceStub(channel)
+        timer = Timer(lambda: processes.cpu_seconds(process.pid))
+        contents = small_contents()
+        begin = timer.start()
+        for start in range(0, SMALL_COUNT, SMALL_BATCH):
+            batch = contents[start : start + SMALL_BATCH]
+            stub.PutBlobs(blob_pb2.PutBlobsRequest(contents=batch))
+        timer.add("puts", SMALL_COUNT, *begin)
+        data = random.Random(1).randbytes(MIB)
 
-    command = [sys.executable, "-m", "cellmesh.cli.main", "axon", "serve", "--dir", str(folder)]
-    command += ["--insecure", "--listen", "127.0.0.1:0", "--log-level", "warning"]
-    with Path(f"{folder}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        with grpc.insecure_channel(_address(folder), options=MESSAGE_OPTIONS) as channel:
-            stub = blob_service_pb2_grpc.BlobServiceStub(channel)
-            timer = Timer(lambda: processes.cpu_seconds(process.pid))
-            contents = small_contents()
-            begin = timer.start()
-            for start in range(0, SMALL_COUNT, SMALL_BATCH):
-                batch = contents[start : start + SMALL_BATCH]
-                stub.PutBlobs(blob_pb2.PutBlobsRequest(contents=batch))
-            timer.add("puts", SMALL_COUNT, *begin)
-            data = random.Random(1).randbytes(MIB)
+        def requests() -> Iterator[blob_pb2.UploadBlobRequest]:
+            for number in range(mib):
+                piece = number.to_bytes(8, "big") + data[8:]
+                yield blob_pb2.UploadBlobRequest(data=piece, last=number == mib - 1)
 
-            def requests() -> Iterator[blob_pb2.UploadBlobRequest]:
-                for number in range(mib):
-                    piece = number.to_bytes(8, "big") + data[8:]
-                    yield blob_pb2.UploadBlobRequest(data=piece, last=number == mib - 1)
-
-            begin = timer.start()
-            name = stub.UploadBlob(requests()).hashes.sha256
-            timer.add("upload", mib, *begin)
-            begin = timer.start()
-            size = sum(len(message.data) for message in stub.GetBlob(blob_pb2.GetBlobRequest(sha256=name)))
-            assert size == mib * MIB, size
-            timer.add("get", mib, *begin)
-            asked = asked_hashes(contents)
-            begin = timer.start()
-            missing = 0
-            for start in range(0, ASKED_COUNT, ASKED_BATCH):
-                request = blob_pb2.ListMissingBlobsRequest(sha256s=asked[start : start + ASKED_BATCH])
-                missing += len(stub.ListMissingBlobs(request).sha256s)
-            assert missing == ASKED_COUNT - SMALL_COUNT, missing
-            timer.add("wants", ASKED_COUNT, *begin)
-            begin = timer.start()
-            count = 0
-            for message in stub.ListBlobs(blob_pb2.ListBlobsRequest()):
-                rows = [(item.offset, (item.blob.sha256, item.blob.size_bytes)) for item in message.blobs]
-                count += len(rows)
-            assert count == SMALL_COUNT + 1, count
-            timer.add("hashes", count, *begin)
-            singles = [number.to_bytes(8, "big") * 128 for number in range(SINGLE_COUNT)]
-            begin = timer.start()
-            for content in singles:
-                stub.PutBlobs(blob_pb2.PutBlobsRequest(contents=[content]))
-            timer.add("put 1", SINGLE_COUNT, *begin)
-            names = [hashlib.sha256(content).digest() for content in singles]
-            begin = timer.start()
-            for name in names:
-                b"".join(message.data for message in stub.GetBlob(blob_pb2.GetBlobRequest(sha256=name)))
-            timer.add("get 1", SINGLE_COUNT, *begin)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        begin = timer.start()
+        name = stub.UploadBlob(requests()).hashes.sha256
+        timer.add("upload", mib, *begin)
+        begin = timer.start()
+        size = sum(len(message.data) for message in stub.GetBlob(blob_pb2.GetBlobRequest(sha256=name)))
+        assert size == mib * MIB, size
+        timer.add("get", mib, *begin)
+        asked = asked_hashes(contents)
+        begin = timer.start()
+        missing = 0
+        for start in range(0, ASKED_COUNT, ASKED_BATCH):
+            request = blob_pb2.ListMissingBlobsRequest(sha256s=asked[start : start + ASKED_BATCH])
+            missing += len(stub.ListMissingBlobs(request).sha256s)
+        assert missing == ASKED_COUNT - SMALL_COUNT, missing
+        timer.add("wants", ASKED_COUNT, *begin)
+        begin = timer.start()
+        count = 0
+        for message in stub.ListBlobs(blob_pb2.ListBlobsRequest()):
+            rows = [(item.offset, (item.blob.sha256, item.blob.size_bytes)) for item in message.blobs]
+            count += len(rows)
+        assert count == SMALL_COUNT + 1, count
+        timer.add("hashes", count, *begin)
+        singles = [number.to_bytes(8, "big") * 128 for number in range(SINGLE_COUNT)]
+        begin = timer.start()
+        for content in singles:
+            stub.PutBlobs(blob_pb2.PutBlobsRequest(contents=[content]))
+        timer.add("put 1", SINGLE_COUNT, *begin)
+        names = [hashlib.sha256(content).digest() for content in singles]
+        begin = timer.start()
+        for name in names:
+            b"".join(message.data for message in stub.GetBlob(blob_pb2.GetBlobRequest(sha256=name)))
+        timer.add("get 1", SINGLE_COUNT, *begin)
     timer.sample["echo"] = _echo(mib)
     return timer.sample
-
-
-def _address(folder: Path) -> str:
-    end_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < end_s:
-        try:
-            told = json.loads((folder / "run.json").read_text())["addresses"]
-            return str(next(item for item in told if not item.startswith("unix:")))
-        except (OSError, ValueError, StopIteration):
-            time.sleep(0.01)
-    raise SystemExit(f"the Axon did not start: see {folder}.log")
 
 
 ECHO_SERVER = """
@@ -195,7 +170,7 @@ def _echo(mib: int) -> dict[str, float]:
     assert server.stdout is not None
     try:
         port = int(server.stdout.readline())
-        with grpc.insecure_channel(f"127.0.0.1:{port}", options=MESSAGE_OPTIONS) as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=sides.MESSAGE_OPTIONS) as channel:
             call = channel.unary_stream("/e.E/Get", None, None)
             begin = time.perf_counter()
             size = sum(map(len, call(b"")))
@@ -207,31 +182,7 @@ def _echo(mib: int) -> dict[str, float]:
 
 async def run_peer(folder: Path, mib: int) -> Sample:
     """One server of the peer, empty, all parts once. Runs in the peer's environment."""
-    import synapse.telepath as telepath  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-    from benchmarks import processes
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "synapse.servers.axon", str(folder), "--https", "0"]
-    command += ["--telepath", f"tcp://127.0.0.1:{port}", "--auth-passwd", PASSWORD]
-    with Path(f"{folder}.log").open("wb") as log:
-        environment = {**os.environ, "SYN_LOG_LEVEL": "WARNING"}
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
-    try:
-        proxy: Any = None
-        end_s = time.monotonic() + START_TIMEOUT_S
-        while proxy is None:
-            if process.poll() is not None or time.monotonic() > end_s:
-                raise RuntimeError(f"the peer did not start: see {folder}.log")
-            try:
-                proxy = await telepath.openurl(f"tcp://root:{PASSWORD}@127.0.0.1:{port}/")
-            except Exception:  # noqa: BLE001 - not listening yet; the deadline above ends this
-                await asyncio.sleep(0.05)
-        # It starts more processes, which take seconds; leave them that time.
-        await asyncio.sleep(5)
+    async with sides.peer_server("axon", folder) as (process, proxy):
         timer = Timer(lambda: processes.cpu_seconds(process.pid))
         contents = small_contents()
         begin = timer.start()
@@ -274,11 +225,7 @@ async def run_peer(folder: Path, mib: int) -> Sample:
             async for _ in proxy.get(name):
                 pass
         timer.add("get 1", SINGLE_COUNT, *begin)
-        await proxy.fini()
         return timer.sample
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 def main() -> None:
@@ -293,24 +240,9 @@ def main() -> None:
         run = run_ours if options.side[0] == "ours" else run_peer
         print(json.dumps(asyncio.run(run(Path(options.side[1]), options.mib))))
         return
-    sides = {"ours": sys.executable}
-    if options.peer:
-        from benchmarks.peer_env import peer_python
-
-        sides["peer"] = str(peer_python())
-    samples: dict[str, list[Sample]] = {name: [] for name in sides}
-    with tempfile.TemporaryDirectory(prefix="cellmesh-bench-") as folder:
-        for number in range(options.runs):
-            for name, python in sides.items():
-                command = [python, "-m", "benchmarks.blob_rates", "--mib", str(options.mib)]
-                command += ["--side", name, f"{folder}/{name}{number}"]
-                environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-                answer = subprocess.run(
-                    command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-                )
-                if answer.returncode:
-                    raise SystemExit(answer.stderr[-2000:])
-                samples[name].append(json.loads(answer.stdout.splitlines()[-1]))
+    samples: dict[str, list[Sample]] = sides.run_in_turns(
+        "benchmarks.blob_rates", ["--mib", str(options.mib)], options.runs, options.peer
+    )
     print(f"{'':8} {'ours':>12} {'(spread)':>24} {'server s':>9} {'peer':>12} {'ratio':>6}")
     for part, unit in UNITS.items():
         ours = [sample[part]["rate"] for sample in samples["ours"]]

@@ -12,23 +12,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
-import signal
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import processes, sides
+
 BATCH = 1000
-ROOT = Path(__file__).resolve().parent.parent
-START_TIMEOUT_S = 120.0
-PASSWORD = "benchmark"
 
 Record = dict[str, Any]
 Timed = dict[str, float]
@@ -68,23 +61,8 @@ async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
     from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
     from cellmesh.common import msgpack
 
-    from benchmarks import processes
-
-    command = [sys.executable, "-m", "cellmesh.cli.main", "cryotank", "serve", "--dir", str(folder)]
-    command += ["--insecure", "--listen", "127.0.0.1:0", "--log-level", "warning"]
-    with Path(f"{folder}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        end_s = time.monotonic() + START_TIMEOUT_S
-        address = ""
-        while not address and time.monotonic() < end_s:
-            try:
-                told = json.loads((folder / "run.json").read_text())["addresses"]
-                address = next(item for item in told if not item.startswith("unix:"))
-            except (OSError, ValueError, StopIteration):
-                await asyncio.sleep(0.01)
-        options = [("grpc.max_receive_message_length", 64 << 20)]
-        async with grpc.aio.insecure_channel(address, options=options) as channel:
+    with sides.our_server("cryotank", folder) as (process, address):
+        async with grpc.aio.insecure_channel(address, options=sides.MESSAGE_OPTIONS) as channel:
             stub: Any = tank_service_pb2_grpc.TankServiceStub(channel)
             count = len(records)
             pack = msgpack.encode
@@ -127,38 +105,11 @@ async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
                 "slice": await timed(rows(msgpack.decode), count, cpu),
                 "rows": await timed(rows(None), count, cpu),
             }
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 async def run_peer(folder: Path, records: list[Record]) -> dict[str, Timed]:
     """One server of the peer, empty, all parts once. Runs in the peer's environment."""
-    import synapse.telepath as telepath  # type: ignore[import-not-found, import-untyped, unused-ignore]
-
-    from benchmarks import processes
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    folder.mkdir(parents=True)
-    command = [sys.executable, "-m", "synapse.servers.cryotank", str(folder), "--https", "0"]
-    command += ["--telepath", f"tcp://127.0.0.1:{port}", "--auth-passwd", PASSWORD]
-    with Path(f"{folder}.log").open("wb") as log:
-        environment = {**os.environ, "SYN_LOG_LEVEL": "WARNING"}
-        process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
-    try:
-        proxy: Any = None
-        end_s = time.monotonic() + START_TIMEOUT_S
-        while proxy is None:
-            if process.poll() is not None or time.monotonic() > end_s:
-                raise RuntimeError(f"the peer did not start: see {folder}.log")
-            try:
-                proxy = await telepath.openurl(f"tcp://root:{PASSWORD}@127.0.0.1:{port}/")
-            except Exception:  # noqa: BLE001 - not listening yet; the deadline above ends this
-                await asyncio.sleep(0.05)
-        # It starts more processes, which take seconds; leave them that time.
-        await asyncio.sleep(5)
+    async with sides.peer_server("cryotank", folder) as (process, proxy):
         count = len(records)
         await proxy.init("t")
 
@@ -176,16 +127,11 @@ async def run_peer(folder: Path, records: list[Record]) -> dict[str, Timed]:
         def cpu() -> float:
             return processes.cpu_seconds(process.pid)
 
-        result = {
+        return {
             "puts": await timed(puts(), count, cpu),
             "slice": await timed(read("slice", count), count, cpu),
             "rows": await timed(read("rows", count), count, cpu),
         }
-        await proxy.fini()
-        return result
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
 
 
 def main() -> None:
@@ -200,27 +146,16 @@ def main() -> None:
         run = run_ours if options.side[0] == "ours" else run_peer
         print(json.dumps(asyncio.run(run(Path(options.side[1]), make_records(options.count)))))
         return
-    sides = {"ours": sys.executable}
-    if options.peer:
-        from benchmarks.peer_env import peer_python
-
-        sides["peer"] = str(peer_python())
-    rates: dict[str, dict[str, list[float]]] = {name: {} for name in sides}
-    busy: dict[str, dict[str, list[float]]] = {name: {} for name in sides}
-    with tempfile.TemporaryDirectory(prefix="cellmesh-bench-") as folder:
-        for number in range(options.runs):
-            for name, python in sides.items():
-                command = [python, "-m", "benchmarks.tank_rates", "--count", str(options.count)]
-                command += ["--side", name, f"{folder}/{name}{number}"]
-                environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-                answer = subprocess.run(
-                    command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-                )
-                if answer.returncode:
-                    raise SystemExit(answer.stderr[-2000:])
-                for part, sample in json.loads(answer.stdout.splitlines()[-1]).items():
-                    rates[name].setdefault(part, []).append(options.count / sample["s"])
-                    busy[name].setdefault(part, []).append(sample["server_s"])
+    found = sides.run_in_turns(
+        "benchmarks.tank_rates", ["--count", str(options.count)], options.runs, options.peer
+    )
+    rates: dict[str, dict[str, list[float]]] = {name: {} for name in found}
+    busy: dict[str, dict[str, list[float]]] = {name: {} for name in found}
+    for name, results in found.items():
+        for result in results:
+            for part, sample in result.items():
+                rates[name].setdefault(part, []).append(options.count / sample["s"])
+                busy[name].setdefault(part, []).append(sample["server_s"])
     print(f"{'':8} {'ours/s':>10} {'(spread)':>22} {'server s':>9} {'peer/s':>10} {'ratio':>6}")
     for part, ours in rates["ours"].items():
         line = f"{part:8} {statistics.median(ours):10,.0f} {f'{min(ours):,.0f}..{max(ours):,.0f}':>22}"
