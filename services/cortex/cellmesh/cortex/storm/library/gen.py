@@ -314,7 +314,7 @@ LIBRARIES: Final = (
                 "langByCode",
                 "A language by its code",
                 _language_by_code,
-                _param("code", "Such as en.us."),
+                _param("name", "Such as en.us."),
                 _TRY,
             ),
             _spec("langByName", "A language", _language, _NAME),
