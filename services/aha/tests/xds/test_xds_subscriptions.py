@@ -16,6 +16,7 @@ from cellmesh.aha.xds import Catalog
 from cellmesh.aha.xds.names import Kind, parse
 from cellmesh.aha.xds.servicer import Client
 from cellmesh.aha.xds.subscriptions import NAME_COUNT_MAX
+from cellmesh.api.aha.v1 import pool_pb2
 from cellmesh.common.changelog import ChangeLog
 from cellmesh.common.errors import LimitExceeded
 from cellmesh.common.rpc import Workers
@@ -499,5 +500,82 @@ def test_registering_the_same_again_sends_nothing(tmp_path: Path) -> None:
         await peer.read()
         await world.register(replace(first, version="2"))
         assert await peer.is_quiet()
+
+    run(tmp_path, body)
+
+
+def pool(name: str, *members: str) -> pool_pb2.Pool:
+    return pool_pb2.Pool(name=name, members=[pool_pb2.PoolMember(name=member) for member in members])
+
+
+def trusted(cluster: cluster_pb2.Cluster) -> list[str]:
+    context = tls_pb2.UpstreamTlsContext.FromString(cluster.transport_socket.typed_config.value)
+    matchers = context.common_tls_context.validation_context.match_subject_alt_names
+    return [matcher.exact or matcher.safe_regex.regex for matcher in matchers]
+
+
+def test_a_pool_has_the_instances_of_its_members_and_follows_them(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.register(
+            instance("00.cortex.demo", port=1, leader=True), instance("01.cortex.demo", port=2)
+        )
+        await world.register(instance("00.axon.demo", port=3, leader=True), instance("01.axon.demo", port=4))
+        world.registry.set_pools([pool("both", "cortex", "01.axon")])
+        peer = world.peer()
+        peer.ask(Kind.LISTENER, ["both"])
+        assert names(await peer.read()) == ["both"]
+        peer.ask(Kind.ROUTES, ["both.demo"])
+        (routes,) = unpacked(await peer.read())
+        by_path = {item.match.path: item.route.cluster for item in routes.virtual_hosts[0].routes}
+        # The methods of all kinds that are in it.
+        assert by_path["/cellmesh.api.cortex.v1.ModelService/GetForm"] == "both.demo/any"
+        assert by_path["/cellmesh.api.axon.v1.BlobService/GetBlob"] == "both.demo/any"
+        clusters = ["both.demo/any", "both.demo/leader"]
+        peer.ask(Kind.CLUSTER, clusters)
+        made = await peer.read()
+        assert trusted(unpacked(made)[0]) == [
+            "spiffe://demo/cell/01.axon",
+            r"spiffe://demo/cell/[0-9]+[.]cortex",
+        ]
+        peer.ask(Kind.ENDPOINTS, clusters)
+        first = await peer.read()
+        assert [ports(found) for found in unpacked(first)] == [
+            [(0, 1), (0, 4), (0, 2)],
+            [(0, 1), (0, 4), (1, 2)],
+        ]
+        # A member's leader moves; a member is added, so that others are trusted too.
+        world.registry.set_leader("cortex", "01.cortex.demo")
+        moved = await peer.read()
+        assert names(moved) == ["both.demo/leader"]
+        assert ports(unpacked(moved)[0]) == [(0, 4), (0, 2), (1, 1)]
+        world.registry.set_pools([pool("both", "cortex", "01.axon", "axon")])
+        told = [await peer.read(), await peer.read()]
+        assert [Kind(item.type_url) for item in told] == [Kind.CLUSTER, Kind.ENDPOINTS]
+        assert r"spiffe://demo/cell/[0-9]+[.]axon" in trusted(unpacked(told[0])[0])
+        assert ports(unpacked(told[1])[0]) == [(0, 3), (0, 1), (0, 4), (0, 2)]
+        # Another pool's members are nothing to it.
+        world.registry.set_pools([pool("both", "cortex", "01.axon", "axon"), pool("other", "axon")])
+        assert await peer.is_quiet()
+
+    run(tmp_path, body)
+
+
+def test_a_pool_that_is_deleted_keeps_its_name_and_trusts_nobody(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.register(instance("00.axon.demo", port=3, leader=True))
+        world.registry.set_pools([pool("blobs", "axon")])
+        peer = world.peer()
+        for kind in (Kind.CLUSTER, Kind.ENDPOINTS):
+            peer.ask(kind, ["blobs.demo/any"])
+            await peer.read()
+        world.registry.set_pools([])
+        cluster, endpoints = await peer.read(), await peer.read()
+        assert trusted(unpacked(cluster)[0]) == ["spiffe://demo/pool/blobs"]
+        assert ports(unpacked(endpoints)[0]) == []
+        # A service may take its name from then on.
+        await world.register(instance("00.blobs.demo", port=9, leader=True))
+        cluster, endpoints = await peer.read(), await peer.read()
+        assert trusted(unpacked(cluster)[0]) == [r"spiffe://demo/cell/[0-9]+[.]blobs"]
+        assert ports(unpacked(endpoints)[0]) == [(0, 9)]
 
     run(tmp_path, body)

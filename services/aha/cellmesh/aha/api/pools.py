@@ -31,8 +31,9 @@ class PoolServicer:
         self, request: pool_pb2.CreatePoolRequest, context: Context
     ) -> pool_pb2.CreatePoolResponse:
         """See the proto."""
-        services = {instance.service for instance in self._registry.all()}
-        made = await self._run(self._store.create, request.name, tuple(request.members), services)
+        # The names of now: the worker's thread does not look at what the event loop changes.
+        taken = frozenset({request.name}.intersection(self._registry.services()))
+        made = await self._run(self._store.create, request.name, tuple(request.members), taken)
         await self.refresh()
         return pool_pb2.CreatePoolResponse(pool=made)
 

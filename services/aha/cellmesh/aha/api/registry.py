@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from itertools import islice
 from typing import Any, Final
 
 from cellmesh.aha.directory import Instance, Registry
@@ -79,11 +80,12 @@ class RegistryServicer:
         count = min(page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
         if token:
             _check_token(token)
-        found = [
+        asked_for = (
             instance
-            for instance in self._registry.all(request.service)
-            if instance.name > token and _is_asked_for(request, instance)
-        ]
+            for instance in self._registry.after(token, request.service)
+            if _is_asked_for(request, instance)
+        )
+        found = list(islice(asked_for, count + 1))
         return registry_pb2.ListInstancesResponse(
             instances=map(to_proto, found[:count]),
             next_page_token=found[count - 1].name if len(found) > count else "",

@@ -1,9 +1,15 @@
-"""Live instances in memory, under leases. Used in the event loop only; nothing here waits."""
+"""Live instances in memory, under leases. Used in the event loop only; nothing here waits.
+
+What a look-up costs does not grow with the mesh: instances are kept by name and by service, and in the order in which
+their leases end.
+"""
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,6 +43,11 @@ class Directory:
         self._first_revision = self.revision
         self._recent: deque[tuple[int, Change]] = deque(maxlen=RECENT_COUNT)
         self._leases: dict[str, _Lease] = {}
+        self._names: list[str] = []
+        self._services: dict[str, dict[str, _Lease]] = {}
+        # When each lease ends, or ended before it was renewed. The number tells leases apart that end at once.
+        self._ends: list[tuple[float, int, str, _Lease]] = []
+        self._end_count = 0
         self._leaders: dict[str, str] = {}
         self._watches: set[Watch] = set()
         self._closed = False
@@ -48,18 +59,31 @@ class Directory:
 
     def find(self, wanted: Wanted) -> list[Instance]:
         """The live instances that a look-up asks for: the leader first, then by name."""
-        found = [lease.instance for lease in self._leases.values() if wanted.matches(lease.instance)]
+        leases = self._services.get(wanted.service, {})
+        if wanted.number:
+            one = leases.get(f"{wanted.number}.{wanted.service}.{wanted.network}")
+            return [one.instance] if one else []
+        found = [lease.instance for lease in leases.values() if lease.instance.network == wanted.network]
         return sorted(found, key=lambda instance: (not instance.leader, instance.name))
 
     def all(self, service: str = "") -> list[Instance]:
         """The live instances of a service, or of all, by name."""
-        found = (lease.instance for lease in self._leases.values())
-        return sorted((item for item in found if not service or item.service == service), key=_name)
+        return list(self.after("", service))
+
+    def after(self, name: str, service: str = "") -> Iterator[Instance]:
+        """The live instances whose names come after a name, by name. Nothing may change while it is read."""
+        names = sorted(self._services.get(service, ())) if service else self._names
+        for position in range(bisect_right(names, name), len(names)):
+            yield self._leases[names[position]].instance
+
+    def services(self) -> Collection[str]:
+        """The services that have live instances."""
+        return self._services.keys()
 
     def set_leader(self, service: str, name: str) -> None:
         """From now on an instance of this service is its leader if it has this name, whatever it registers."""
         self._leaders[service] = name
-        for lease in self._leases.values():
+        for _, lease in sorted(self._services.get(service, {}).items()):
             marked = self.marked(lease.instance)
             if marked != lease.instance:
                 lease.instance = marked
@@ -91,7 +115,7 @@ class Directory:
             self.marked(instance), register_ms=now_ms, expire_ms=self._expiry_ms(now_ms, lease_s)
         )
         before = self._leases.get(instance.name)
-        self._leases[instance.name] = _Lease(stored, renewal_s or lease_s or 0.0, self._end_s(lease_s))
+        self._add(_Lease(stored, renewal_s or lease_s or 0.0, self._end_s(lease_s)))
         if before is None:
             self._tell(ChangeKind.ADDED, stored)
         elif not before.instance.is_same_but_for_times(stored):
@@ -114,7 +138,10 @@ class Directory:
         expire_ms = self._expiry_ms(self._clock.now(), length_s)
         ready = ready and not lease.instance.down
         lease.instance = replace(lease.instance, ready=ready, expire_ms=expire_ms)
-        lease.ends_s = self._end_s(length_s)
+        before_s, lease.ends_s = lease.ends_s, self._end_s(length_s)
+        if before_s is not None and lease.ends_s is not None and lease.ends_s < before_s:
+            # The first lease after a restart is longer than the usual ones.
+            self._note_end(lease)
         if ready != was_ready:
             self._tell(ChangeKind.UPDATED, lease.instance)
         return lease.instance
@@ -135,6 +162,11 @@ class Directory:
         lease = self._leases.pop(name, None)
         if lease is None:
             return None
+        del self._names[bisect_left(self._names, name)]
+        others = self._services[lease.instance.service]
+        del others[name]
+        if not others:
+            del self._services[lease.instance.service]
         self._tell(ChangeKind.REMOVED, lease.instance)
         return lease.instance
 
@@ -146,9 +178,19 @@ class Directory:
     def expired(self) -> list[str]:
         """The names whose leases have run out by now. They stay until they are removed."""
         now_s = self._clock.monotonic()
-        return [
-            name for name, lease in self._leases.items() if lease.ends_s is not None and lease.ends_s <= now_s
-        ]
+        found: dict[str, _Lease] = {}
+        while self._ends and self._ends[0][0] <= now_s:
+            _, _, name, lease = heapq.heappop(self._ends)
+            if self._leases.get(name) is not lease or lease.ends_s is None:
+                continue
+            if lease.ends_s <= now_s:
+                found[name] = lease
+            else:
+                # It was renewed since this end was noted.
+                self._note_end(lease)
+        for lease in found.values():
+            self._note_end(lease)
+        return list(found)
 
     def watch(self, service: str) -> tuple[list[Instance], Watch]:
         """What there is, and everything that changes from here on. End it with `unwatch`."""
@@ -165,7 +207,7 @@ class Directory:
 
     def wanted(self, watch: Watch) -> list[Instance]:
         """What there is of what a watch wants, by name."""
-        return [instance for instance in self.all() if watch.wants(instance)]
+        return [instance for instance in self.all(watch.scope.service) if watch.wants(instance)]
 
     def since(self, revision: int) -> list[Change] | None:
         """What changed after a revision; None when that is not remembered, or of another AHA."""
@@ -190,6 +232,19 @@ class Directory:
         for watch in self._watches:
             watch.close()
 
+    def _add(self, lease: _Lease) -> None:
+        name, service = lease.instance.name, lease.instance.service
+        if name not in self._leases:
+            insort(self._names, name)
+        self._leases[name] = lease
+        self._services.setdefault(service, {})[name] = lease
+        self._note_end(lease)
+
+    def _note_end(self, lease: _Lease) -> None:
+        if lease.ends_s is not None:
+            self._end_count += 1
+            heapq.heappush(self._ends, (lease.ends_s, self._end_count, lease.instance.name, lease))
+
     def _tell(self, kind: ChangeKind, instance: Instance) -> None:
         change = Change(kind, instance)
         self.revision += 1
@@ -203,7 +258,3 @@ class Directory:
     @staticmethod
     def _expiry_ms(now_ms: int, lease_s: float | None) -> int:
         return 0 if lease_s is None else now_ms + int(lease_s * 1000)
-
-
-def _name(instance: Instance) -> str:
-    return instance.name

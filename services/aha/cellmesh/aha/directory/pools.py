@@ -161,12 +161,17 @@ class Pools:
     def __init__(self) -> None:
         self._pools: dict[str, pool_pb2.Pool] = {}
         self._members: dict[str, frozenset[str]] = {}
+        self._of_service: dict[str, set[str]] = {}
 
     def fill(self, pools: list[pool_pb2.Pool]) -> set[str]:
         """Take in all pools; returns the names of those whose members are others than before."""
         before = self._members
         self._pools = {pool.name: pool for pool in pools}
         self._members = {pool.name: frozenset(member.name for member in pool.members) for pool in pools}
+        self._of_service = {}
+        for name, members in self._members.items():
+            for member in members:
+                self._of_service.setdefault(member.rpartition(".")[2], set()).add(name)
         return {
             name
             for name in before.keys() | self._members.keys()
@@ -180,6 +185,14 @@ class Pools:
     def all(self) -> list[pool_pb2.Pool]:
         """Every pool, by name."""
         return [self._pools[name] for name in sorted(self._pools)]
+
+    def members(self, name: str) -> frozenset[str]:
+        """The members of a pool, such as "axon" or "01.cortex"; none of a pool that is not there."""
+        return self._members.get(name, frozenset())
+
+    def of_service(self, service: str) -> Collection[str]:
+        """The pools that a service, or one of its instances, is a member of."""
+        return self._of_service.get(service, ())
 
     def has(self, name: str, instance: Instance) -> bool:
         """Whether an instance is in a pool, by itself or with its service."""

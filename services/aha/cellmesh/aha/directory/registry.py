@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -49,6 +50,7 @@ class Registry:
         self._restart_grace_s = restart_grace_s
         self._leads = True
         self.pools = Pools()
+        self._pool_followers: list[Callable[[Collection[str]], object]] = []
         self._own_names: set[str] = set()
         # The order of changes on disk is that in memory.
         self._lock = asyncio.Lock()
@@ -195,7 +197,7 @@ class Registry:
         """
         wanted: Wanted = parse_wanted(name, self.network)
         if self.pools.get(wanted.service) is not None and not wanted.number:
-            found = [item for item in self._directory.all() if self.pools.has(wanted.service, item)]
+            found = self.pool_instances(wanted.service)
         else:
             found = self._directory.find(wanted)
         if not found:
@@ -210,6 +212,23 @@ class Registry:
     def all(self, service: str = "") -> list[Instance]:
         """The live instances of a service, or of all, by name."""
         return self._directory.all(service)
+
+    def after(self, name: str, service: str = "") -> Iterator[Instance]:
+        """The live instances whose names come after a name, by name. Read it before anything changes."""
+        return self._directory.after(name, service)
+
+    def services(self) -> Collection[str]:
+        """The services that have live instances."""
+        return self._directory.services()
+
+    def pool_instances(self, pool: str) -> list[Instance]:
+        """The live instances of a pool's members, by name."""
+        found: dict[str, Instance] = {}
+        for member in self.pools.members(pool):
+            number, _, service = member.rpartition(".")
+            for instance in self._directory.find(Wanted(service, self.network, number)):
+                found[instance.name] = instance
+        return [found[name] for name in sorted(found)]
 
     def watch(self, service: str = "") -> tuple[list[Instance], Watch]:
         """What there is, and what changes from here on. End it with `unwatch`."""
@@ -232,6 +251,8 @@ class Registry:
 
     def present(self, watch: Watch) -> list[Instance]:
         """What there is now of what a watch wants, by name."""
+        if watch.scope.pool:
+            return [item for item in self.pool_instances(watch.scope.pool) if watch.wants(item)]
         return self._directory.wanted(watch)
 
     def changed_since(self, revision: int, watch: Watch) -> list[Change] | None:
@@ -253,7 +274,14 @@ class Registry:
 
     def set_pools(self, pools: list[pool_pb2.Pool]) -> None:
         """Take in the pools as they are stored, and tell those who watch one that has changed."""
-        self._directory.renew_watches(self.pools.fill(pools))
+        changed = self.pools.fill(pools)
+        self._directory.renew_watches(changed)
+        for told in self._pool_followers:
+            told(changed)
+
+    def follow_pools(self, told: Callable[[Collection[str]], object]) -> None:
+        """Have somebody told of the names of the pools that have come, gone or changed, from here on."""
+        self._pool_followers.append(told)
 
     def unwatch(self, watch: Watch) -> None:
         """Drop a watch."""

@@ -5,7 +5,7 @@
 names          what clients may ask for, and which service or instance that is
 methods        which calls any instance answers, out of the descriptors of all services
 hosts          IP addresses of those who advertise host names
-services       one service as the registry knows it now
+services       one service, or one pool, as the registry knows it now
 security       how clients check whom they reached
 resources      the four messages that make up a service for a client
 catalog        Catalog, a Part: all resources, kept in line with the registry, and who must be told of changes

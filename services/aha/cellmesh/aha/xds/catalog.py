@@ -17,7 +17,7 @@ from cellmesh.aha.xds.hosts import Hosts
 from cellmesh.aha.xds.names import Kind, names_of, parse
 from cellmesh.aha.xds.resources import build
 from cellmesh.aha.xds.security import Flavor
-from cellmesh.aha.xds.services import ServiceState
+from cellmesh.aha.xds.services import Callee, PoolState, ServiceState
 from cellmesh.common.addresses import split_host_port
 from cellmesh.common.cell import PartHealth
 from cellmesh.common.errors import LimitExceeded
@@ -68,6 +68,7 @@ class Catalog:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self._services: dict[str, ServiceState] = {}
+        self._pools: set[str] = set()
         self._made: defaultdict[str, dict[tuple[Kind, str, Flavor], Resource | None]] = defaultdict(dict)
         self._followers: defaultdict[Key, set[Follower]] = defaultdict(set)
         self._all: defaultdict[Kind, set[Follower]] = defaultdict(set)
@@ -85,7 +86,9 @@ class Catalog:
     async def start(self) -> None:
         """Take over what is registered, then follow."""
         present, watch = self._registry.watch()
+        self._pools |= {pool.name for pool in self._registry.pools.all()}
         self._load(item.service for item in present)
+        self._registry.follow_pools(self._pools_changed)
 
         async def follow() -> None:
             nonlocal watch
@@ -136,10 +139,11 @@ class Catalog:
         """
         if kind is Kind.LISTENER and flavor is Flavor.ENVOY:
             return []
+        network = self._registry.network
+        numbers = {name: sorted(service.numbers) for name, service in self._services.items()}
+        numbers |= {name: [] for name in self._pools - numbers.keys()}
         return [
-            name
-            for _, service in sorted(self._services.items())
-            for name in names_of(kind, service.name, service.network, sorted(service.numbers))
+            name for callee in sorted(numbers) for name in names_of(kind, callee, network, numbers[callee])
         ]
 
     def follow(self, follower: Follower, kind: Kind, names: Iterable[str]) -> None:
@@ -179,10 +183,25 @@ class Catalog:
                 state = self._services[name] = ServiceState(name, self._registry.network)
             state.replace_all(self._registry.all(name))
             self._renew(name)
+            for pool in sorted(self._registry.pools.of_service(name)):
+                self._renew(pool)
         self._hosts.keep(set(self._host_names()))
 
+    def _pools_changed(self, pools: Iterable[str]) -> None:
+        for name in sorted(pools):
+            self._pools.add(name)
+            self._renew(name)
+
+    def _callee(self, name: str) -> Callee | None:
+        """What a name stands for now. A service takes the place of a pool that was deleted."""
+        is_pool = self._registry.pools.get(name) is not None
+        if is_pool or (name in self._pools and name not in self._services):
+            members = self._registry.pools.members(name)
+            return PoolState(name, self._registry.network, members, self._services)
+        return self._services.get(name)
+
     def _renew(self, service: str) -> None:
-        """Make what was made of a service anew, and tell who follows what has changed."""
+        """Make what was made of a service or pool anew, and tell who follows what has changed."""
         made = self._made[service]
         changed: set[Key] = set()
         for (kind, name, flavor), before in list(made.items()):
@@ -201,7 +220,7 @@ class Catalog:
         self, kind: Kind, name: str, flavor: Flavor, before: Resource | None = None
     ) -> Resource | None:
         target = parse(kind, name, self._registry.network)
-        service = self._services.get(target.service) if target else None
+        service = self._callee(target.service) if target else None
         if target is None or service is None:
             return None
         packed = build(kind, name, target, service, flavor, self._hosts.ip_of)
@@ -224,7 +243,7 @@ class Catalog:
             del self._made[service]
 
     def _address_found(self) -> None:
-        for name in self._services:
+        for name in (*self._services, *self._pools):
             self._renew(name)
 
     def _host_names(self) -> Iterable[str]:

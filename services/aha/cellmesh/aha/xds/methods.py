@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -50,6 +51,17 @@ def methods_of(kind: str) -> Methods:
                     case MethodOptions.IDEMPOTENT:
                         repeatable.append(path)
     return Methods(tuple(sorted(reads)), tuple(sorted(repeatable)))
+
+
+def methods_of_all(kinds: Collection[str]) -> Methods:
+    """The methods of several kinds of cells, as a pool has."""
+    found = [methods_of(kind) for kind in sorted(kinds)] or [methods_of("")]
+    if len(found) == 1:
+        return found[0]
+    return Methods(
+        tuple(sorted({path for methods in found for path in methods.reads})),
+        tuple(sorted({path for methods in found for path in methods.repeatable})),
+    )
 
 
 @cache

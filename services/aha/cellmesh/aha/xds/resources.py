@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from cellmesh.aha.directory import Instance
-from cellmesh.aha.xds.methods import EVERYWHERE, methods_of
+from cellmesh.aha.xds.methods import EVERYWHERE, methods_of_all
 from cellmesh.aha.xds.names import Kind, Pick, Target
 from cellmesh.aha.xds.security import Flavor, transport_socket
-from cellmesh.aha.xds.services import ServiceState
+from cellmesh.aha.xds.services import Callee
 from cellmesh.common.addresses import split_host_port
 from cellmesh.third_party.xds.v3 import (
     cluster_pb2,
@@ -46,7 +46,7 @@ _ADS: Final = core_pb2.ConfigSource(
 
 
 def build(
-    kind: Kind, name: str, target: Target, service: ServiceState, flavor: Flavor, find_ip: FindIp
+    kind: Kind, name: str, target: Target, service: Callee, flavor: Flavor, find_ip: FindIp
 ) -> Any | None:
     """Make a resource.
 
@@ -54,23 +54,23 @@ def build(
         kind: Its type.
         name: Its name, as the client has asked for it.
         target: What the name means.
-        service: The target's service.
+        service: What that is now.
         flavor: Whom it is for.
         find_ip: See FindIp.
 
     Returns:
         The resource packed, or None when there is none: an instance that was never seen.
     """
-    if target.number and target.number not in service.numbers:
+    if target.number and not service.knows(target.number):
         return None
     made: Message
     match kind:
         case Kind.LISTENER:
             made = _listener(name, target)
         case Kind.ROUTES:
-            made = _routes(name, target, service.kind)
+            made = _routes(name, target, service.kinds())
         case Kind.CLUSTER:
-            made = _cluster(name, target, flavor)
+            made = _cluster(name, target, service, flavor)
         case Kind.ENDPOINTS:
             made = _endpoints(name, target, service, find_ip)
     packed = Any()
@@ -90,8 +90,8 @@ def _listener(name: str, target: Target) -> listener_pb2.Listener:
     return made
 
 
-def _routes(name: str, target: Target, kind: str) -> route_pb2.RouteConfiguration:
-    routes = _instance_routes(target) if target.number else _service_routes(target, kind)
+def _routes(name: str, target: Target, kinds: Collection[str]) -> route_pb2.RouteConfiguration:
+    routes = _instance_routes(target) if target.number else _service_routes(target, kinds)
     host = route_pb2.VirtualHost(name=target.cluster, domains=["*"], routes=routes)
     return route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])
 
@@ -100,11 +100,11 @@ def _instance_routes(target: Target) -> list[route_pb2.Route]:
     return [_route(route_pb2.RouteMatch(prefix="/"), target.cluster)]
 
 
-def _service_routes(target: Target, kind: str) -> list[route_pb2.Route]:
-    """Where the caller says; then what only reads at any instance; the rest at the leader."""
+def _service_routes(target: Target, kinds: Collection[str]) -> list[route_pb2.Route]:
+    """Where the caller says; then what only reads at any instance; the rest at the leader, or at the leaders of a pool."""
     any_one = Target(target.service, target.network, pick=Pick.ANY).cluster
     leader = Target(target.service, target.network, pick=Pick.LEADER).cluster
-    methods = methods_of(kind)
+    methods = methods_of_all(kinds)
     return [
         _route(_said(Pick.LEADER), leader),
         *(_route(route_pb2.RouteMatch(path=path), any_one, repeatable=True) for path in methods.reads),
@@ -142,14 +142,14 @@ def _route(match: route_pb2.RouteMatch, cluster: str, *, repeatable: bool = Fals
     return route_pb2.Route(match=match, route=action)
 
 
-def _cluster(name: str, target: Target, flavor: Flavor) -> cluster_pb2.Cluster:
+def _cluster(name: str, target: Target, service: Callee, flavor: Flavor) -> cluster_pb2.Cluster:
     made = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.DiscoveryType.EDS,
         eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=_ADS),
         connect_timeout=Duration(seconds=CONNECT_TIMEOUT_S),
         lb_policy=cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN,
-        transport_socket=transport_socket(target, flavor),
+        transport_socket=transport_socket(target, service.owners(), flavor),
     )
     if flavor is Flavor.ENVOY:
         options = http_protocol_options_pb2.HttpProtocolOptions(
@@ -162,7 +162,7 @@ def _cluster(name: str, target: Target, flavor: Flavor) -> cluster_pb2.Cluster:
 
 
 def _endpoints(
-    name: str, target: Target, service: ServiceState, find_ip: FindIp
+    name: str, target: Target, service: Callee, find_ip: FindIp
 ) -> endpoint_pb2.ClusterLoadAssignment:
     ready = service.ready()
     match target.pick:
@@ -171,11 +171,12 @@ def _endpoints(
         case Pick.LEADER:
             # While the leader cannot be reached its followers are asked: they know who leads, and pass writes on. Each
             # instance is a place of its own, so that clients keep its connections when it moves up.
-            leading = [_alone(instance) for instance in ready if instance.leader]
-            groups = [leading, [_alone(instance) for instance in ready if not instance.leader]]
+            leading = service.leading()
+            others = [instance for instance in ready if instance not in leading]
+            groups = [[_alone(instance) for instance in group] for group in (leading, others)]
         case None:
             # Who asks for one instance wants it whatever it says of itself.
-            found = service.instances.get(target.number)
+            found = service.instance(target.number)
             groups = [[("", [found] if found else [])]]
     made = endpoint_pb2.ClusterLoadAssignment(cluster_name=name)
     priority = 0
