@@ -58,30 +58,31 @@ async def timed(work: Awaitable[int], expected: int, cpu: Callable[[], float]) -
 async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
     """One server of ours, empty, all parts once."""
     import grpc
+    import msgpack  # type: ignore[import-untyped]
     from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
-    from cellmesh.common import msgpack
+    from cellmesh.common.msgpack import decode
 
     with sides.our_server("cryotank", folder) as (process, address):
         async with grpc.aio.insecure_channel(address, options=sides.MESSAGE_OPTIONS) as channel:
             stub: Any = tank_service_pb2_grpc.TankServiceStub(channel)
             count = len(records)
-            pack = msgpack.encode
+            pack = msgpack.Packer().pack
             await stub.CreateTank(tank_pb2.CreateTankRequest(name="t"))
             await stub.CreateTank(tank_pb2.CreateTankRequest(name="s"))
 
             async def puts() -> int:
                 done = 0
                 for start in range(0, count, BATCH):
-                    packed = [pack(record) for record in records[start : start + BATCH]]
-                    request = tank_pb2.AppendRecordsRequest(name="t", packed=packed)
+                    packed = b"".join(map(pack, records[start : start + BATCH]))
+                    request = tank_pb2.AppendRecordsRequest(name="t", packed_items=packed)
                     done += (await stub.AppendRecords(request)).count
                 return done
 
             async def stream() -> int:
                 async def requests() -> AsyncIterator[tank_pb2.AppendStreamRequest]:
                     for start in range(0, count, BATCH):
-                        packed = [pack(record) for record in records[start : start + BATCH]]
-                        yield tank_pb2.AppendStreamRequest(name="s", packed=packed)
+                        packed = b"".join(map(pack, records[start : start + BATCH]))
+                        yield tank_pb2.AppendStreamRequest(name="s", packed_items=packed)
 
                 done = 0
                 async for answer in stub.AppendStream(requests()):
@@ -102,7 +103,7 @@ async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
             return {
                 "puts": await timed(puts(), count, cpu),
                 "stream": await timed(stream(), count, cpu),
-                "slice": await timed(rows(msgpack.decode), count, cpu),
+                "slice": await timed(rows(decode), count, cpu),
                 "rows": await timed(rows(None), count, cpu),
             }
 

@@ -133,3 +133,10 @@ def test_damaged_record_is_told() -> None:
         ChangeRecord.from_bytes(b"\xff\xff\xff")
     assert ChangeRecord.from_bytes(record(5).to_bytes()) == record(5)
     assert ChangeRecord.from_proto(record(5).to_proto()) == record(5)
+
+
+@pytest.mark.parametrize("size", [0, 16 * 1024 - 1, 16 * 1024, 3_000_000])
+def test_a_record_is_stored_as_protobuf_writes_it(size: int) -> None:
+    for one in (record(2**63, b"x" * size), ChangeRecord(0, -1, "", "", b"x" * size)):
+        assert one.to_bytes() == one.to_proto().SerializeToString()
+        assert ChangeRecord.from_bytes(one.to_bytes()) == one

@@ -8,6 +8,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ from cellmesh.common.values import from_value, to_value
 from cellmesh.cryotank.cell import CryotankCell
 from cellmesh.cryotank.config import CryotankConfig
 from cellmesh.cryotank.tanks import Batch
-from cellmesh.cryotank.tanks.batches import MSGPACK
+from cellmesh.cryotank.tanks.batches import APPEND_SIZE_MAX, MSGPACK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-READER_COUNT = 2000
-WAVE_COUNT = 400
+READER_COUNT = 3000
+CONNECTION_COUNT = 3
 
 
 def config_of(folder: Path) -> CryotankConfig:
@@ -124,9 +125,10 @@ def test_any_value_comes_back_to_the_bit(
         tank_pb2.AppendRecordsRequest(name="t", values=[value_pb2.Value.FromString(item) for item in sent])
     )
     stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed=packed))
+    stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed_items=b"".join(packed)))
     found = rows(stub)
     assert [(form, item) for _, form, item in found] == [(0, item) for item in sent] + [
-        (MSGPACK, item) for item in packed
+        (MSGPACK, item) for item in packed * 2
     ]
     read = [
         from_value(record.value)
@@ -135,7 +137,7 @@ def test_any_value_comes_back_to_the_bit(
     ]
     assert same(read, values)
     unpacked = [msgpack.decode(item, use_list=True) for _, form, item in found if form == MSGPACK]
-    assert same(unpacked, [_listed(value) for value in packable])
+    assert same(unpacked, [_listed(value) for value in packable * 2])
     stub.DeleteTank(tank_pb2.DeleteTankRequest(name="t"))
 
 
@@ -153,7 +155,8 @@ def check_unusual_encodings(channel: grpc.Channel) -> None:
     create(stub)
     # A number in nine bytes, a map with its keys out of order, a Value with a field that nobody knows.
     packed = [b"\xd3" + bytes(8), b"\x82\xa1b\x01\xa1a\x02", b"\xdb" + (1).to_bytes(4, "big") + b"x"]
-    stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed=packed))
+    stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed=packed[:2]))
+    stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed_items=packed[2]))
     strange = b"\x18\x02\xc0\x3e\x07"
     request = b"\x0a\x01t\x12" + bytes([len(strange)]) + strange
     channel_call = channel.unary_unary("/cellmesh.api.cryotank.v1.TankService/AppendRecords")
@@ -174,10 +177,33 @@ def test_what_is_not_one_item_of_msgpack_is_refused(stub: Any, packed: list[byte
     assert rows(stub) == []
 
 
+@pytest.mark.parametrize(
+    ("items", "index"),
+    [(b"\x92\x01", 0), (b"\x01\x02\xc1", 2), (b"\x01\xa5ab", 1), (b"\x91" * 5000 + b"\x01", 0)],
+)
+def test_items_one_after_the_other_are_refused_from_the_first_that_is_none(
+    stub: Any, items: bytes, index: int
+) -> None:
+    create(stub)
+    error = failure_of(
+        lambda: stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed_items=items))
+    )
+    assert (type(error), error.get("index")) == (BadArg, index)
+    too_much = b"\xc6" + (APPEND_SIZE_MAX).to_bytes(4, "big") + bytes(APPEND_SIZE_MAX)
+    error = failure_of(
+        lambda: stub.AppendRecords(tank_pb2.AppendRecordsRequest(name="t", packed_items=too_much))
+    )
+    assert type(error) is BadArg
+    assert rows(stub) == []
+
+
 def test_an_append_of_two_forms_is_refused(stub: Any) -> None:
     create(stub)
-    request = tank_pb2.AppendRecordsRequest(name="t", packed=[b"\x01"], values=[to_value(1)])
-    assert type(failure_of(lambda: stub.AppendRecords(request))) is BadArg
+    forms = {"packed": [b"\x01"], "values": [to_value(1)], "packed_items": b"\x01"}
+    for left_out in forms:
+        two = {name: value for name, value in forms.items() if name != left_out}
+        request = tank_pb2.AppendRecordsRequest(name="t", **two)
+        assert type(failure_of(lambda request=request: stub.AppendRecords(request))) is BadArg
 
 
 def test_a_stream_of_appends_is_acknowledged_in_order(cell: CryotankCell, stub: Any) -> None:
@@ -245,33 +271,41 @@ def test_an_error_ends_a_stream_of_appends_and_keeps_what_was_before(stub: Any) 
 
 def test_thousands_of_readers_wait_without_a_thread_each(cell: CryotankCell) -> None:
     async def run() -> None:
-        async with grpc.aio.insecure_channel(cell.tcp_address) as channel:
-            stub: Any = tank_service_pb2_grpc.TankServiceStub(channel)
-            await stub.CreateTank(tank_pb2.CreateTankRequest(name="t"))
+        async with AsyncExitStack() as channels:
+            stubs: list[Any] = []
+            for _ in range(CONNECTION_COUNT):
+                options = [("grpc.use_local_subchannel_pool", 1)]
+                channel = grpc.aio.insecure_channel(cell.tcp_address, options=options)
+                stubs.append(
+                    tank_service_pb2_grpc.TankServiceStub(await channels.enter_async_context(channel))
+                )
+            await stubs[0].CreateTank(tank_pb2.CreateTankRequest(name="t"))
 
-            async def read() -> list[bytes]:
+            async def read(stub: Any) -> list[bytes]:
                 found: list[bytes] = []
                 async for message in stub.ReadRows(tank_pb2.ReadRowsRequest(name="t", wait=True, count=3)):
                     found += [item for run in message.runs for item in run.items]
                 return found
 
             threads = threading.active_count()
-            readers = []
-            # In waves: gRPC turns calls away while a thousand have not been looked at.
-            while len(readers) < READER_COUNT:
-                readers += [asyncio.create_task(read()) for _ in range(WAVE_COUNT)]
-                while cell.arrivals.count < len(readers):
-                    await asyncio.sleep(0.02)
+            # All at once, as they come after a restart.
+            readers = [
+                asyncio.create_task(read(stubs[number % CONNECTION_COUNT])) for number in range(READER_COUNT)
+            ]
+            while cell.arrivals.count < READER_COUNT:
+                await asyncio.sleep(0.02)
+                ended = [reader for reader in readers if reader.done()]
+                assert not ended, ended[0].exception()
             assert threading.active_count() - threads <= 16
             for number in range(3):
-                await stub.AppendRecords(
+                await stubs[0].AppendRecords(
                     tank_pb2.AppendRecordsRequest(name="t", packed=[msgpack.encode(number)])
                 )
             assert await asyncio.gather(*readers) == [[b"\x00", b"\x01", b"\x02"]] * READER_COUNT
         while cell.arrivals.count:
             await asyncio.sleep(0.02)
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 120))
 
 
 def test_readers_miss_nothing_of_what_is_put_while_they_wait(cell: CryotankCell, stub: Any) -> None:

@@ -31,6 +31,7 @@ from cellmesh.cryotank.tanks import (
     Batch,
     ConsumerStore,
     CryotankApplier,
+    Tank,
     TankLimits,
     TankMetrics,
     TankStore,
@@ -323,6 +324,31 @@ def test_records_of_a_change_read_back(records: list[bytes], form: int, compress
     appended.count += 1
     with pytest.raises(StorageCorrupt):
         changes.unpack_batch(appended)
+
+
+@given(
+    st.lists(st.binary(max_size=300), min_size=1, max_size=5),
+    st.integers(0, 1),
+    st.booleans(),
+    st.sampled_from([0, 1, 127, 128, 2**40]),
+)
+def test_the_record_of_an_append_is_what_protobuf_writes(
+    records: list[bytes], form: int, compress: bool, offset: int
+) -> None:
+    tank = Tank("some:name", "0123" * 8, 5)
+    batch = Batch.of(records * 50, form)
+    packed = changes.pack_batch(batch, compress=compress)
+    data = changes.records_appended(tank, offset, batch, packed, offset * 3)
+    message = change_pb2.CryotankChange.FromString(data)
+    found = message.records_appended
+    assert (found.tank_id, found.name, found.offset, found.time_us) == (
+        tank.tank_id,
+        tank.name,
+        offset,
+        offset * 3,
+    )
+    assert changes.unpack_batch(found) == batch
+    assert message.SerializeToString() == data
 
 
 def test_a_store_of_the_first_layout_is_brought_up_and_so_is_its_log(tmp_path: Path) -> None:

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from cellmesh.api.common.v1 import change_log_pb2
 from cellmesh.common.errors import StorageCorrupt
 from google.protobuf.message import DecodeError
+
+_JOIN_SIZE_MIN: Final = 16 * 1024
+_PAYLOAD_TAG: Final = b"\x2a"
+
+
+def _varint(value: int) -> bytes:
+    made = bytearray()
+    while value >= 0x80:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    made.append(value)
+    return bytes(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +57,14 @@ class ChangeRecord:
 
     def to_bytes(self) -> bytes:
         """The record as it is stored."""
-        return self.to_proto().SerializeToString()
+        size = len(self.payload)
+        if size < _JOIN_SIZE_MIN:
+            return self.to_proto().SerializeToString()
+        # The same bytes. Protobuf would copy a large payload several times on the way.
+        head = change_log_pb2.ChangeRecord(
+            offset=self.offset, time_us=self.time_us, actor=self.actor, type_name=self.type_name
+        ).SerializeToString()
+        return b"".join((head, _PAYLOAD_TAG, _varint(size), self.payload))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ChangeRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import msgpack  # type: ignore[import-untyped]
@@ -46,14 +47,7 @@ class Batch:
             BadArg: they are more than APPEND_SIZE_MAX bytes together.
         """
         size = sum(map(len, records))
-        if size > APPEND_SIZE_MAX:
-            raise BadArg(
-                "the records are too large for one call",
-                name="values",
-                size=size,
-                size_max=APPEND_SIZE_MAX,
-                hint="send fewer at a time",
-            )
+        _check_size(size)
         data = change_pb2.RecordBatch(records=records).SerializeToString()
         return cls(form, len(records), size, data)
 
@@ -75,6 +69,17 @@ class Batch:
         return made
 
 
+def _check_size(size: int) -> None:
+    if size > APPEND_SIZE_MAX:
+        raise BadArg(
+            "the records are too large for one call",
+            name="values",
+            size=size,
+            size_max=APPEND_SIZE_MAX,
+            hint="send fewer at a time",
+        )
+
+
 def _block(form: int, records: list[bytes], size: int, time_us: int) -> Block:
     data = change_pb2.RecordBatch(records=records).SerializeToString()
     return Block(form, len(records), size, time_us, data)
@@ -93,10 +98,12 @@ def read_request(data: bytes) -> tuple[str, Batch]:
             tank_pb2.AppendRecordsRequest.FromString(data)
     except DecodeError as error:
         raise BadArg("the request is no message of its kind", name="request") from error
+    if bool(parts.values) + bool(parts.packed) + bool(parts.packed_items) > 1:
+        raise BadArg("an append has records of one form", name="packed", hint="send two requests")
+    if parts.packed_items:
+        return parts.name, Batch.of(split_items(parts.packed_items), MSGPACK)
     if not parts.packed:
         return parts.name, Batch.of(parts.values, VALUE)
-    if parts.values:
-        raise BadArg("an append has records of one form", name="packed", hint="send two requests")
     check_packed(parts.packed)
     return parts.name, Batch.of(parts.packed, MSGPACK)
 
@@ -107,19 +114,57 @@ def check_packed(records: Sequence[bytes]) -> None:
     Raises:
         BadArg: one is not.
     """
-    unpacker = msgpack.Unpacker(max_buffer_size=max(2 * APPEND_SIZE_MAX, sum(map(len, records))))
-    unpacker.feed(b"".join(records))
+    wanted = list(accumulate(map(len, records)))
+    ends = _ends(b"".join(records), len(records))
+    if ends != wanted:
+        index = next(
+            (number for number, pair in enumerate(zip(ends, wanted)) if pair[0] != pair[1]), len(ends)
+        )
+        raise BadArg(f"item {index} is not one msgpack item", name="packed", index=index)
+
+
+def split_items(data: bytes) -> list[bytes]:
+    """The msgpack items that lie one after the other, without decoding them.
+
+    Raises:
+        BadArg: something else is among them, the last is cut, or they are more than APPEND_SIZE_MAX bytes.
+    """
+    _check_size(len(data))
+    ends = _ends(data, len(data))
+    if (ends[-1] if ends else 0) != len(data):
+        raise BadArg(
+            f"what follows item {len(ends) - 1} is no whole msgpack item"
+            if ends
+            else "this is no msgpack item",
+            name="packed_items",
+            index=len(ends),
+        )
+    return [data[start:end] for start, end in zip([0, *ends], ends)]
+
+
+def _ends(data: bytes, count_max: int) -> list[int]:
+    """Where each of the msgpack items ends that lie one after the other, up to the first that is none."""
+    unpacker = msgpack.Unpacker(max_buffer_size=max(2 * APPEND_SIZE_MAX, len(data)))
+    unpacker.feed(data)
     skip, tell = unpacker.skip, unpacker.tell
-    end = 0
-    for index, record in enumerate(records):
-        end += len(record)
-        try:
+    ends: list[int] = []
+    try:
+        for _ in range(count_max):
             skip()
-            is_one = tell() == end
-        except (msgpack.UnpackException, ValueError):
-            is_one = False
-        if not is_one:
-            raise BadArg(f"item {index} is not one msgpack item", name="packed", index=index)
+            ends.append(tell())
+    except (msgpack.UnpackException, ValueError):
+        # Not whole, or no msgpack: the caller sees where.
+        return ends
+    return ends
 
 
-__all__ = ["APPEND_SIZE_MAX", "BLOCK_SIZE", "MSGPACK", "VALUE", "Batch", "check_packed", "read_request"]
+__all__ = [
+    "APPEND_SIZE_MAX",
+    "BLOCK_SIZE",
+    "MSGPACK",
+    "VALUE",
+    "Batch",
+    "check_packed",
+    "read_request",
+    "split_items",
+]

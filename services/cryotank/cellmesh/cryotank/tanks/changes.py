@@ -15,6 +15,7 @@ from cellmesh.api.cryotank.v1 import change_pb2, tank_pb2
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.cryotank.tanks.batches import Batch
 from cellmesh.cryotank.tanks.values import Consumer, Tank, TankLimits
+from cellmesh.cryotank.tanks.wire import encode_varint
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -24,6 +25,9 @@ TYPE_NAME: Final = change_pb2.CryotankChange.DESCRIPTOR.full_name
 COMPRESS_SIZE_MIN: Final = 1024
 COMPRESS_LEVEL: Final = 1
 """The quickest: the log is written while a caller waits."""
+
+_APPENDED_TAG: Final = b"\x12"
+_BATCH_TAG: Final = b"\x32"
 
 RECORD_HEAD_SIZE_MAX: Final = 6
 """Tag and length of a record in a batch, in bytes."""
@@ -73,18 +77,16 @@ def records_appended(
 ) -> bytes:
     """The payload that tells that records were added, with what `pack_batch` made of them."""
     data, compressed = packed
-    appended = change_pb2.RecordsAppended(
-        tank_id=tank.tank_id,
-        name=tank.name,
-        offset=offset,
-        count=batch.count,
-        size_bytes=batch.size,
-        batch=data,
-        compressed=compressed,
-        form=cast("tank_pb2.RecordForm.ValueType", batch.form),
-        time_us=time_us,
-    )
-    return change_pb2.CryotankChange(records_appended=appended).SerializeToString()
+    before = change_pb2.RecordsAppended(
+        tank_id=tank.tank_id, name=tank.name, offset=offset, count=batch.count, size_bytes=batch.size
+    ).SerializeToString()
+    after = change_pb2.RecordsAppended(
+        compressed=compressed, form=cast("tank_pb2.RecordForm.ValueType", batch.form), time_us=time_us
+    ).SerializeToString()
+    # What protobuf would write, which copies the records several times on the way. By number, `batch` is between.
+    head = _BATCH_TAG + encode_varint(len(data))
+    size = len(before) + len(head) + len(data) + len(after)
+    return b"".join((_APPENDED_TAG, encode_varint(size), before, head, data, after))
 
 
 def tank_updated(tank: Tank) -> bytes:
