@@ -55,6 +55,10 @@ SERVER_OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_S * 1000),
     ("grpc.http2.min_ping_interval_without_data_ms", CLIENT_PING_INTERVAL_MIN_S * 1000),
     ("grpc.keepalive_permit_without_calls", 1),
+    # Calls that have come and that the event loop has not looked at yet. By default gRPC cancels some from a thousand on,
+    # which is a second's work: thousands of readers who come back after a restart would have to try again and again.
+    ("grpc.server.max_pending_requests", CALL_COUNT_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * CALL_COUNT_MAX),
 )
 
 _log = get_logger(__name__)
