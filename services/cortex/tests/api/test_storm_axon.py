@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import msgpack
 import pytest
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
@@ -16,7 +17,7 @@ from cellmesh.common.errors import CellError
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.storm.engine import Engine
-from cellmesh.cortex.storm.runtime.messages import Warn
+from cellmesh.cortex.storm.runtime.messages import Error, NodeRow, Warn
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 
@@ -146,6 +147,95 @@ def test_files_of_urls(engine: Engine) -> None:
         assert engine.count(f"file:bytes:size=6 +:md5={PAGE_MD5}") == 1
         messages = list(engine.storm("$x=$lib.axon.urlfile(`{$url}/none`) $lib.print($x)", options))
         assert [message.text for message in messages if isinstance(message, Warn)]
+        server.shutdown()
+
+
+def test_wget(engine: Engine) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        given = {"url": url}
+        rows = rows_of(engine, "wget `{$url}/page` `{$url}/redirect` `{$url}/none`", **given)
+        assert [row.node.get("url") for row in rows if isinstance(row, NodeRow)] == [
+            f"{url}/page",
+            f"{url}/redirect",
+        ]
+        assert ["404" in row.text for row in rows if isinstance(row, Warn)] == [True]
+        rows = rows_of(
+            engine, "[ inet:url=`{$url}/page` inet:fqdn=vertex.link ] | wget --no-headers", **given
+        )
+        assert [row.node.form.name for row in rows if isinstance(row, NodeRow)] == ["inet:urlfile"]
+        assert ["inet:url" in row.text for row in rows if isinstance(row, Warn)] == [True]
+        assert engine.call(f"file:bytes:md5={PAGE_MD5} return(:name)") in ("page", "redirect")
+        server.shutdown()
+
+
+def rows_of(engine: Engine, text: str, **variables: Any) -> list[Any]:
+    return list(engine.storm(text, QueryOptions(vars=variables)))
+
+
+def test_exports_come_in_again(engine: Engine) -> None:
+    made = rows_of(
+        engine,
+        """
+        $lib.model.ext.addTagProp(score, (int, ({})), ({}))
+        [ it:dev:str=one +#a.b=(2020, 2021) +#c:score=5 ] | spin |
+        [ meta:rule=(r,) :name=rule +(matches)> { it:dev:str=one } ]
+        $node.data.set(facts, ({"x": [1, 2]}))
+        """,
+    )
+    assert not [row for row in made if isinstance(row, Error)]
+    size, sha256 = engine.call("return($lib.export.toaxon('meta:rule it:dev:str=one'))")
+    assert size > 100
+    gone = rows_of(engine, "meta:rule | delnode --force | spin | it:dev:str=one | delnode --force")
+    assert not [row for row in gone if isinstance(row, Error)]
+    assert engine.call("return($lib.feed.fromAxon($sha))", QueryOptions(vars={"sha": sha256})) == 2
+    name, tag, score, data, other = engine.call(
+        """
+        meta:rule $rule=$node $data=$node.data.get(facts)
+        -(matches)> it:dev:str
+        return(($rule.props.name, #a.b, #c:score, $data, $node.value()))
+        """
+    )
+    assert (name, list(tag), score, data, other) == (
+        "rule",
+        [1577836800000, 1609459200000],
+        5,
+        {"x": [1, 2]},
+        "one",
+    )
+    # One content may be limited, and may be read over HTTP.
+    assert engine.call("return($lib.export.toaxon('.created', opts=({'limit': 1})).0)") < size
+
+
+class Packed(BaseHTTPRequestHandler):
+    """Answers with a packed node, in full or cut short."""
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        data = msgpack.packb([["it:dev:str", "imported"], {"props": {"norm": "imported", "nosuch": 1}}])
+        data = {"/nodes": data, "/cut": data[:-3]}.get(self.path, b"")
+        self.send_response(200 if data else 404)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_nodes_are_imported_from_a_url(engine: Engine) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Packed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        rows = rows_of(engine, "nodes.import `{$url}/nodes` `{$url}/none`", url=url)
+        assert [row.node.value for row in rows if isinstance(row, NodeRow)] == ["imported"]
+        warned = [row.text for row in rows if isinstance(row, Warn)]
+        assert ["nosuch" in warned[0], warned[1]] == [
+            True,
+            f"nodes.import got HTTP error code: 404 for {url}/none",
+        ]
+        rows = rows_of(engine, "nodes.import `{$url}/cut`", url=url)
+        assert [row.error.name for row in rows if isinstance(row, Error)] == ["StormRuntimeError"]
         server.shutdown()
 
 

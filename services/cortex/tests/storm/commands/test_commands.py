@@ -18,6 +18,9 @@ NODES = "[ ( it:dev:int=1 ) ( it:dev:int=2 ) ( it:dev:int=3 ) ] | spin"
 
 # One use of each command; `it:dev:int` comes before it.
 USES = {
+    "feed.list": "feed.list",
+    "nodes.import": "nodes.import",
+    "wget": "wget",
     "gen.geo.place": "gen.geo.place a",
     "gen.it.prod.soft": "gen.it.prod.soft a",
     "gen.lang.language": "gen.lang.language a",

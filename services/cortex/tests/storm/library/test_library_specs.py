@@ -204,6 +204,10 @@ ARGUMENTS.update({f"$lib.axon.{name}": (NO_SERVER, NO_AXON) for name in ("urlfil
 ARGUMENTS.update({f"$lib.inet.http.{name}": NO_SERVER for name in ("get", "head", "post")})
 ARGUMENTS.update(
     {
+        "$lib.feed.fromAxon": (SHA256, NO_AXON),
+        "$lib.feed.genr": 'syn.nodes, ([[["it:dev:str", "a"], {}]])',
+        "$lib.feed.ingest": 'syn.nodes, ([[["it:dev:str", "a"], {}]])',
+        "$lib.export.toaxon": ("it:dev:str", NO_AXON),
         "$lib.axon.dels": (f"({SHA256},)", NO_AXON),
         "$lib.axon.list": ("", NO_AXON),
         "$lib.axon.metrics": ("", NO_AXON),

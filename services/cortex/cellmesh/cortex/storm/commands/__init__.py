@@ -6,6 +6,7 @@ edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
 checks.py   colorize, index.count.prop, model.deprecated.check
 tasks.py    task.*, ps.*, uptime
 reports.py  help, reindex, stats.countby, version
+feeds.py    feed.list, nodes.import, wget
 gen.py      gen.*, note.add
 graph.py    graph
 movenodes.py movenodes
@@ -27,6 +28,7 @@ from cellmesh.cortex.storm.commands import (
     auth,
     checks,
     edits,
+    feeds,
     gen,
     graph,
     movenodes,
@@ -47,6 +49,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *nested.COMMANDS,
     *edits.COMMANDS,
     *reports.COMMANDS,
+    *feeds.COMMANDS,
     *gen.COMMANDS,
     *graph.COMMANDS,
     *movenodes.COMMANDS,

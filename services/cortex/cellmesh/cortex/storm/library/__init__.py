@@ -9,6 +9,7 @@ times.py       $lib.time
 statistics.py  $lib.random, $lib.stats
 digests.py     $lib.compression, $lib.crypto.hashes, $lib.crypto.hmac, $lib.inet
 environment.py $lib.env, $lib.gis, $lib.log, $lib.mime.html
+feeds.py       $lib.feed, $lib.export
 gen.py         $lib.gen
 graph.py       $lib.layer, $lib.lift, $lib.tags, $lib.user, $lib.view
 model.py       $lib.model, $lib.model.ext
@@ -44,6 +45,7 @@ from cellmesh.cortex.storm.library import (
     data,
     digests,
     environment,
+    feeds,
     gen,
     graph,
     http,
@@ -87,6 +89,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *stix.LIBRARIES,
     *stored.LIBRARIES,
     *axon.LIBRARIES,
+    *feeds.LIBRARIES,
     *caching.LIBRARIES,
     *http.LIBRARIES,
     *infosec.LIBRARIES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urljoin, urlsplit
 
 from cellmesh.common.errors import BadArg, NoSuchForm
 from cellmesh.cortex.storm.library.http import HEADERS, JSON, PARAMS, PROXY, TLS, URL, pairs
@@ -21,13 +22,15 @@ READ_SIZE_MAX: Final = 1 << 30
 SHA256_SIZE: Final = 32
 
 
-def _axon(context: RunContext) -> Any:
+def axon_of(context: RunContext) -> Any:
+    """Return the client of the Axon that the Cortex is connected to; raises FeatureNotSupported without one."""
     # What was edited before must not hold up others while the Axon is asked.
     context.session.pause()
     return context.capability("axon").client()
 
 
-def _sha256(value: Any) -> bytes:
+def read_sha256(value: Any) -> bytes:
+    """Return the SHA-256 that a value tells, as bytes; raises BadArg."""
     text = value.hex() if isinstance(value, bytes) else tostr(value)
     try:
         found = bytes.fromhex(text.removeprefix("sha256:"))
@@ -46,33 +49,33 @@ def _bytes(value: Any, name: str = "byts") -> bytes:
 
 def _put(context: RunContext, data: Any) -> tuple[int, str]:
     context.check_writable()
-    size, sha256 = _axon(context).put(_bytes(data))
+    size, sha256 = axon_of(context).put(_bytes(data))
     return size, sha256.hex()
 
 
 def _upload(context: RunContext, parts: Any) -> tuple[int, str]:
     context.check_writable()
-    size, sha256 = _axon(context).upload(_bytes(part, "genr") for part in toiter(context, parts))
+    size, sha256 = axon_of(context).upload(_bytes(part, "genr") for part in toiter(context, parts))
     return size, sha256.hex()
 
 
 def _has(context: RunContext, sha256: Any) -> Any:
-    return _axon(context).has(_sha256(sha256))
+    return axon_of(context).has(read_sha256(sha256))
 
 
 def _size(context: RunContext, sha256: Any) -> Any:
-    return _axon(context).size(_sha256(sha256))
+    return axon_of(context).size(read_sha256(sha256))
 
 
 def _hashset(context: RunContext, sha256: Any) -> Any:
-    return _axon(context).hashes(_sha256(sha256))
+    return axon_of(context).hashes(read_sha256(sha256))
 
 
 def _read(context: RunContext, sha256: Any, offset: Any, size: Any) -> bytes:
     count = toint(size)
     if not 0 <= count <= READ_SIZE_MAX:
         raise BadArg(f"size is at most {READ_SIZE_MAX}", name="size")
-    return b"".join(_axon(context).read(_sha256(sha256), _offset(offset), count))
+    return b"".join(axon_of(context).read(read_sha256(sha256), _offset(offset), count))
 
 
 def _offset(value: Any) -> int:
@@ -89,42 +92,43 @@ def _each(context: RunContext, items: Iterator[Any]) -> Iterator[Any]:
 
 
 def _lines(context: RunContext, sha256: Any, errors: Any) -> Iterator[str]:
-    return _each(context, _axon(context).lines(_sha256(sha256), tostr(errors)))
+    return _each(context, axon_of(context).lines(read_sha256(sha256), tostr(errors)))
 
 
 def _json_lines(context: RunContext, sha256: Any, errors: Any) -> Iterator[Any]:
-    return _each(context, _axon(context).json_lines(_sha256(sha256), tostr(errors)))
+    return _each(context, axon_of(context).json_lines(read_sha256(sha256), tostr(errors)))
 
 
 def _csv_rows(
     context: RunContext, sha256: Any, dialect: Any, errors: Any, options: dict[str, Any]
 ) -> Iterator[list[Any]]:
     return _each(
-        context, _axon(context).csv_rows(_sha256(sha256), tostr(dialect), tostr(errors), toprim(options))
+        context,
+        axon_of(context).csv_rows(read_sha256(sha256), tostr(dialect), tostr(errors), toprim(options)),
     )
 
 
 def _unpack(context: RunContext, sha256: Any, form: Any, offset: Any) -> Any:
-    return _axon(context).unpack(_sha256(sha256), tostr(form), _offset(offset))
+    return axon_of(context).unpack(read_sha256(sha256), tostr(form), _offset(offset))
 
 
 def _list(context: RunContext, offset: Any, wait: Any, timeout: Any) -> Iterator[tuple[int, str, int]]:
     limit = None if timeout is None else float(toint(timeout))
-    for place, sha256, size in _axon(context).listed(_offset(offset), waits=tobool(wait), timeout_s=limit):
+    for place, sha256, size in axon_of(context).listed(_offset(offset), waits=tobool(wait), timeout_s=limit):
         context.tick()
         yield place, sha256.hex(), size
 
 
 def _metrics(context: RunContext) -> Any:
-    return _axon(context).metrics()
+    return axon_of(context).metrics()
 
 
 def _del(context: RunContext, sha256: Any) -> Any:
-    return _axon(context).remove([_sha256(sha256)])[0]
+    return axon_of(context).remove([read_sha256(sha256)])[0]
 
 
 def _dels(context: RunContext, sha256s: Any) -> Any:
-    return _axon(context).remove([_sha256(one) for one in toiter(context, sha256s)])
+    return axon_of(context).remove([read_sha256(one) for one in toiter(context, sha256s)])
 
 
 # The web.
@@ -175,7 +179,7 @@ def _wget(
     data = None
     if body is not None:
         data = body if isinstance(body, bytes) else tostr(body).encode()
-    return _axon(context).fetch(tostr(url), options, data, toprim(json_body))
+    return axon_of(context).fetch(tostr(url), options, data, toprim(json_body))
 
 
 def _wput(
@@ -191,7 +195,7 @@ def _wput(
     tls: Any,
 ) -> Any:
     options = _options(headers, params, method, verifies, timeout, proxy, tls)
-    return _axon(context).send(_sha256(sha256), tostr(url), options)
+    return axon_of(context).send(read_sha256(sha256), tostr(url), options)
 
 
 def _url_file(context: RunContext, *arguments: Any) -> Any:
@@ -206,14 +210,18 @@ def _url_file(context: RunContext, *arguments: Any) -> Any:
     session.set_prop(file, "size", found["size"])
     for name in ("md5", "sha1", "sha256"):
         session.set_prop(file, name, hashes[name])
+    session.set_prop(file, ".seen", "now")
     asked = found.get("original_url") or found["url"]
+    name = next((part for part in reversed(urlsplit(asked).path.split("/")) if part), "")
+    if name and file.get("name") is None:
+        session.set_prop(file, "name", unquote(name))
     made = [_node(context, "inet:urlfile", (url, file.value)) for url in dict.fromkeys((asked, found["url"]))]
     for node in made:
         session.set_prop(node, ".seen", "now")
     for answer in found.get("history") or ():
         target = _redirected(answer)
         if target:
-            _node(context, "inet:urlredir", (answer["url"], target))
+            session.set_prop(_node(context, "inet:urlredir", (answer["url"], target)), ".seen", "now")
     return made[0]
 
 
@@ -228,8 +236,6 @@ _OK_CODE: Final = 200
 
 
 def _redirected(answer: dict[str, Any]) -> str | None:
-    from urllib.parse import urljoin
-
     headers = {name.lower(): value for name, value in dict(answer.get("headers") or {}).items()}
     return urljoin(answer["url"], headers["location"]) if "location" in headers else None
 

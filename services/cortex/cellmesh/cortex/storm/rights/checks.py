@@ -285,7 +285,16 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     },
     ("pkg", "add"): asks("pkg", "add"),
     ("pkg", "del"): asks("pkg", "del"),
-    ("axon", "put"): asks("axon", "upload"),
+    **{("axon", name): asks("axon", "upload") for name in ("put", "upload")},
+    **{("axon", name): asks("axon", "has") for name in ("has", "size", "hashset")},
+    **{("axon", name): asks("storm", "lib", "axon", "has") for name in ("list", "metrics")},
+    **{
+        ("axon", name): asks("storm", "lib", "axon", "get")
+        for name in ("read", "readlines", "jsonlines", "csvrows", "unpack")
+    },
+    **{("axon", name): asks("storm", "lib", "axon", "del") for name in ("del", "dels")},
+    **{("axon", name): asks("storm", "lib", "axon", name) for name in ("wget", "wput")},
+    ("axon", "urlfile"): asks("storm", "lib", "axon", "wget"),
     ("graph", "add"): asks("storm", "graph", "add", default=True),
     # Users and roles.
     ("auth", "users", "add"): asks("storm", "lib", "auth", "users", "add"),

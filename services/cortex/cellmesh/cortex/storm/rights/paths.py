@@ -36,6 +36,9 @@ auth.user.set.locked cortex
 auth.user.set.passwd cortex
 auth.user.set.profile.<varname> cortex
 auth.user.set.rules cortex
+axon cortex
+axon.has cortex
+axon.upload cortex
 cron cortex
 cron.add view
 cron.del cronjob
@@ -43,6 +46,8 @@ cron.get cronjob
 cron.kill cronjob
 cron.set cronjob
 cron.set.creator cortex
+feed:data cortex
+feed:data.syn.nodes cortex
 globals cortex
 globals.get cortex
 globals.get.<varname> cortex
@@ -123,6 +128,14 @@ storm.lib.auth.roles.add cortex
 storm.lib.auth.roles.del cortex
 storm.lib.auth.users.add cortex
 storm.lib.auth.users.del cortex
+storm.inet.imap.connect cortex
+storm.inet.smtp.send cortex
+storm.lib.axon.del cortex
+storm.lib.axon.get cortex
+storm.lib.axon.has cortex
+storm.lib.axon.wget cortex
+storm.lib.axon.wput cortex
+storm.lib.inet.http.proxy cortex
 storm.lib.log.debug cortex
 storm.lib.log.error cortex
 storm.lib.log.info cortex
