@@ -55,8 +55,7 @@ class Driver:
         return target
 
     async def _load(self, rows: list[data.FeedRow], what: str) -> None:
-        for batch in data.batches(rows, BATCH_SIZE):
-            await self._target.feed(list(batch))
+        await self._target.feed(list(batch) for batch in data.batches(rows, BATCH_SIZE))
         self._loaded.add(what)
 
     async def _restart(self) -> None:

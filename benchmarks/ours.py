@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from benchmarks import data, processes
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
+BATCHES_AT_ONCE = 2
+"""Batches of a feed that are on their way and not answered."""
 
 
 class OurTarget:
@@ -82,17 +85,18 @@ class OurTarget:
         """GetCellInfo."""
         await self._cell.GetCellInfo(cell_service_pb2.GetCellInfoRequest())
 
-    async def feed(self, rows: list[data.FeedRow]) -> None:
-        """One AddNodes batch, durable when it returns."""
-        nodes = []
-        for row in rows:
-            node = feed_pb2.FeedNode(form=row.form, value=to_value(row.value))
-            for name, value in row.props.items():
-                node.props[name].CopyFrom(to_value(value))
-            for tag in row.tags:
-                node.tags[tag].CopyFrom(to_value(None))
-            nodes.append(node)
-        async for response in self._feed.AddNodes(iter([feed_pb2.AddNodesRequest(nodes=nodes)])):
+    async def feed(self, batches: Iterable[list[data.FeedRow]]) -> None:
+        """One AddNodes stream; each batch is durable when it is answered."""
+        room = asyncio.Semaphore(BATCHES_AT_ONCE)
+
+        async def requests() -> AsyncIterator[feed_pb2.AddNodesRequest]:
+            for rows in batches:
+                request = _feed_request(rows)
+                await room.acquire()
+                yield request
+
+        async for response in self._feed.AddNodes(requests()):
+            room.release()
             if response.rejects:
                 raise RuntimeError(f"a record was rejected: {response.rejects[0]}")
 
@@ -136,6 +140,18 @@ class OurTarget:
         """Memory of the server, disk of its folder."""
         assert self._process is not None
         return processes.footprint(self._process.pid, self.folder)
+
+
+def _feed_request(rows: list[data.FeedRow]) -> feed_pb2.AddNodesRequest:
+    nodes = []
+    for row in rows:
+        node = feed_pb2.FeedNode(form=row.form, value=to_value(row.value))
+        for name, value in row.props.items():
+            node.props[name].CopyFrom(to_value(value))
+        for tag in row.tags:
+            node.tags[tag].CopyFrom(to_value(None))
+        nodes.append(node)
+    return feed_pb2.AddNodesRequest(nodes=nodes)
 
 
 def make_target(folder: Path) -> OurTarget:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -95,13 +96,22 @@ class PeerTarget:
         """The peer's getCellInfo."""
         await self._proxy.getCellInfo()
 
-    async def feed(self, rows: list[data.FeedRow]) -> None:
-        """The peer's bulk path: packed nodes by addFeedData."""
-        nodes = [
-            ((row.form, row.value), {"props": row.props, "tags": dict.fromkeys(row.tags, (None, None))})
-            for row in rows
-        ]
-        await self._proxy.addFeedData("syn.nodes", nodes)
+    async def feed(self, batches: Iterable[list[data.FeedRow]]) -> None:
+        """The peer's bulk path: packed nodes by addFeedData, from two tasks."""
+        todo = iter(batches)
+
+        async def send() -> None:
+            for rows in todo:
+                nodes = [
+                    (
+                        (row.form, row.value),
+                        {"props": row.props, "tags": dict.fromkeys(row.tags, (None, None))},
+                    )
+                    for row in rows
+                ]
+                await self._proxy.addFeedData("syn.nodes", nodes)
+
+        await asyncio.gather(send(), send())
 
     async def storm_nodes(self, text: str, variables: dict[str, Any] | None = None) -> int:
         """Stream a query, count its nodes."""

@@ -37,8 +37,8 @@ class Target(Protocol):
     async def info(self) -> None:
         """A light unary call."""
 
-    async def feed(self, rows: list[data.FeedRow]) -> None:
-        """Add nodes by the bulk path, one batch a call."""
+    async def feed(self, batches: Iterable[list[data.FeedRow]]) -> None:
+        """Add nodes by the bulk path, two batches on their way at a time; the last is answered when this returns."""
 
     async def storm_nodes(self, text: str, variables: dict[str, Any] | None = None) -> int:
         """Run a query, take in every node, return how many came."""
@@ -147,8 +147,7 @@ async def w1_concurrent(target: Target) -> Sample:
 
 
 async def _feed(target: Target, rows: list[data.FeedRow]) -> None:
-    for batch in data.batches(rows, BATCH_SIZE):
-        await target.feed(list(batch))
+    await target.feed(list(batch) for batch in data.batches(rows, BATCH_SIZE))
 
 
 async def w2a(target: Target) -> Sample:

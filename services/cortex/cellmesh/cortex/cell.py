@@ -82,6 +82,11 @@ class CortexCell(Cell[CortexConfig]):
                 last_returned=("Storm",),
                 changes_asked=changes_asked(self.engine),
             ),
-            Service(FEED_SERVICE, FeedServicer(self.graph, self.workers), PERMISSIONS),
+            Service(
+                FEED_SERVICE,
+                FeedServicer(self.graph, self.workers),
+                PERMISSIONS,
+                raw_requests=("AddNodes",),
+            ),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
         )

@@ -1,8 +1,15 @@
-"""FeedService: nodes in bulk, a batch a transaction, each answered when it is durable."""
+"""FeedService: nodes in bulk, a batch a transaction, each answered when it is durable.
+
+While a batch is being committed, which is LMDB's work and the disk's, the next one of the stream is already
+normalised. Batches are written in the order in which they came: the next one starts when the one before it has run
+in its transaction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -10,12 +17,21 @@ from cellmesh.api.cortex.v1 import feed_pb2
 from cellmesh.common.auth.context import current_call, current_caller
 from cellmesh.common.errors import BadArg, to_detail
 from cellmesh.common.rpc import CancelToken, Workers
-from cellmesh.common.values import from_value
 from cellmesh.cortex.api.storm import user_name
-from cellmesh.cortex.views.feed_values import NOTHING, FeedEdge, FeedNode
+from cellmesh.cortex.views.feed_wire import read_request
 from cellmesh.cortex.views.graph import Graph
 
 NODES_PER_BATCH_MAX: Final = 10_000
+BATCHES_AT_ONCE_MAX: Final = 2
+"""Batches of one stream that are at work: one that is committed, one that is made ready meanwhile."""
+
+
+@dataclass(slots=True)
+class _Feed:
+    """One stream of batches: who feeds, and into which view. Its batches are begun one after another."""
+
+    user: str
+    view_id: str = ""
 
 
 class FeedServicer:
@@ -25,29 +41,66 @@ class FeedServicer:
         self._graph = graph
         self._workers = workers
 
-    async def AddNodes(
-        self, request_iterator: AsyncIterator[feed_pb2.AddNodesRequest], context: Any
-    ) -> AsyncIterator[feed_pb2.AddNodesResponse]:
+    async def AddNodes(self, request_iterator: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         """Answer each batch, in order."""
-        user = user_name(current_caller())
-        view_id: str | None = None
-        async for request in request_iterator:
-            if len(request.nodes) > NODES_PER_BATCH_MAX:
-                raise BadArg(
-                    f"a batch holds at most {NODES_PER_BATCH_MAX} nodes, not {len(request.nodes)}",
-                    name="nodes",
-                )
-            view_id = view_id or request.view_id
-            current_call().text = f"feed into view {view_id or 'default'}"
-            yield await self._workers.run_long(partial(self._feed, request, view_id or None, user))
+        feed = _Feed(user_name(current_caller()))
+        # What is at work, in order; None behind the last.
+        at_work: asyncio.Queue[asyncio.Task[feed_pb2.AddNodesResponse] | None] = asyncio.Queue()
+        room = asyncio.Semaphore(BATCHES_AT_ONCE_MAX)
+        started: list[asyncio.Task[Any]] = []
+
+        async def start_all() -> None:
+            try:
+                async for request in request_iterator:
+                    await room.acquire()
+                    applied = asyncio.Event()
+                    task = asyncio.create_task(self._run(request, feed, applied))
+                    started[:] = [*(other for other in started if not other.done()), task]
+                    at_work.put_nowait(task)
+                    await applied.wait()
+                    if task.done() and task.exception() is not None:
+                        return
+            finally:
+                at_work.put_nowait(None)
+
+        reader = asyncio.create_task(start_all())
+        try:
+            while (task := await at_work.get()) is not None:
+                response = await task
+                room.release()
+                yield response
+            await reader
+        finally:
+            for other in (reader, *started):
+                other.cancel()
+            await asyncio.gather(reader, *started, return_exceptions=True)
+
+    async def _run(self, request: bytes, feed: _Feed, applied: asyncio.Event) -> feed_pb2.AddNodesResponse:
+        loop = asyncio.get_running_loop()
+
+        def note() -> None:
+            loop.call_soon_threadsafe(applied.set)
+
+        try:
+            return await self._workers.run_long(partial(self._feed, request, feed, note))
+        finally:
+            applied.set()
 
     def _feed(
-        self, request: feed_pb2.AddNodesRequest, view_id: str | None, user: str, token: CancelToken
+        self, request: bytes, feed: _Feed, note_applied: Callable[[], None], token: CancelToken
     ) -> feed_pb2.AddNodesResponse:
         token.check()
-        batch = [_node(node) for node in request.nodes]
-        with self._graph.begin(self._graph.view(view_id), user=user) as session:
+        batch, view_id = read_request(request)
+        if len(batch) > NODES_PER_BATCH_MAX:
+            raise BadArg(
+                f"a batch holds at most {NODES_PER_BATCH_MAX} nodes, not {len(batch)}",
+                name="nodes",
+            )
+        feed.view_id = feed.view_id or view_id
+        current_call().text = f"feed into view {feed.view_id or 'default'}"
+        with self._graph.begin(self._graph.view(feed.view_id or None), user=feed.user) as session:
             result = session.feed(batch)
+            note_applied()
             session.sync()
         rejects = [
             feed_pb2.FeedReject(index=reject.index, error=to_detail(reject.error))
@@ -60,23 +113,3 @@ class FeedServicer:
             new_edge_count=result.new_edge_count,
             rejects=rejects,
         )
-
-
-def _node(node: feed_pb2.FeedNode) -> FeedNode:
-    read = from_value
-    return FeedNode(
-        node.form,
-        read(node.value),
-        {name: read(value) for name, value in node.props.items()} if node.props else NOTHING,
-        {name: read(value) for name, value in node.tags.items()} if node.tags else NOTHING,
-        {
-            tag: {name: read(value) for name, value in props.props.items()}
-            for tag, props in node.tag_props.items()
-        }
-        if node.tag_props
-        else NOTHING,
-        tuple(FeedEdge(edge.verb, edge.to.form, read(edge.to.value), edge.reverse) for edge in node.edges)
-        if node.edges
-        else (),
-        {name: read(value) for name, value in node.node_data.items()} if node.node_data else NOTHING,
-    )

@@ -237,11 +237,11 @@ class BulkWriter:
         if self.nids:
             txn.put_many(NIDS, self.nids)
         put_at_end(txn, NODES, self.nodes)
+        # No property is numbered like a form's own value, so no key is in both.
+        self._put_items(txn, BY_PROP, sorted(self.own))
         values: defaultdict[bytes, list[bytes]] = defaultdict(list)
         elements: defaultdict[bytes, list[bytes]] = defaultdict(list)
         counts = CountChanges()
-        for key, nid in self.own:
-            values[key].append(nid)
         for key, nid in self.own_elements:
             elements[key].append(nid)
         for form, count in self.forms.items():
@@ -277,9 +277,11 @@ class BulkWriter:
             names.tags.ensure(txn, tag.name)
 
     def _put_sorted(self, txn: WriteTxn, db: SubDb, entries: dict[bytes, list[bytes]]) -> None:
-        if entries:
-            # Nids of one form were given out in order, those of several forms were not.
-            items = [(key, nid) for key in sorted(entries) for nid in sorted(entries[key])]
+        # Nids of one form were given out in order, those of several forms were not.
+        self._put_items(txn, db, [(key, nid) for key in sorted(entries) for nid in sorted(entries[key])])
+
+    def _put_items(self, txn: WriteTxn, db: SubDb, items: list[tuple[bytes, bytes]]) -> None:
+        if items:
             if not self.is_ascending:
                 txn.put_many(db, items)
                 return

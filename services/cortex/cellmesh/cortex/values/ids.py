@@ -9,9 +9,11 @@ ViewId   32 hexadecimal digits
 
 from __future__ import annotations
 
+from functools import cache
+from hashlib import sha256
 from typing import Final, NewType
 
-from cellmesh.common import hashing
+from cellmesh.common import hashing, msgpack
 
 Buid = NewType("Buid", bytes)
 Nid = NewType("Nid", int)
@@ -27,7 +29,16 @@ NID_SEQUENCE_MAX: Final = (1 << 47) - 1
 
 def buid_of(form: str, value: object) -> Buid:
     """Return the buid of a node by its form and stored value."""
+    if type(value) is str or type(value) is int:
+        # Most values, for which the array and its first item are made once a form.
+        return Buid(sha256(_buid_head(form) + msgpack.encode(value)).digest())
     return Buid(hashing.buid((form, value)))
+
+
+@cache
+def _buid_head(form: str) -> bytes:
+    """The msgpack of (form, value) up to the value. There are as many as forms."""
+    return b"\x92" + msgpack.encode(form)
 
 
 def make_nid(form_number: int, sequence: int) -> Nid:

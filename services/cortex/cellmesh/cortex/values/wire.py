@@ -39,6 +39,19 @@ def varint(number: int) -> bytes:
     """Encode an unsigned number in base 128."""
     if number < 0x80:
         return _ONE_BYTE[number]
+    if number < 0x4000:
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    if 0x10000000 <= number < 0x800000000:
+        # What addresses, autonomous systems and the like take.
+        return bytes(
+            (
+                number & 0x7F | 0x80,
+                number >> 7 & 0x7F | 0x80,
+                number >> 14 & 0x7F | 0x80,
+                number >> 21 & 0x7F | 0x80,
+                number >> 28,
+            )
+        )
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)

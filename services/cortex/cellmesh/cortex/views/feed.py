@@ -9,6 +9,7 @@ exists gets the properties of the record, replacing those it has.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.changelog import ChangeRecord
@@ -25,6 +26,7 @@ from cellmesh.cortex.views.editor import read_only
 from cellmesh.cortex.views.feed_batch import Batch, Row
 from cellmesh.cortex.views.feed_prepare import FeedCache, Prepared, Preparer, Unnumbered, finder
 from cellmesh.cortex.views.feed_values import BATCH_COUNT_MAX, FeedEdge, FeedNode, FeedReject, FeedResult
+from cellmesh.cortex.views.feed_wire import WireRecord, read_entry
 from cellmesh.cortex.views.plans import NodePlan, PropPlan
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ class Feeder:
         self.session = session
         self.cache = cache
 
-    def feed(self, batch: Sequence[FeedNode]) -> FeedResult:
+    def feed(self, batch: Sequence[FeedNode | WireRecord]) -> FeedResult:
         """Make or enrich the nodes of a batch.
 
         Raises:
@@ -71,7 +73,10 @@ class Feeder:
             rows: list[Row] = []
             for index, record in enumerate(batch):
                 try:
-                    rows.append(self._row(index, record))
+                    if isinstance(record, WireRecord):
+                        rows.append(self._wire_row(index, record))
+                    else:
+                        rows.append(self._row(index, record))
                 except CellError as error:
                     result.rejects.append(FeedReject(index, error))
             try:
@@ -117,26 +122,70 @@ class Feeder:
             if session.graph.rules.tags is not None:
                 session.graph.rules.tags.check(name)
             tags.append((name, None if interval is None else session.interval(interval)))
-        row = Row(index, plan, props, tags)
-        if record.tag_props:
-            self._add_tag_props(row, record)
+        edges: list[tuple[str, NodePlan, bool]] = []
         for edge in record.edges:
             session.graph.names.verbs.check(edge.verb)
-            row.edges.append((edge.verb, planner.node(planner.form(edge.form), edge.value), edge.reverse))
+            edges.append((edge.verb, planner.node(planner.form(edge.form), edge.value), edge.reverse))
+        data: list[tuple[str, Any]] = []
         for name, value in record.node_data.items():
             session.graph.names.data.check(name)
             encode_value(value)
-            row.data.append((name, value))
-        return row
+            data.append((name, value))
+        return Row(index, plan, props, tags, self._tag_props(record), edges, data)
 
-    def _add_tag_props(self, row: Row, record: FeedNode) -> None:
+    def _wire_row(self, index: int, record: WireRecord) -> Row:
+        """As `_row`, of a record as it came; what a property or tag means is kept by its bytes."""
         session = self.session
+        kept = self.cache
+        form = kept.wire_forms.get(record.form)
+        rules = session.graph.rules
+        if (
+            form is None
+            or type(record.value) is dict
+            or (rules.locks is not None and rules.locks.rules.locked())
+        ):
+            row = self._row(index, record.plain())
+            kept.wire_forms[record.form] = row.plan.form
+            return row
+        plan = session.planner.node(form, record.value)
+        props: list[PropPlan] = []
+        for data in record.props:
+            prop_plan = kept.wire_props.get((form, data))
+            if prop_plan is None:
+                entry = read_entry(data)
+                if entry is None:
+                    return self._row(index, record.plain())
+                prop_plan = self._prop_plan(form, *entry)
+                if prop_plan.is_kept:
+                    kept.wire_props[form, data] = prop_plan
+            if prop_plan.prop.read_only:
+                own = plan.props.get(prop_plan.prop.name)
+                if own is not None and own != prop_plan.value:
+                    raise read_only(form.name, prop_plan)
+            props.append(prop_plan)
+        tags: list[tuple[str, Interval]] = []
+        for data in record.tags:
+            tag = kept.wire_tags.get(data)
+            if tag is None:
+                entry = read_entry(data)
+                if entry is None or entry[1] is not None:
+                    return self._row(index, record.plain())
+                tag = kept.wire_tags[data] = (session.tag_name(entry[0]), None)
+            if rules.tags is not None:
+                rules.tags.check(tag[0])
+            tags.append(tag)
+        return Row(index, plan, props, tags)
+
+    def _tag_props(self, record: FeedNode) -> list[tuple[str, str, Any, Any]]:
+        session = self.session
+        found: list[tuple[str, str, Any, Any]] = []
         for tag, props in record.tag_props.items():
             for name, value in props.items():
                 tag_prop = session.model.require_tagprop(name)
                 stored = tag_prop.type.norm(value)
                 tag_prop.type.encode(stored)
-                row.tag_props.append((session.tag_name(tag), name, stored, tag_prop.type.merge))
+                found.append((session.tag_name(tag), name, stored, tag_prop.type.merge))
+        return found
 
     def _prop_plan(self, form: Form, name: str, value: Any) -> PropPlan:
         prop = form.props.get(name)
@@ -149,12 +198,13 @@ class Feeder:
     def _prepare(self, txn: ReadTxn, rows: Sequence[Row], preparer: Preparer) -> dict[bytes, Prepared]:
         """Make nodes ready that will probably be new; returns those that rows imply, by buid."""
         number_of = finder(txn)
+        tag_plan = cache(self.session.tag_plan)
         seen: set[bytes] = set()
         implied: list[NodePlan] = []
         for row in rows:
             plan = row.plan
             try:
-                tags = [self.session.tag_plan(tag) for tag, _ in row.tags] if row.tags else ()
+                tags = [tag_plan(tag) for tag, _ in row.tags] if row.tags else ()
                 row.prepared = preparer.prepare(number_of, plan, plan.props, row.props, row.tags, tags)
             except Unnumbered:
                 continue

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellmesh.common.errors import CellError
@@ -16,7 +17,7 @@ from cellmesh.cortex.values.changes import frame
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.values.wire import decode_value, varint
 from cellmesh.cortex.views.editor import Editor
-from cellmesh.cortex.views.feed_prepare import Prepared, Preparer, ensurer
+from cellmesh.cortex.views.feed_prepare import Prepared, Preparer, TagGroup, ensurer
 from cellmesh.cortex.views.feed_values import FeedReject, FeedResult
 from cellmesh.cortex.views.hooks import NEW_NODE_PROPS
 from cellmesh.cortex.views.plans import NodePlan, PropPlan
@@ -40,9 +41,9 @@ class Row:
     plan: NodePlan
     props: Sequence[PropPlan]
     tags: Sequence[tuple[str, Interval]] = ()
-    tag_props: list[tuple[str, str, Any, Any]] = field(default_factory=list)
-    edges: list[tuple[str, NodePlan, bool]] = field(default_factory=list)
-    data: list[tuple[str, Any]] = field(default_factory=list)
+    tag_props: Sequence[tuple[str, str, Any, Any]] = ()
+    edges: Sequence[tuple[str, NodePlan, bool]] = ()
+    data: Sequence[tuple[str, Any]] = ()
     prepared: Prepared | None = None
 
 
@@ -191,7 +192,7 @@ class Batch:
             self.bulk.nids.append((buid, key))
         fresh = self.fresh[buid] = Fresh(key)
         prepared = self.prepared.get(buid) if row is None else row.prepared
-        if prepared is None or (self.has_redirects and prepared.tags):
+        if prepared is None or (self.has_redirects and prepared.tags.fragments):
             prepared = self._prepare(plan, plan.props, row)
         # Seen by nodes that imply this one in turn.
         fresh.prepared = prepared
@@ -262,6 +263,8 @@ class Batch:
         """Put log and index entries of the fresh nodes together and write them."""
         logged: list[bytes] = []
         bulk, layer = self.bulk, self.stack.top
+        props = bulk.props
+        tagged: defaultdict[TagGroup, list[bytes]] = defaultdict(list)
         high_varints: dict[int, bytes] = {}
         for fresh in self.fresh.values():
             prepared, key = fresh.prepared, fresh.key
@@ -272,13 +275,18 @@ class Batch:
                 bulk.own_elements += [(name, key) for name in form.element_keys(prepared.plan.value)]
             bulk.nodes.append((layer + key, prepared.record))
             for fragment in prepared.fragments:
-                bulk.props[fragment].append(key)
-            for tag in prepared.tags:
-                bulk.tags[tag].append(key)
-            head = _nid_field(key, high_varints)
-            edges = [self._edge_edit(key, edge) for edge in fresh.edges]
-            logged.append(b"".join((head, prepared.edits, *edges)))
-            self.edit_count += prepared.edit_count + len(edges)
+                props[fragment].append(key)
+            tags = prepared.tags
+            if tags.fragments:
+                tagged[tags].append(key)
+            edits = _nid_field(key, high_varints) + prepared.edits
+            if fresh.edges:
+                edits += b"".join([self._edge_edit(key, edge) for edge in fresh.edges])
+            logged.append(edits)
+            self.edit_count += prepared.edit_count + len(fresh.edges)
+        for group, nids in tagged.items():
+            for tag in group.fragments:
+                bulk.tags[tag] += nids
         if logged:
             session = self.session
             now_ms = self.preparer.now_ms

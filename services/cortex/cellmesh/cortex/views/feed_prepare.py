@@ -13,11 +13,11 @@ from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers.bulk import FormParts, Fragments, NumberOf, PropFragment, TagFragment
 from cellmesh.cortex.layers.catalog import IndexCatalog
 from cellmesh.cortex.layers.names import Names, NameTables
-from cellmesh.cortex.model.registry import Model
+from cellmesh.cortex.model.registry import Form, Model
 from cellmesh.cortex.values.changes import NODE_ADD
 from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.views.editor import CREATED
-from cellmesh.cortex.views.plans import NodePlan, PropPlan
+from cellmesh.cortex.views.plans import NodePlan, PropPlan, Shape
 
 KEPT_COUNT_MAX: Final = 50_000
 
@@ -46,6 +46,25 @@ def ensurer(txn: WriteTxn) -> NumberOf:
     return lambda names, name: names.ensure(txn, name)
 
 
+class TagGroup:
+    """The tags of a node, sorted by name, with what they put into its record and the log.
+
+    Attributes:
+        fragments: Each of them.
+        entries, edits: Theirs, joined.
+    """
+
+    __slots__ = ("edits", "entries", "fragments")
+
+    def __init__(self, fragments: Iterable[TagFragment]) -> None:
+        self.fragments = tuple(fragments)
+        self.entries = b"".join([fragment.entry for fragment in self.fragments])
+        self.edits = b"".join([fragment.edit for fragment in self.fragments])
+
+
+NO_TAGS: Final = TagGroup(())
+
+
 class Prepared:
     """A fresh node, ready to be written under any nid.
 
@@ -53,7 +72,8 @@ class Prepared:
         plan: What it is.
         form: What all nodes of its form have in common.
         props: Fragments of its properties, by name.
-        fragments, tags: Fragments of its properties and tags, sorted by name.
+        fragments: Fragments of its properties, sorted by name.
+        tags: Its tags.
         record: Its record.
         edits: Its NodeEdits without the nid.
         edit_count: How many edits they hold.
@@ -68,29 +88,22 @@ class Prepared:
         plan: NodePlan,
         form: FormParts,
         props: dict[str, PropFragment],
-        tags: dict[str, TagFragment],
+        tags: TagGroup,
         implied: Sequence[NodePlan],
     ) -> None:
         self.plan = plan
         self.form = form
         self.props = props
-        self.fragments = [props[name] for name in sorted(props)]
-        self.tags = [tags[name] for name in sorted(tags)] if tags else ()
+        self.fragments = fragments = [props[name] for name in sorted(props)]
+        self.tags = tags
         self.implied = implied
         head = plan.head
-        parts = [head]
         # Form and value are fields 2 and 3 of NodeEdits, 1 and 2 of a record's head.
         end = 2 + head[1]
-        edits = [b"\x12", head[1:end], b"\x1a", head[end + 1 : -34], NODE_ADD]
-        for fragment in self.fragments:
-            parts.append(fragment.entry)
-            edits.append(fragment.edit)
-        for tag in self.tags:
-            parts.append(tag.entry)
-            edits.append(tag.edit)
-        self.record = b"".join(parts)
-        self.edits = b"".join(edits)
-        self.edit_count = len(edits) - 4
+        start = b"\x12" + head[1:end] + b"\x1a" + head[end + 1 : -34] + NODE_ADD
+        self.record = b"".join([head, *[fragment.entry for fragment in fragments], tags.entries])
+        self.edits = b"".join([start, *[fragment.edit for fragment in fragments], tags.edits])
+        self.edit_count = 1 + len(fragments) + len(tags.fragments)
         self.own_key = form.prefix + plan.encoded
 
 
@@ -101,7 +114,12 @@ class FeedCache:
         self.fragments = Fragments(layer, catalog, names)
         self.props: dict[tuple[str, str, Any], PropFragment] = {}
         self.plans: dict[PropPlan, tuple[PropFragment, ...]] = {}
-        self.tags: dict[tuple[str, str, Interval], tuple[TagFragment, ...]] = {}
+        self.tags: dict[tuple[str, str, Interval], TagGroup] = {}
+        self.shapes: dict[Shape, dict[str, PropFragment]] = {}
+        # What records say, by its bytes; see `feed_wire`.
+        self.wire_forms: dict[bytes, Form] = {}
+        self.wire_props: dict[tuple[Form, bytes], PropPlan] = {}
+        self.wire_tags: dict[bytes, tuple[str, Interval]] = {}
         self._version = -1
 
     def renew(self, model: Model) -> None:
@@ -109,11 +127,24 @@ class FeedCache:
         if self._version != model.version:
             self._version = model.version
             self.fragments.clear()
-            for kept in (self.props, self.plans, self.tags):
-                kept.clear()
-        if max(len(self.props), len(self.plans), len(self.tags)) > KEPT_COUNT_MAX:
-            for kept in (self.props, self.plans, self.tags):
-                kept.clear()
+            self._forget()
+        if max(len(kept) for kept in self._all()) > KEPT_COUNT_MAX:
+            self._forget()
+
+    def _all(self) -> tuple[dict[Any, Any], ...]:
+        return (
+            self.props,
+            self.plans,
+            self.tags,
+            self.shapes,
+            self.wire_forms,
+            self.wire_props,
+            self.wire_tags,
+        )
+
+    def _forget(self) -> None:
+        for kept in self._all():
+            kept.clear()
 
 
 class Preparer:
@@ -135,7 +166,7 @@ class Preparer:
         plan: NodePlan,
         base: Mapping[str, Any],
         given: Iterable[PropPlan] = (),
-        tags: Iterable[tuple[str, Interval]] = (),
+        tags: Sequence[tuple[str, Interval]] = (),
         implied: Sequence[NodePlan] = (),
     ) -> Prepared:
         """Make one node ready.
@@ -157,9 +188,18 @@ class Preparer:
             created = self._created[form.name] = self.cache.fragments.prop(
                 number_of, form, CREATED, self.now_ms
             )
-        props = {CREATED: created}
-        for name, value in base.items():
-            props[name] = self._prop(number_of, form, name, value)
+        shape = plan.shape
+        if shape is not None and base is shape.props:
+            shared = self.cache.shapes.get(shape)
+            if shared is None:
+                shared = self.cache.shapes[shape] = {
+                    name: self._prop(number_of, form, name, value) for name, value in base.items()
+                }
+            props = shared.copy()
+        else:
+            props = {name: self._prop(number_of, form, name, value) for name, value in base.items()}
+        if CREATED not in props:
+            props[CREATED] = created
         needed = [*plan.implied]
         for prop_plan in given:
             held = props.get(prop_plan.prop.name)
@@ -168,11 +208,22 @@ class Preparer:
             for fragment in self._plan(number_of, form, prop_plan):
                 props[fragment.name] = fragment
             needed += prop_plan.implied
+        needed += implied
+        return Prepared(plan, form, props, self._tags(number_of, form, tags), needed)
+
+    def _tags(self, number_of: NumberOf, form: FormParts, tags: Sequence[tuple[str, Interval]]) -> TagGroup:
+        if not tags:
+            return NO_TAGS
+        if len(tags) == 1:
+            return self._tag(number_of, form, *tags[0])
         found: dict[str, TagFragment] = {}
         for tag, interval in tags:
-            self._add_tag(number_of, form, tag, interval, found)
-        needed += implied
-        return Prepared(plan, form, props, found, needed)
+            *above, own = self._tag(number_of, form, tag, interval).fragments
+            for fragment in above:
+                found.setdefault(fragment.name, fragment)
+            if interval is not None or tag not in found:
+                found[tag] = own
+        return TagGroup(found[name] for name in sorted(found))
 
     def _plan(self, number_of: NumberOf, form: FormParts, plan: PropPlan) -> tuple[PropFragment, ...]:
         fragments = self.cache.plans.get(plan)
@@ -196,26 +247,18 @@ class Preparer:
             fragment = kept[key] = self.cache.fragments.prop(number_of, form, name, value)
         return fragment
 
-    def _add_tag(
-        self,
-        number_of: NumberOf,
-        form: FormParts,
-        tag: str,
-        interval: Interval,
-        found: dict[str, TagFragment],
-    ) -> None:
+    def _tag(self, number_of: NumberOf, form: FormParts, tag: str, interval: Interval) -> TagGroup:
+        """Return a tag with those above it."""
         key = (form.name, tag, interval)
-        fragments = self.cache.tags.get(key)
-        if fragments is None:
+        group = self.cache.tags.get(key)
+        if group is None:
             words = tag.split(".")
             above = [".".join(words[:depth]) for depth in range(1, len(words))]
             make = self.cache.fragments.tag
-            fragments = self.cache.tags[key] = (
-                *(make(number_of, form, name, None) for name in above),
-                make(number_of, form, tag, interval),
+            group = self.cache.tags[key] = TagGroup(
+                (
+                    *(make(number_of, form, name, None) for name in above),
+                    make(number_of, form, tag, interval),
+                )
             )
-        for fragment in fragments[:-1]:
-            if fragment.name not in found:
-                found[fragment.name] = fragment
-        if interval is not None or tag not in found:
-            found[tag] = fragments[-1]
+        return group

@@ -26,6 +26,8 @@ CACHED_ROOTS: Final = frozenset(
 )
 """Roots of types whose values normalise the same at any time and in any state, so that results can be kept."""
 
+_PLAIN_KINDS: Final = frozenset((str, int))
+
 
 # Not frozen, as that doubles what making one costs; never changed all the same.
 @dataclass(slots=True, eq=False)
@@ -40,6 +42,7 @@ class NodePlan:
         head: The first fields of its record.
         props: Properties a new node starts with, by name: sub-values of its value.
         implied: Nodes that shall exist when it is made, those they imply before them.
+        shape: Stands for `props` and `implied` where many nodes have the same.
     """
 
     form: Form
@@ -47,6 +50,15 @@ class NodePlan:
     buid: bytes
     encoded: bytes
     head: bytes
+    props: Mapping[str, Any]
+    implied: tuple[NodePlan, ...]
+    shape: Shape | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """What nodes of a form have in common whose values have the same sub-values, kept to be told by its identity."""
+
     props: Mapping[str, Any]
     implied: tuple[NodePlan, ...]
 
@@ -81,9 +93,11 @@ class _PropFacts:
         subs: The properties its sub-values fill, by sub-value; those seen so far.
         plans: Plans of values seen so far as sub-values, if they are kept.
         given: The same of values set.
+        shapes: Of a form's own value: what its sub-values make of a node, where that is kept.
+        is_derived: Of a form's own value: whether further properties follow from it.
     """
 
-    __slots__ = ("given", "is_form", "is_kept", "plans", "prop", "subs", "type")
+    __slots__ = ("given", "is_derived", "is_form", "is_kept", "plans", "prop", "shapes", "subs", "type")  # fmt: skip
 
     def __init__(self, prop: Prop, model: Model) -> None:
         self.prop = prop
@@ -93,6 +107,8 @@ class _PropFacts:
         self.subs: dict[str, _PropFacts | None] = {}
         self.plans: dict[str | int, PropPlan] = {}
         self.given: dict[str | int, PropPlan] = {}
+        self.shapes: dict[tuple[tuple[str, object], ...], Shape] = {}
+        self.is_derived = prop.form is not None and (prop.form.name, "") in DERIVED
 
 
 class Planner:
@@ -121,6 +137,7 @@ class Planner:
             for facts in self._facts.values():
                 facts.plans.clear()
                 facts.given.clear()
+                facts.shapes.clear()
         self._kept_count = 0
 
     def normalize(self, type_: BaseType, value: object) -> Normed:
@@ -310,16 +327,27 @@ class Planner:
             raise LimitExceeded("the name of a form is too long", name=form.name, limit=FORM_NAME_SIZE_MAX)
         value = normed.value
         buid = buid_of(form.name, value)
+        head = node_head(form.name, value, buid)
+        facts = self._facts_of(form.value_prop)
+        # One sub-value, such as the kind of an address, is often one of few.
+        may_share = len(normed.subs) == 1 and not normed.adds and not facts.is_derived
+        may_share = may_share and type(normed.subs[0][1]) in _PLAIN_KINDS
+        if may_share:
+            shape = facts.shapes.get(normed.subs)
+            if shape is not None:
+                return NodePlan(form, value, buid, encoded, head, shape.props, shape.implied, shape)
         props: dict[str, Any] = {}
         implied: list[NodePlan] = []
-        facts = self._facts_of(form.value_prop)
         for name, part in normed.subs:
             sub = self._sub_facts(facts, name)
             if sub is None:
+                may_share = False
                 continue
+            may_share = may_share and sub.is_kept
             prop = sub.prop
             if prop.type_name == form.name and part == value:
                 props[prop.name] = value
+                may_share = False
                 continue
             plan = self._sub_plan(sub, part, depth)
             props[prop.name] = plan.value
@@ -335,7 +363,11 @@ class Planner:
         for name, part in normed.adds:
             if not (name == form.name and part == value):
                 self._imply(name, part, implied, depth)
-        return NodePlan(form, value, buid, encoded, node_head(form.name, value, buid), props, tuple(implied))
+        shape = None
+        if may_share:
+            self._kept_count += 1
+            shape = facts.shapes[normed.subs] = Shape(props, tuple(implied))
+        return NodePlan(form, value, buid, encoded, head, props, tuple(implied), shape)
 
 
 def no_such_prop(model: Model, form: Form, name: str) -> NoSuchProp:

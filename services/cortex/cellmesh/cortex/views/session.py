@@ -12,6 +12,7 @@ from cellmesh.cortex.values.ids import buid_of
 from cellmesh.cortex.views.constructors import add_by_props, find_by_props
 from cellmesh.cortex.views.editor import CREATED, Draft, Editor
 from cellmesh.cortex.views.feed import Feeder, FeedNode, FeedResult
+from cellmesh.cortex.views.feed_wire import WireRecord
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.plans import PropPlan, no_such_prop
 from cellmesh.cortex.views.session_counts import CountingSession
@@ -37,7 +38,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         # A tag's normalised name depends on nothing but the tag.
         self._tag_names: dict[str, str] = {}
 
-    def feed(self, batch: Sequence[FeedNode]) -> FeedResult:
+    def feed(self, batch: Sequence[FeedNode | WireRecord]) -> FeedResult:
         """Make or enrich many nodes; a record that cannot be used is rejected by itself. See `feed`."""
         if self._feeder is None:
             self._feeder = Feeder(self, self._kept.feed_cache(self.graph, self.stack.top))

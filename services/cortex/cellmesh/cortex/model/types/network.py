@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -480,10 +481,18 @@ class AddrType(TextType):
 
 def ipv4_kind(number: int) -> str:
     """Return what kind of address an IPv4 address is."""
+    return _IPV4_KINDS[bisect_right(_IPV4_STARTS, number) - 1]
+
+
+def _ipv4_kind(number: int) -> str:
     for low, high, kind in _IPV4_BLOCKS:
         if low <= number <= high:
             return kind
     return "unicast"
+
+
+_IPV4_STARTS = sorted({0, *(low for low, _, _ in _IPV4_BLOCKS), *(high + 1 for _, high, _ in _IPV4_BLOCKS)})
+_IPV4_KINDS = [_ipv4_kind(number) for number in _IPV4_STARTS]
 
 
 def ipv6_kind(number: int) -> str:
