@@ -204,6 +204,8 @@ ARGUMENTS.update({f"$lib.axon.{name}": (NO_SERVER, NO_AXON) for name in ("urlfil
 ARGUMENTS.update({f"$lib.inet.http.{name}": NO_SERVER for name in ("get", "head", "post")})
 ARGUMENTS.update(
     {
+        "$lib.crypto.jwt.parse": "eyJhbGciOiJub25lIn0.e30.",
+        "$lib.crypto.jwt.verify": "a, b, (HS256,)",
         "$lib.feed.fromAxon": (SHA256, NO_AXON),
         "$lib.feed.genr": 'syn.nodes, ([[["it:dev:str", "a"], {}]])',
         "$lib.feed.ingest": 'syn.nodes, ([[["it:dev:str", "a"], {}]])',

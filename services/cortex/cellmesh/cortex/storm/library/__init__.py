@@ -6,6 +6,7 @@ text.py        $lib.str, $lib.regex
 data.py        $lib.csv, $lib.dict, $lib.iters, $lib.json, $lib.math
 binary.py      $lib.base64, $lib.basex, $lib.bytes, $lib.hex, $lib.pack
 times.py       $lib.time
+tokens.py      $lib.crypto.jwt
 statistics.py  $lib.random, $lib.stats
 digests.py     $lib.compression, $lib.crypto.hashes, $lib.crypto.hmac, $lib.inet
 environment.py $lib.env, $lib.gis, $lib.log, $lib.mime.html
@@ -66,6 +67,7 @@ from cellmesh.cortex.storm.library import (
     stored,
     text,
     times,
+    tokens,
     variables,
 )
 from cellmesh.cortex.storm.runtime.interface import LibrarySpec
@@ -94,6 +96,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *http.LIBRARIES,
     *infosec.LIBRARIES,
     *keys.LIBRARIES,
+    *tokens.LIBRARIES,
     *kept.LIBRARIES,
     *auth.LIBRARIES,
     *markup.LIBRARIES,

@@ -99,7 +99,14 @@ def _jsonable(value: Any) -> Any:
     return float(value)
 
 
+def confirm_proxy(context: RunContext, proxy: Any) -> None:
+    """Check that the user may choose how requests go; raises AuthDeny. The environment's proxy is for everybody."""
+    if proxy is not True:
+        context.confirm(("storm", "lib", "inet", "http", "proxy"))
+
+
 def _send(context: RunContext, request: HttpRequest) -> HttpResponse:
+    confirm_proxy(context, request.proxy)
     # What was edited before must not hold up others while a server takes its time.
     context.session.pause()
     answer = send(request)
@@ -210,14 +217,14 @@ PROXY: Final = ParameterSpec(
 TLS: Final = ParameterSpec(
     "ssl_opts", None, "dict", "For TLS: verify, client_cert, client_key, ca_cert; certificates as PEM."
 )
-_VERIFY: Final = ParameterSpec("ssl_verify", True, "bool", "Check the server's certificate.")
+VERIFY: Final = ParameterSpec("ssl_verify", True, "bool", "Check the server's certificate.")
 _TIMEOUT: Final = ParameterSpec("timeout", 300, "int", "Seconds to wait for an answer.")
 _FOLLOW: Final = ParameterSpec("allow_redirects", True, "bool", "Follow redirects.")
 _STAY: Final = ParameterSpec("allow_redirects", False, "bool", "Follow redirects.")
 _FIELDS: Final = ParameterSpec(
     "fields", None, "list", "Parts of a multipart body: name, value, filename, content_type."
 )
-_SENT: Final = (URL, HEADERS, JSON, BODY, _VERIFY, PARAMS, _TIMEOUT, _FOLLOW, _FIELDS, PROXY, TLS)
+_SENT: Final = (URL, HEADERS, JSON, BODY, VERIFY, PARAMS, _TIMEOUT, _FOLLOW, _FIELDS, PROXY, TLS)
 
 LIBRARIES: Final = (
     LibrarySpec(
@@ -228,14 +235,14 @@ LIBRARIES: Final = (
                 "get",
                 "Get a page.",
                 _get,
-                (URL, HEADERS, _VERIFY, PARAMS, _TIMEOUT, _FOLLOW, PROXY, TLS),
+                (URL, HEADERS, VERIFY, PARAMS, _TIMEOUT, _FOLLOW, PROXY, TLS),
                 "inet:http:resp",
             ),
             FunctionSpec(
                 "head",
                 "Ask for the headers of a page.",
                 _head,
-                (URL, HEADERS, _VERIFY, PARAMS, _TIMEOUT, _STAY, PROXY, TLS),
+                (URL, HEADERS, VERIFY, PARAMS, _TIMEOUT, _STAY, PROXY, TLS),
                 "inet:http:resp",
             ),
             FunctionSpec("post", "Post a body.", _post, _SENT, "inet:http:resp"),

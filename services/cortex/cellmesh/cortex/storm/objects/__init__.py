@@ -14,6 +14,7 @@ queues.py    durable queues
 stacks.py    views and layers
 tables.py    lines of tables of text
 tally.py     counts by name
+tokens.py    JSON Web Tokens
 user_values.py  what users keep and are told
 users.py     what users are and may be made
 web.py       answers to HTTP requests
@@ -38,6 +39,7 @@ from cellmesh.cortex.storm.objects import (
     stacks,
     tables,
     tally,
+    tokens,
     user_values,
     users,
     web,
@@ -59,6 +61,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *stacks.TYPES,
     *tables.TYPES,
     *tally.TYPES,
+    *tokens.TYPES,
     *user_values.TYPES,
     *users.TYPES,
     *web.TYPES,
