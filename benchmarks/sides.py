@@ -110,7 +110,9 @@ def run_in_turns(module: str, arguments: Sequence[str], runs: int, peer: bool) -
         for number in range(runs):
             for name, python in sides.items():
                 command = [python, "-m", module, *arguments, "--side", name, f"{folder}/{name}{number}"]
-                environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+                # What the caller runs ours from stays; the peer's interpreter sees only the benchmarks.
+                more = os.environ.get("PYTHONPATH", "") if name == "ours" else ""
+                environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), more)))}
                 answer = subprocess.run(
                     command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
                 )

@@ -18,6 +18,8 @@ upload that its caller may go on with.
 A blob that is deleted loses its record, its place and its chunks; its arrival stays, marked as deleted. Stored
 again it arrives again.
 
+`digests` has what was asked for beside the SHA-256, of contents of which it was. Each replica makes and keeps its own.
+
 `wanted` has the arrivals of blobs without a place: content that a follower could not get, as the leader had it no more.
 The blob is then not told as present, and a later fetch or upload of the content fills the place.
 """
@@ -36,13 +38,25 @@ ARRIVALS: Final = SubDb("arrivals", "offset (8 bytes) -> Arrived")
 TOTALS: Final = SubDb("totals", 'b"totals" -> Totals')
 CHUNKS: Final = SubDb("chunks", "blob number (8 bytes), index (4 bytes) -> content", local=True)
 PLACES: Final = SubDb("places", "arrival (8 bytes) -> Place", local=True)
+DIGESTS: Final = SubDb("digests", "arrival (8 bytes) -> Digests, once they were asked for", local=True)
 UPLOADS: Final = SubDb(
     "uploads", "number of a content that is not visible (8 bytes) -> nothing, Fetch or Resumable", local=True
 )
 WANTED: Final = SubDb("wanted", "arrival of a blob without content here (8 bytes) -> nothing", local=True)
 COUNTERS: Final = SubDb("counters", 'b"number" -> the next blob number (8 bytes)', local=True)
 
-DATABASES: Final = (BLOBS, ARRIVALS, TOTALS, CHUNKS, PLACES, UPLOADS, WANTED, COUNTERS, *CHANGELOG_DATABASES)
+DATABASES: Final = (
+    BLOBS,
+    ARRIVALS,
+    TOTALS,
+    CHUNKS,
+    PLACES,
+    DIGESTS,
+    UPLOADS,
+    WANTED,
+    COUNTERS,
+    *CHANGELOG_DATABASES,
+)
 
 SHA256_SIZE: Final = 32
 TOTALS_KEY: Final = b"totals"
@@ -51,7 +65,8 @@ NUMBER_KEY: Final = b"number"
 _U64 = struct.Struct(">Q")
 _CHUNK_KEY = struct.Struct(">QI")
 ARRIVED_STRUCT: Final = struct.Struct(">32sQQB")
-_RECORD = struct.Struct(">QQ16s20s64s")
+_RECORD = struct.Struct(">QQ")
+_DIGESTS = struct.Struct(">16s20s64s")
 _PLACE = struct.Struct(">QI")
 _FETCH = struct.Struct(">32sQI")
 _RESUMABLE = struct.Struct(">16sQI")
@@ -67,25 +82,43 @@ class Record:
     Attributes:
         arrival: Its offset in the order of arrival.
         size: Of the content, in bytes.
+    """
+
+    arrival: int
+    size: int
+
+    def encode(self) -> bytes:
+        """As stored."""
+        return _RECORD.pack(self.arrival, self.size)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Record:
+        """From what is stored."""
+        return cls(*_RECORD.unpack(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """The digests of a content beside its SHA-256.
+
+    Attributes:
         md5: 16 bytes.
         sha1: 20 bytes.
         sha512: 64 bytes.
     """
 
-    arrival: int
-    size: int
     md5: bytes
     sha1: bytes
     sha512: bytes
 
     def encode(self) -> bytes:
         """As stored."""
-        return _RECORD.pack(self.arrival, self.size, self.md5, self.sha1, self.sha512)
+        return _DIGESTS.pack(self.md5, self.sha1, self.sha512)
 
     @classmethod
-    def decode(cls, data: bytes) -> Record:
+    def decode(cls, data: bytes) -> Digests:
         """From what is stored."""
-        return cls(*_RECORD.unpack(data))
+        return cls(*_DIGESTS.unpack(data))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +268,7 @@ def chunk_key(number: int, index: int) -> bytes:
 
 _RECORD_1 = struct.Struct(">QQI16s20s64s")
 _TOTALS_1 = struct.Struct(">QQQQ")
+_RECORD_2 = struct.Struct(">QQ16s20s64s")
 _ARRIVAL_2 = struct.Struct(">32sQ")
 _STEP_COUNT: Final = 4096
 
@@ -254,7 +288,7 @@ def _part_places(txn: WriteTxn) -> None:
             old = txn.get(BLOBS, sha256)
             assert old is not None, "a blob that arrived has no record"
             number, blob_size, chunk_size, md5, sha1, sha512 = _RECORD_1.unpack(old)
-            txn.put(BLOBS, sha256, Record(number_of(key), blob_size, md5, sha1, sha512).encode())
+            txn.put(BLOBS, sha256, _RECORD_2.pack(number_of(key), blob_size, md5, sha1, sha512))
             txn.put(PLACES, key, Place(number, chunk_size).encode())
         if chunk.resume is None:
             return
@@ -277,11 +311,33 @@ def _add_times(txn: WriteTxn) -> None:
         low = chunk.items[-1][0] + b"\x00"
 
 
+# From version 3, where all digests were made of each content that came, and were part of its record.
+
+
+def _part_digests(txn: WriteTxn) -> None:
+    after = None
+    while True:
+        chunk = txn.scan(ARRIVALS, count_max=_STEP_COUNT, after=after)
+        for key, value in chunk.items:
+            arrived = Arrived.decode(value)
+            old = None if arrived.deleted else txn.get(BLOBS, arrived.sha256)
+            if old is not None:
+                arrival, size, md5, sha1, sha512 = _RECORD_2.unpack(old)
+                txn.put(BLOBS, arrived.sha256, Record(arrival, size).encode())
+                txn.put(DIGESTS, key, Digests(md5, sha1, sha512).encode())
+        if chunk.resume is None:
+            return
+        after = chunk.resume
+
+
 LAYOUT: Final = Layout(
     "slab",
-    3,
+    4,
     (
         Migration(2, "where a blob's content lies is parted from what replicas share about it", _part_places),
         Migration(3, "the order of arrival tells times and deletions", _add_times),
+        Migration(
+            4, "digests that are made when asked for are parted from what replicas share", _part_digests
+        ),
     ),
 )

@@ -90,10 +90,12 @@ def test_an_upload_comes_back_in_ranges(axon: Axon, size: int, last: bool) -> No
     assert axon.get(name, size + 5) == b""
 
 
-def test_an_uploads_hashes_are_all_told(axon: Axon) -> None:
+def test_all_digests_of_an_upload_are_told_when_asked_for(axon: Axon) -> None:
     content = b"text" * 1000
     request = blob_pb2.UploadBlobRequest(data=content, last=True)
-    hashes = axon.stub.UploadBlob(iter((request,))).hashes
+    name = axon.stub.UploadBlob(iter((request,))).hashes
+    assert (name.sha256, name.size_bytes, name.md5) == (sha256(content), len(content), b"")
+    hashes = axon.stub.GetBlobHashes(blob_pb2.GetBlobHashesRequest(sha256=name.sha256)).hashes
     assert hashes.md5 == hashlib.md5(content).digest()
     assert hashes.sha1 == hashlib.sha1(content).digest()
     assert hashes.sha512 == hashlib.sha512(content).digest()

@@ -88,8 +88,12 @@ def test_contents_at_the_edges_come_back(make: Make, size: int) -> None:
     upload = blobs.upload(sha256(content))
     send(upload, content)
     assert blobs.has([sha256(content)]) == [False]
-    hashes = upload.finish()
-    assert (hashes.sha256, hashes.md5, hashes.size) == (sha256(content), hashlib.md5(content).digest(), size)
+    blob = upload.finish()
+    assert (blob.sha256, blob.size) == (sha256(content), size)
+    hashes = blobs.hashes(sha256(content))
+    assert (hashes.sha256, hashes.size) == (sha256(content), size)
+    assert (hashes.md5, hashes.sha1) == (hashlib.md5(content).digest(), hashlib.sha1(content).digest())
+    assert hashes.sha512 == hashlib.sha512(content).digest()
     assert blobs.hashes(sha256(content)) == hashes
     for offset, length in (
         (0, None),

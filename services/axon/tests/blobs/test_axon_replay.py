@@ -34,7 +34,7 @@ from cellmesh.common.errors import (
     from_rpc_error,
 )
 from cellmesh.common.failpoints import FailpointHit, failing
-from cellmesh.common.storage import Slab, SubDb
+from cellmesh.common.storage import Layout, Slab, SubDb, WriteTxn
 from cellmesh.testing.replicas import Interrupted, Replica, differences
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -462,7 +462,39 @@ def test_storage_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
         for content in contents:
             assert b"".join(store.read(sha256(content))) == content
             assert store.hashes(sha256(content)).md5 == hashlib.md5(content).digest()
+        # Those that were stored with the blobs are kept; nothing was hashed again.
+        assert slab.stats().entries[schema.DIGESTS.name] == len(contents)
         assert [item.offset for item in store.arrivals()] == list(range(6))
         assert store.metrics().size == 50_003
         with slab.view() as txn:
             assert txn.get(schema.COUNTERS, schema.NUMBER_KEY) == schema.number_key(11)
+
+
+def test_storage_of_the_third_version_is_brought_up(tmp_path: Path) -> None:
+    """All digests were in the record of each blob then; one was deleted, and one of these came again."""
+    contents = [content_of(5_000, seed) for seed in range(4)]
+    with Slab.open(tmp_path, schema.DATABASES, sync=False, layout=Layout("slab", 3)) as slab:
+        store = make_store(slab)
+        store.put(contents)
+        store.delete([sha256(contents[0]), sha256(contents[1])])
+        store.put([contents[1]])
+        for content in contents[1:]:
+
+            def widen(txn: WriteTxn, content: bytes = content) -> None:
+                record = txn.get(schema.BLOBS, sha256(content)) or b""
+                digests = hashlib.md5(content).digest() + hashlib.sha1(content).digest()
+                txn.put(schema.BLOBS, sha256(content), record + digests + hashlib.sha512(content).digest())
+
+            slab.write(widen)
+    with Slab.open(tmp_path, schema.DATABASES, sync=False, layout=schema.LAYOUT) as slab:
+        store = make_store(slab)
+        assert slab.stats().entries[schema.DIGESTS.name] == 3
+        for content in contents[1:]:
+            assert b"".join(store.read(sha256(content))) == content
+            hashes = store.hashes(sha256(content))
+            assert (hashes.md5, hashes.sha512) == (
+                hashlib.md5(content).digest(),
+                hashlib.sha512(content).digest(),
+            )
+        assert store.has([sha256(content) for content in contents]) == [False, True, True, True]
+        assert store.metrics().blob_count == 3

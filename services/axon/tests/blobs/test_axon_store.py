@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 from cellmesh.api.axon.v1 import change_pb2
 from cellmesh.axon import schema
-from cellmesh.axon.blobs import BlobInfo, BlobStore
+from cellmesh.axon.blobs import BlobInfo, BlobStore, digests
 from cellmesh.axon.blobs.changes import TYPE_NAME
 from cellmesh.common.changelog import ChangeLog, ChangeRecord, ChangeWriter
 from cellmesh.common.errors import (
     BadArg,
     HashMismatch,
     IsFini,
+    LowSpace,
     NoSuchFile,
     NotLeader,
     StorageCorrupt,
@@ -119,13 +120,72 @@ def test_ranges_are_those_of_the_content(store: Store) -> None:
             assert found == content[offset : None if size is None else offset + size], (offset, size)
 
 
-def test_all_digests_are_kept(store: Store) -> None:
+def kept_count(store: Store) -> int:
+    return store.slab.stats().entries[schema.DIGESTS.name]
+
+
+def test_digests_are_made_once_and_kept(store: Store) -> None:
     content = content_of(100_000)
-    hashes = store.blobs.hashes(store.upload(content))
+    name = store.upload(content)
+    changes = len(store.changes)
+    assert kept_count(store) == 0
+    hashes = store.blobs.hashes(name)
+    assert kept_count(store) == 1
+    # Not read again: what is kept is told even when the chunks are gone.
+    store.slab.write(lambda txn: txn.delete_range(schema.CHUNKS, b"", None, count_max=100))
+    assert store.blobs.hashes(name) == hashes
+    # They are each replica's own, so the log does not tell of them.
+    assert len(store.changes) == changes
+    store.blobs.delete([name])
+    assert kept_count(store) == 0
     assert hashes.md5 == hashlib.md5(content).digest()
     assert hashes.sha1 == hashlib.sha1(content).digest()
     assert hashes.sha512 == hashlib.sha512(content).digest()
     assert hashes.size == len(content)
+
+
+def test_a_damaged_content_has_no_digests(store: Store) -> None:
+    name = store.upload(content_of(100_000))
+    key = schema.chunk_key(0, 3)
+    store.slab.write(lambda txn: txn.put(schema.CHUNKS, key, bytes(CHUNK_SIZE)))
+    with pytest.raises(StorageCorrupt):
+        store.blobs.hashes(name)
+    assert kept_count(store) == 0
+
+
+def test_digests_are_told_where_there_is_no_room_to_keep_them(tmp_path: Path) -> None:
+    content = content_of(100_000)
+    made = Store(tmp_path)
+    name = made.upload(content)
+    made.slab.close()
+    with Slab.open(tmp_path, schema.DATABASES, sync=False, space_min_bytes=1 << 62) as slab:
+        blobs = BlobStore(slab, ChangeWriter(ChangeLog(slab), TYPE_NAME, lambda: 1))
+        with pytest.raises(LowSpace):
+            blobs.put([b"more"])
+        assert blobs.hashes(name).md5 == hashlib.md5(content).digest()
+        assert slab.stats().entries[schema.DIGESTS.name] == 0
+
+
+def test_digests_of_what_was_deleted_meanwhile_are_not_kept(store: Store) -> None:
+    content = content_of(100_000)
+    name = store.upload(content)
+    found = store.blobs.hashes(name)
+    store.blobs.delete([name])
+    store.upload(content)
+    digests.keep(store.slab, 0, found)
+    assert kept_count(store) == 0
+    digests.keep(store.slab, 1, found)
+    assert kept_count(store) == 1
+
+
+@pytest.mark.parametrize(
+    "step", [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 5 * CHUNK_SIZE + 3, 3 * PART_SIZE]
+)
+def test_data_is_cut_into_chunks_however_it_comes(store: Store, step: int) -> None:
+    content = content_of(2 * CHUNK_SIZE + 1 if step == 1 else 3 * PART_SIZE + 17)
+    name = store.upload(content, step)
+    assert b"".join(store.blobs.read(name)) == content
+    assert store.chunk_count() == -(-len(content) // CHUNK_SIZE)
 
 
 def test_the_same_content_twice_changes_nothing(store: Store) -> None:

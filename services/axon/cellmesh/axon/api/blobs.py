@@ -9,8 +9,8 @@ from cellmesh.api.axon.v1 import blob_pb2
 from cellmesh.axon.api.listing import Listing
 from cellmesh.axon.api.uploads import Uploads
 from cellmesh.axon.api.verifying import VERIFY_COUNT_MAX, blob_to_proto, pack_verified, verified
-from cellmesh.axon.blobs import BlobStore
-from cellmesh.axon.blobs.changes import hashes_to_proto
+from cellmesh.axon.blobs.changes import hashes_to_proto, name_to_proto
+from cellmesh.axon.blobs.interface import Blobs
 from cellmesh.axon.blobs.store import CHUNK_SIZE_DEFAULT
 from cellmesh.common.errors import BadArg, NoSuchFile
 from cellmesh.common.rpc.streams import BATCH_SIZE_MAX, CancelToken
@@ -40,7 +40,7 @@ class BlobServicer:
         uploads: Those that run and those that may be gone on with.
     """
 
-    def __init__(self, store: BlobStore, workers: Workers, uploads: Uploads) -> None:
+    def __init__(self, store: Blobs, workers: Workers, uploads: Uploads) -> None:
         self._store = store
         self._workers = workers
         self._uploads = uploads
@@ -56,15 +56,15 @@ class BlobServicer:
         self, request_iterator: AsyncIterator[blob_pb2.UploadBlobRequest], context: Context
     ) -> blob_pb2.UploadBlobResponse:
         """See the proto."""
-        hashes = await self._uploads.upload(request_iterator)
-        return blob_pb2.UploadBlobResponse(hashes=hashes_to_proto(hashes))
+        blob = await self._uploads.upload(request_iterator)
+        return blob_pb2.UploadBlobResponse(hashes=name_to_proto(blob))
 
     async def UploadBlobs(
         self, request_iterator: AsyncIterator[blob_pb2.UploadBlobsRequest], context: Context
     ) -> AsyncIterator[blob_pb2.UploadBlobsResponse]:
         """See the proto."""
         async for stored in self._uploads.upload_many(request_iterator):
-            yield blob_pb2.UploadBlobsResponse(hashes=map(hashes_to_proto, stored))
+            yield blob_pb2.UploadBlobsResponse(hashes=map(name_to_proto, stored))
 
     async def ResumeUpload(
         self, request: blob_pb2.ResumeUploadRequest, context: Context
@@ -143,7 +143,7 @@ class BlobServicer:
         self, request: blob_pb2.GetBlobHashesRequest, context: Context
     ) -> blob_pb2.GetBlobHashesResponse:
         """See the proto."""
-        hashes = await self._workers.run(self._store.hashes, request.sha256)
+        hashes = await self._workers.run_long(lambda token: self._store.hashes(request.sha256, token))
         return blob_pb2.GetBlobHashesResponse(hashes=hashes_to_proto(hashes))
 
     async def ListBlobs(self, request: blob_pb2.ListBlobsRequest, context: Context) -> AsyncIterator[bytes]:
@@ -205,7 +205,7 @@ def encode_get_response(pieces: list[bytes]) -> bytes:
 
 
 def _fetched(
-    store: BlobStore, wanted: Sequence[tuple[bytes, int]], token: CancelToken
+    store: Blobs, wanted: Sequence[tuple[bytes, int]], token: CancelToken
 ) -> Iterator[blob_pb2.BlobPiece]:
     for index, (sha256, offset) in enumerate(wanted):
         token.check()

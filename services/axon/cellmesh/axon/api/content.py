@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from cellmesh.api.axon.v1 import content_pb2
 from cellmesh.api.common.v1 import value_pb2
-from cellmesh.axon.blobs import BlobStore
+from cellmesh.axon.blobs.interface import Blobs
 from cellmesh.axon.content.csv_rows import read_rows
 from cellmesh.axon.content.lines import read_lines
 from cellmesh.axon.content.values import read_items, read_json_lines, struct_size, unpack
@@ -58,7 +58,7 @@ class ContentServicer:
         workers: Threads for blocking work.
     """
 
-    def __init__(self, store: BlobStore, workers: Workers) -> None:
+    def __init__(self, store: Blobs, workers: Workers) -> None:
         self._store = store
         self._workers = workers
 

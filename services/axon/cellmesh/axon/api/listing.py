@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from cellmesh.axon import schema
-from cellmesh.axon.blobs import BlobStore
+from cellmesh.axon.blobs.interface import Blobs
+from cellmesh.axon.blobs.values import ArrivalRow
 from cellmesh.common.rpc.workers import Workers
 
 LISTED_COUNT_MAX: Final = 4096
@@ -22,7 +22,7 @@ class Listing:
         workers: Threads for blocking work.
     """
 
-    def __init__(self, store: BlobStore, workers: Workers) -> None:
+    def __init__(self, store: Blobs, workers: Workers) -> None:
         self._store = store
         self._workers = workers
 
@@ -70,18 +70,13 @@ class Listing:
         rows = self._store.arrival_rows(offset, count_max)
         if not rows:
             return b"", 0, offset
-        unpack = schema.ARRIVED_STRUCT.unpack
-        number_of = schema.number_of
-        parts: list[bytes] = []
-        for key, value in rows:
-            sha256, size, time_us, deleted = unpack(value)
-            if not (deleted and skip_deleted):
-                parts.append(_encode(number_of(key), sha256, size, time_us, deleted))
-        return b"".join(parts), len(rows), number_of(rows[-1][0]) + 1
+        shown = [row for row in rows if not row[4]] if skip_deleted else rows
+        return b"".join(map(_encode, shown)), len(rows), rows[-1][0] + 1
 
 
-def _encode(offset: int, sha256: bytes, size: int, time_us: int, deleted: int) -> bytes:
+def _encode(row: ArrivalRow) -> bytes:
     """A ListedBlob as field 1 of a message, serialized by hand: there are many of them."""
+    offset, sha256, size, time_us, deleted = row
     size_bytes = _varint(size)
     body = b"\x08%b\x12%c\x0a\x20%b\x10%b%b\x20%b" % (
         _varint(offset),

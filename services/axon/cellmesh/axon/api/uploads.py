@@ -10,11 +10,12 @@ import asyncio
 import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from cellmesh.api.axon.v1 import blob_pb2
-from cellmesh.axon.blobs import BlobHashes, BlobStore, Upload
+from cellmesh.axon.blobs import BlobInfo
 from cellmesh.axon.blobs.hashing_writer import check_upload_id
+from cellmesh.axon.blobs.interface import Blobs, BlobUpload
 from cellmesh.common.cell import PartHealth
 from cellmesh.common.errors import BadArg, Cancelled, CellError
 from cellmesh.common.rpc.workers import Workers
@@ -48,10 +49,10 @@ class UploadTask:
         workers: Threads for blocking work.
     """
 
-    def __init__(self, upload: Upload, workers: Workers) -> None:
+    def __init__(self, upload: BlobUpload, workers: Workers) -> None:
         self._upload = upload
         self._workers = workers
-        self._hashing: asyncio.Task[bytes | None] | None = None
+        self._hashing: asyncio.Task[Any] | None = None
         self._storing: asyncio.Task[None] | None = None
         self._gathered: list[bytes] = []
         self._gathered_size = 0
@@ -63,7 +64,7 @@ class UploadTask:
         if self._gathered_size >= GATHER_SIZE:
             await self._hash_gathered()
 
-    async def finish(self) -> BlobHashes:
+    async def finish(self) -> BlobInfo:
         """Make the content visible. Errors as `Upload.finish`."""
         await self._settle()
         return await self._workers.run(self._upload.finish)
@@ -96,7 +97,7 @@ class UploadTask:
         # Shielded: whoever is cancelled here must still find the part, or the hashes would know more than the disk.
         part = await asyncio.shield(self._hashing)
         self._hashing = None
-        if part:
+        if part is not None:
             storing, self._storing = (
                 self._storing,
                 asyncio.create_task(self._store_after(self._storing, part)),
@@ -104,7 +105,7 @@ class UploadTask:
             if storing is not None:
                 await asyncio.shield(storing)
 
-    async def _store_after(self, before: asyncio.Task[None] | None, part: bytes) -> None:
+    async def _store_after(self, before: asyncio.Task[None] | None, part: Any) -> None:
         if before is not None:
             await before
         await self._workers.run(self._upload.store, part)
@@ -127,7 +128,7 @@ class UploadTask:
 class _Running:
     """An upload that is being sent. It is cancelled once: a second time would break off the keeping of it."""
 
-    def __init__(self, task: asyncio.Task[BlobHashes]) -> None:
+    def __init__(self, task: asyncio.Task[BlobInfo]) -> None:
         self.task = task
         self._cancelled = False
 
@@ -151,11 +152,11 @@ class Uploads:
 
     name = "uploads"
 
-    def __init__(self, store: BlobStore, workers: Workers, keep_s: float) -> None:
+    def __init__(self, store: Blobs, workers: Workers, keep_s: float) -> None:
         self._store = store
         self._workers = workers
         self._keep_s = keep_s
-        self._idle: OrderedDict[bytes, Upload] = OrderedDict()
+        self._idle: OrderedDict[bytes, BlobUpload] = OrderedDict()
         self._running: dict[bytes, _Running] = {}
         # One at a time goes on with, or removes, an upload; they are few.
         self._lock = asyncio.Lock()
@@ -163,7 +164,7 @@ class Uploads:
 
     # Calls.
 
-    async def upload(self, requests: AsyncIterator[blob_pb2.UploadBlobRequest]) -> BlobHashes:
+    async def upload(self, requests: AsyncIterator[blob_pb2.UploadBlobRequest]) -> BlobInfo:
         """Take a stream of parts and make it visible, or keep or drop it when it breaks."""
         first = await anext(aiter(requests), None)
         if first is None or not first.upload_id:
@@ -191,7 +192,7 @@ class Uploads:
             await running.end()
             raise
 
-    def _ended(self, upload_id: bytes, task: asyncio.Task[BlobHashes]) -> None:
+    def _ended(self, upload_id: bytes, task: asyncio.Task[BlobInfo]) -> None:
         found = self._running.get(upload_id)
         if found is not None and found.task is task:
             del self._running[upload_id]
@@ -203,7 +204,7 @@ class Uploads:
         self,
         first: blob_pb2.UploadBlobRequest | None,
         requests: AsyncIterator[blob_pb2.UploadBlobRequest],
-    ) -> BlobHashes:
+    ) -> BlobInfo:
         expected = first.expected_sha256 if first is not None else b""
         task = UploadTask(self._store.upload(expected), self._workers)
         try:
@@ -219,10 +220,10 @@ class Uploads:
     async def _run_kept(
         self,
         upload_id: bytes,
-        upload: Upload,
+        upload: BlobUpload,
         first: blob_pb2.UploadBlobRequest,
         requests: AsyncIterator[blob_pb2.UploadBlobRequest],
-    ) -> BlobHashes:
+    ) -> BlobInfo:
         task = UploadTask(upload, self._workers)
         try:
             is_whole = await self._feed(task, first, requests)
@@ -262,8 +263,8 @@ class Uploads:
 
     async def upload_many(
         self, requests: AsyncIterator[blob_pb2.UploadBlobsRequest]
-    ) -> AsyncIterator[Sequence[BlobHashes]]:
-        """Take a stream of contents; yields the digests of those that are stored."""
+    ) -> AsyncIterator[Sequence[BlobInfo]]:
+        """Take a stream of contents; yields name and size of those that are stored."""
         task: UploadTask | None = None
         try:
             async for request in requests:
@@ -274,7 +275,7 @@ class Uploads:
                         small.append(part.data)
                         continue
                     if small:
-                        yield await self._workers.run(self._store.put_hashed, small)
+                        yield await self._workers.run(self._store.put, small)
                         small = []
                     if task is None:
                         task = UploadTask(self._store.upload(), self._workers)
@@ -283,7 +284,7 @@ class Uploads:
                         done, task = await task.finish(), None
                         yield (done,)
                 if small:
-                    yield await self._workers.run(self._store.put_hashed, small)
+                    yield await self._workers.run(self._store.put, small)
             if task is not None:
                 raise BadArg(
                     "the stream ended in the middle of a content",
@@ -299,10 +300,7 @@ class Uploads:
         check_upload_id(upload_id)
         async with self._lock:
             await self._end_running(upload_id)
-            if (
-                upload_id not in self._idle
-                and await self._workers.run(self._store.kept_upload, upload_id) is None
-            ):
+            if upload_id not in self._idle and not await self._workers.run(self._store.has_upload, upload_id):
                 return None
             upload = await self._take(upload_id, b"")
             self._keep(upload_id, upload)
@@ -320,19 +318,19 @@ class Uploads:
 
     # What is kept.
 
-    async def _take(self, upload_id: bytes, expected_sha256: bytes) -> Upload:
+    async def _take(self, upload_id: bytes, expected_sha256: bytes) -> BlobUpload:
         upload = self._idle.pop(upload_id, None)
         if upload is None:
             return await self._workers.run(self._store.resume, upload_id, expected_sha256)
         upload.expected_sha256 = expected_sha256 or upload.expected_sha256
         return upload
 
-    def _keep(self, upload_id: bytes, upload: Upload) -> None:
+    def _keep(self, upload_id: bytes, upload: BlobUpload) -> None:
         self._idle[upload_id] = upload
         while len(self._idle) > IDLE_COUNT_MAX:
             self._idle.popitem(last=False)
 
-    async def _suspend(self, upload_id: bytes, upload: Upload, task: UploadTask) -> None:
+    async def _suspend(self, upload_id: bytes, upload: BlobUpload, task: UploadTask) -> None:
         """Keep what was sent, however often this is cancelled meanwhile: gRPC and `_Running` may both do so."""
         suspending = asyncio.create_task(task.suspend())
         while not suspending.done():
@@ -366,7 +364,7 @@ class Uploads:
         """Remove what was begun too long ago and is not being sent; how many uploads that were."""
         before_us = self._store.now_us() - int(self._keep_s * 1e6)
         count = 0
-        for _, kept in await self._workers.run(self._store.kept_uploads):
+        for kept in await self._workers.run(self._store.kept_uploads):
             if kept.time_us < before_us and kept.upload_id not in self._running:
                 count += await self.drop(kept.upload_id)
         if count:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cellmesh.api.axon.v1 import blob_pb2
-from cellmesh.axon.blobs import BlobInfo, BlobStore
+from cellmesh.axon.blobs import BlobInfo
+from cellmesh.axon.blobs.interface import Blobs
 from cellmesh.common.errors import NoSuchFile
 from cellmesh.common.rpc.streams import CancelToken
 
@@ -18,7 +19,7 @@ DAMAGED_COUNT_MAX: Final = 1000
 
 
 def verified(
-    store: BlobStore, wanted: Sequence[bytes], offset: int, token: CancelToken
+    store: Blobs, wanted: Sequence[bytes], offset: int, token: CancelToken
 ) -> Iterator[blob_pb2.VerifyBlobsResponse]:
     """Read the blobs that are wanted, or all from an offset on; yields how far it has come.
 
@@ -49,7 +50,7 @@ def verified(
     yield report
 
 
-def _listed(store: BlobStore, wanted: Sequence[bytes], offset: int) -> Iterator[tuple[int, bytes, int]]:
+def _listed(store: Blobs, wanted: Sequence[bytes], offset: int) -> Iterator[tuple[int, bytes, int]]:
     if wanted:
         for sha256 in wanted:
             yield 0, sha256, store.info(sha256).size

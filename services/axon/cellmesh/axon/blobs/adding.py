@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
 from cellmesh.axon.blobs.changes import blob_added
-from cellmesh.axon.blobs.values import NO_LIMITS, BlobHashes, Limits, Metrics
+from cellmesh.axon.blobs.values import NO_LIMITS, BlobInfo, Limits, Metrics, Piece
 from cellmesh.common.changelog import AppendChange
 from cellmesh.common.storage import WriteTxn
 
@@ -38,7 +38,7 @@ class Adding:
         self._limits = limits
         self._totals: schema.Totals | None = None
 
-    def check_limits(self, blobs: Iterable[BlobHashes]) -> None:
+    def check_limits(self, blobs: Iterable[BlobInfo]) -> None:
         """Refuse blobs that would be too many or too large, before any is added. Raises HitLimit."""
         if self._limits == NO_LIMITS:
             return
@@ -48,12 +48,12 @@ class Adding:
             self._limits.check(Metrics(totals.blob_count, totals.size), len(fresh), sum(fresh.values()))
 
     def add(
-        self, hashes: BlobHashes, chunks: Sequence[bytes], *, number: int | None = None, first: int = 0
+        self, blob: BlobInfo, chunks: Sequence[Piece], *, number: int | None = None, first: int = 0
     ) -> bool:
         """Store the last chunks of a content and make it a blob, unless there is a blob with that content.
 
         Args:
-            hashes: Of the whole content.
+            blob: Name and size of the whole content.
             chunks: What is not stored yet.
             number: The upload's number, or None when nothing of it is stored yet.
             first: The index of the first of `chunks`.
@@ -63,8 +63,8 @@ class Adding:
         """
         txn = self._txn
         wanted: int | None = None
-        if txn.has(schema.BLOBS, hashes.sha256):
-            wanted = steps.wanted_arrival(txn, hashes.sha256)
+        if txn.has(schema.BLOBS, blob.sha256):
+            wanted = steps.wanted_arrival(txn, blob.sha256)
             if wanted is None:
                 return False
         if number is None:
@@ -82,8 +82,8 @@ class Adding:
             # A clock that was set back makes no blob older than the one before: the order is one of time as well.
             self._time_us = max(self._time_us, steps.last_time(txn, totals))
         steps.place(txn, totals.next_arrival, number, self._chunk_size)
-        self._append_change(txn, blob_added(hashes, totals.next_arrival, self._time_us))
-        self._totals = steps.add_blob(txn, hashes, totals, self._time_us)
+        self._append_change(txn, blob_added(blob, totals.next_arrival, self._time_us))
+        self._totals = steps.add_blob(txn, blob, totals, self._time_us)
         return True
 
     def close(self) -> None:

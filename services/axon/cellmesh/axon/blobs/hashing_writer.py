@@ -3,11 +3,14 @@
     take data (any thread) -> a part is full -> store the part (any thread, meanwhile more is taken)
     -> finish: the rest, the record and the change in one transaction
 
-Memory stays at two parts, whatever the size of the content.
+Only the SHA-256 is made here, as it is the name; the other digests, which take eight times as long together, are made
+when somebody asks for them (`digests`). Data is not copied on its way from the message to LMDB, but where a chunk
+lies across two messages. Memory stays at two parts, whatever the size of the content.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -15,16 +18,18 @@ from typing import Final
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
 from cellmesh.axon.blobs.adding import Adding
-from cellmesh.axon.blobs.values import NO_LIMITS, BlobHashes, Limits, Metrics
+from cellmesh.axon.blobs.values import NO_LIMITS, BlobInfo, Limits, Metrics, Piece
 from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.errors import BadArg, HashMismatch, IsFini
 from cellmesh.common.failpoints import failpoint
-from cellmesh.common.hashing import HashSet
 from cellmesh.common.storage import Slab, WriteTxn
 
 PART_CHUNK_COUNT: Final = 64
 """Chunks stored in one transaction: some milliseconds of work, so that other writers get their turn."""
+
+PART_CHUNK_COUNT_MAX: Final = 2 * PART_CHUNK_COUNT
+"""A part has more chunks than that when the data that made it whole had many; so many are stored together at most."""
 
 REMOVE_CHUNK_COUNT: Final = 256
 """Chunks removed in one transaction."""
@@ -62,15 +67,16 @@ class Upload:
         self._slab = slab
         self._changes = changes
         self._chunk_size = chunk_size
-        self._part_size = chunk_size * PART_CHUNK_COUNT
         self._mark = mark
         self._now_us = now_us
         self._limits = limits
         self._grown = grown
         self.expected_sha256 = expected_sha256
-        self._hashes = HashSet()
-        self._waiting: list[bytes] = []
-        self._waiting_size = 0
+        self._digest = hashlib.sha256()
+        self._size = 0
+        self._chunks: list[Piece] = []
+        self._tail: list[Piece] = []
+        self._tail_size = 0
         self._number: int | None = None
         self._stored_chunk_count = 0
         # Held while something is stored or removed: a caller that goes away makes the two meet.
@@ -80,7 +86,7 @@ class Upload:
     @property
     def size(self) -> int:
         """How much was taken, in bytes."""
-        return self._hashes.size
+        return self._size
 
     def go_on(self, number: int) -> None:
         """Take what an earlier process stored under a number as the beginning, reading and hashing it."""
@@ -91,20 +97,19 @@ class Upload:
             with self._slab.view() as txn:
                 chunks = [chunk for chunk in txn.get_many(schema.CHUNKS, keys) if chunk is not None]
             for chunk in chunks:
-                self._hashes.update(chunk)
+                self._digest.update(chunk)
+                self._size += len(chunk)
             self._stored_chunk_count += len(chunks)
             if len(chunks) < PART_CHUNK_COUNT:
                 return
 
     def suspend(self) -> None:
         """Store what is whole of what was taken, so that little is lost if the process ends before it goes on."""
-        whole = b"".join(self._waiting)
-        size = len(whole) - len(whole) % self._chunk_size
-        if size:
-            self.store(whole[:size])
-            self._waiting, self._waiting_size = [whole[size:]], len(whole) - size
+        if self._chunks:
+            self.store(self._chunks)
+            self._chunks = []
 
-    def add(self, data: Sequence[bytes]) -> bytes | None:
+    def add(self, data: Sequence[bytes]) -> Sequence[Piece] | None:
         """Take the next bytes of the content, hashing them.
 
         Args:
@@ -114,27 +119,40 @@ class Upload:
             A part, once there is enough for one: hand it to `store`, in order, before the next one.
         """
         for piece in data:
-            self._hashes.update(piece)
-            self._waiting.append(piece)
-            self._waiting_size += len(piece)
-        if self._waiting_size < self._part_size:
+            self._digest.update(piece)
+            self._size += len(piece)
+            self._cut(piece)
+        if len(self._chunks) < PART_CHUNK_COUNT:
             return None
-        whole = b"".join(self._waiting)
-        size = len(whole) - len(whole) % self._part_size
-        rest = whole[size:]
-        self._waiting, self._waiting_size = [rest], len(rest)
-        return whole[:size]
+        part, self._chunks = self._chunks, []
+        return part
 
-    def store(self, part: bytes) -> None:
+    def _cut(self, piece: bytes) -> None:
+        """Cut chunks out of it. What is left waits for the next piece."""
+        view = memoryview(piece)
+        start = 0
+        if self._tail_size:
+            start = min(self._chunk_size - self._tail_size, len(piece))
+            self._tail.append(view[:start])
+            self._tail_size += start
+            if self._tail_size < self._chunk_size:
+                return
+            self._chunks.append(b"".join(self._tail))
+            self._tail, self._tail_size = [], 0
+        end = len(piece) - (len(piece) - start) % self._chunk_size
+        self._chunks += [view[at : at + self._chunk_size] for at in range(start, end, self._chunk_size)]
+        if end < len(piece):
+            self._tail, self._tail_size = [view[end:]], len(piece) - end
+
+    def store(self, part: Sequence[Piece]) -> None:
         """Store a part that `add` returned; it stays invisible. Durable when this returns."""
-        for start in range(0, len(part), self._part_size):
-            chunks = steps.split_chunks(part[start : start + self._part_size], self._chunk_size)
+        for start in range(0, len(part), PART_CHUNK_COUNT_MAX):
             with self._lock:
                 if self._done:
                     return
                 self._check_write()
                 self._check_limits()
-                self._store_chunks(chunks)
+                self._store_chunks(part[start : start + PART_CHUNK_COUNT_MAX])
             failpoint("axon_upload_part_stored")
 
     def _check_write(self) -> None:
@@ -148,9 +166,9 @@ class Upload:
         if self._limits != NO_LIMITS:
             with self._slab.view() as txn:
                 totals = steps.read_totals(txn)
-            self._limits.check(Metrics(totals.blob_count, totals.size), 1, self._hashes.size)
+            self._limits.check(Metrics(totals.blob_count, totals.size), 1, self._size)
 
-    def _store_chunks(self, chunks: list[bytes]) -> None:
+    def _store_chunks(self, chunks: Sequence[Piece]) -> None:
         def op(txn: WriteTxn) -> int:
             number = steps.begin_upload(txn, self._mark) if self._number is None else self._number
             steps.put_chunks(txn, number, self._stored_chunk_count, chunks)
@@ -160,7 +178,7 @@ class Upload:
         self._number = self._slab.write(op, privileged=True)
         self._stored_chunk_count += len(chunks)
 
-    def finish(self) -> BlobHashes:
+    def finish(self) -> BlobInfo:
         """Make the content visible; durable when this returns.
 
         Content that was there already stays as it is, and what was sent is dropped.
@@ -169,33 +187,33 @@ class Upload:
             HashMismatch: the content is not the one expected; nothing of it is kept.
             IsFini: the upload was aborted.
         """
-        hashes = BlobHashes.of(self._hashes)
-        if self.expected_sha256 and self.expected_sha256 != hashes.sha256:
+        blob = BlobInfo(self._digest.digest(), self._size)
+        if self.expected_sha256 and self.expected_sha256 != blob.sha256:
             self.abort()
             raise HashMismatch(
                 "the content is not what was announced",
                 algorithm="sha256",
                 expected=self.expected_sha256.hex(),
-                found=hashes.sha256.hex(),
+                found=blob.sha256.hex(),
             )
-        rest = steps.split_chunks(b"".join(self._waiting), self._chunk_size)
+        rest = [*self._chunks, b"".join(self._tail)] if self._tail_size else self._chunks
         with self._lock:
             if self._done:
                 raise IsFini("the upload was aborted", name="upload")
-            self._done = self._make_visible(hashes, rest)
+            self._done = self._make_visible(blob, rest)
         # Nothing is left to drop if the content is visible now; else it was there already.
         self.abort()
         self._grown()
-        return hashes
+        return blob
 
-    def _make_visible(self, hashes: BlobHashes, rest: list[bytes]) -> bool:
+    def _make_visible(self, blob: BlobInfo, rest: Sequence[Piece]) -> bool:
         append_change = self._changes.begin()
         now_us = self._now_us()
 
         def op(txn: WriteTxn) -> bool:
             adding = Adding(txn, append_change, self._chunk_size, now_us, self._limits)
-            adding.check_limits((hashes,))
-            is_used = adding.add(hashes, rest, number=self._number, first=self._stored_chunk_count)
+            adding.check_limits((blob,))
+            is_used = adding.add(blob, rest, number=self._number, first=self._stored_chunk_count)
             adding.close()
             return is_used
 

@@ -16,7 +16,7 @@ from typing import Final
 from cellmesh.api.axon.v1 import change_pb2
 from cellmesh.axon import schema
 from cellmesh.axon.blobs import steps
-from cellmesh.axon.blobs.changes import TYPE_NAME, hashes_from_proto
+from cellmesh.axon.blobs.changes import TYPE_NAME, name_from_proto
 from cellmesh.axon.blobs.fetching import Fetcher, WantedContent
 from cellmesh.axon.blobs.store import BlobStore
 from cellmesh.common.changelog import ChangeRecord, ContentSource
@@ -94,17 +94,17 @@ class AxonApplier:
         self._next_offset = record.offset + 1
 
     def _add(self, txn: WriteTxn, record: ChangeRecord, added: change_pb2.BlobAdded) -> None:
-        hashes = hashes_from_proto(added.hashes)
+        blob = name_from_proto(added.hashes)
         totals = steps.read_totals(txn)
-        if added.offset != totals.next_arrival or txn.has(schema.BLOBS, hashes.sha256):
+        if added.offset != totals.next_arrival or txn.has(schema.BLOBS, blob.sha256):
             raise StorageCorrupt(
                 f"record {record.offset} of the change log adds a blob at {added.offset}, and the next one here is "
                 f"{totals.next_arrival}, or it is there already",
                 offset=record.offset,
-                sha256=hashes.sha256.hex(),
+                sha256=blob.sha256.hex(),
             )
-        steps.write_totals(txn, steps.add_blob(txn, hashes, totals, added.time_us))
-        self._fetcher.use(txn, hashes.sha256, added.offset)
+        steps.write_totals(txn, steps.add_blob(txn, blob, totals, added.time_us))
+        self._fetcher.use(txn, blob.sha256, added.offset)
 
     def _delete(self, txn: WriteTxn, record: ChangeRecord, deleted: change_pb2.BlobDeleted) -> None:
         found = txn.get(schema.BLOBS, deleted.sha256)

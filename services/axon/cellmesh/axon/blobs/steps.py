@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from cellmesh.axon import schema
-from cellmesh.axon.blobs.values import BlobHashes
+from cellmesh.axon.blobs.values import BlobInfo, Piece
 from cellmesh.common.storage import ReadTxn, WriteTxn
 
 MARK: Final = b""
@@ -17,11 +17,13 @@ SMALL_CHUNK_COUNT: Final = 4
 """Chunks that are removed with those of other contents, in one transaction."""
 
 
-def split_chunks(data: bytes, chunk_size: int) -> list[bytes]:
+def split_chunks(data: bytes, chunk_size: int) -> list[Piece]:
     """Cut a content, or a part of it that begins at a chunk's edge."""
     if len(data) <= chunk_size:
         return [data] if data else []
-    return [data[start : start + chunk_size] for start in range(0, len(data), chunk_size)]
+    # Views: LMDB copies what it takes, and that once is enough.
+    view = memoryview(data)
+    return [view[start : start + chunk_size] for start in range(0, len(data), chunk_size)]
 
 
 def take_numbers(txn: WriteTxn, count: int) -> int:
@@ -39,10 +41,12 @@ def begin_upload(txn: WriteTxn, mark: bytes = MARK) -> int:
     return number
 
 
-def put_chunks(txn: WriteTxn, number: int, first: int, chunks: Sequence[bytes]) -> None:
+def put_chunks(txn: WriteTxn, number: int, first: int, chunks: Sequence[Piece]) -> None:
     """Store chunks of a blob, the first of them at index `first`."""
     key = schema.chunk_key
-    txn.put_many(schema.CHUNKS, [(key(number, first + index), chunk) for index, chunk in enumerate(chunks)])
+    # LMDB takes any bytes, which the types of `put_many` do not say.
+    items: list[Any] = [(key(number, first + index), chunk) for index, chunk in enumerate(chunks)]
+    txn.put_many(schema.CHUNKS, items)
 
 
 def place(txn: WriteTxn, arrival: int, number: int, chunk_size: int) -> None:
@@ -63,21 +67,20 @@ def last_time(txn: ReadTxn, totals: schema.Totals) -> int:
     return 0 if found is None else schema.Arrived.decode(found).time_us
 
 
-def add_blob(txn: WriteTxn, hashes: BlobHashes, totals: schema.Totals, time_us: int) -> schema.Totals:
+def add_blob(txn: WriteTxn, blob: BlobInfo, totals: schema.Totals, time_us: int) -> schema.Totals:
     """Add what replicas share about a blob, at the next place in the order of arrival.
 
     Args:
         txn: The write transaction.
-        hashes: Of the content; there is no blob of it yet.
+        blob: Its name and size; there is none of this name yet.
         totals: As they are. Those returned are for the caller to write, after the last blob.
         time_us: When it comes; not before the blob before.
     """
     arrival = totals.next_arrival
-    record = schema.Record(arrival, hashes.size, hashes.md5, hashes.sha1, hashes.sha512)
-    txn.put(schema.BLOBS, hashes.sha256, record.encode())
-    arrived = schema.Arrived(hashes.sha256, hashes.size, time_us)
+    txn.put(schema.BLOBS, blob.sha256, schema.Record(arrival, blob.size).encode())
+    arrived = schema.Arrived(blob.sha256, blob.size, time_us)
     txn.put(schema.ARRIVALS, schema.number_key(arrival), arrived.encode())
-    return schema.Totals(totals.blob_count + 1, totals.size + hashes.size, arrival + 1)
+    return schema.Totals(totals.blob_count + 1, totals.size + blob.size, arrival + 1)
 
 
 def delete_blob(txn: WriteTxn, sha256: bytes) -> tuple[int, int, int | None] | None:
@@ -96,6 +99,7 @@ def delete_blob(txn: WriteTxn, sha256: bytes) -> tuple[int, int, int | None] | N
     arrived = schema.Arrived.decode(row)
     gone = schema.Arrived(arrived.sha256, arrived.size, arrived.time_us, deleted=True)
     txn.delete(schema.BLOBS, sha256)
+    txn.delete(schema.DIGESTS, key)
     txn.put(schema.ARRIVALS, key, gone.encode())
     found = txn.get(schema.PLACES, key)
     if found is None:

@@ -7,12 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from cellmesh.axon import schema
-from cellmesh.axon.blobs import steps
+from cellmesh.axon.blobs import digests, steps
 from cellmesh.axon.blobs.adding import Adding
 from cellmesh.axon.blobs.changes import blob_deleted
 from cellmesh.axon.blobs.growth import Growth
 from cellmesh.axon.blobs.hashing_writer import Upload, check_sha256, check_upload_id, remove_upload
-from cellmesh.axon.blobs.values import NO_LIMITS, Arrival, BlobHashes, BlobInfo, Damage, Limits, Metrics
+from cellmesh.axon.blobs.values import (
+    NO_LIMITS,
+    Arrival,
+    ArrivalRow,
+    BlobHashes,
+    BlobInfo,
+    Damage,
+    KeptUpload,
+    Limits,
+    Metrics,
+)
 from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.errors import BadArg, NoSuchFile, StorageCorrupt
@@ -96,14 +106,10 @@ class BlobStore:
             low = key + b"\x00"
 
     def put(self, contents: Sequence[bytes]) -> list[BlobInfo]:
-        """As `put_hashed`, returning names and sizes."""
-        return [BlobInfo(hashes.sha256, hashes.size) for hashes in self.put_hashed(contents)]
-
-    def put_hashed(self, contents: Sequence[bytes]) -> list[BlobHashes]:
         """Store small contents, all in one transaction; durable when this returns.
 
         Returns:
-            The digests of each content, in order; content that was there already is left as it is.
+            Name and size of each content, in order; content that was there already is left as it is.
 
         Raises:
             BadArg: they are more than PUT_COUNT_MAX or PUT_SIZE_MAX together.
@@ -120,22 +126,22 @@ class BlobStore:
                 count_max=PUT_COUNT_MAX,
                 hint="send fewer at a time, or upload large ones one by one",
             )
-        hashed = [(_hash(content), content) for content in contents]
+        blobs = [BlobInfo(hashlib.sha256(content).digest(), len(content)) for content in contents]
 
         append_change = self._changes.begin()
         now_us = self.now_us()
 
         def op(txn: WriteTxn) -> None:
             adding = Adding(txn, append_change, self._chunk_size, now_us, self._limits)
-            adding.check_limits(hashes for hashes, _ in hashed)
-            for hashes, content in hashed:
-                adding.add(hashes, steps.split_chunks(content, self._chunk_size))
+            adding.check_limits(blobs)
+            for blob, content in zip(blobs, contents):
+                adding.add(blob, steps.split_chunks(content, self._chunk_size))
             adding.close()
 
-        if hashed:
+        if blobs:
             self._slab.write(op)
             self.growth.notify()
-        return [hashes for hashes, _ in hashed]
+        return blobs
 
     def upload(self, expected_sha256: bytes = b"") -> Upload:
         """Begin to store a content of any size.
@@ -157,7 +163,7 @@ class BlobStore:
         Raises:
             BadArg: an id or a hash of a wrong length.
         """
-        found = self.kept_upload(upload_id)
+        found = self._kept_upload(upload_id)
         if found is None:
             mark = schema.Resumable(upload_id, self.now_us(), self._chunk_size)
             return self._upload(expected_sha256, mark.encode(), self._chunk_size)
@@ -180,8 +186,15 @@ class BlobStore:
             grown=self.growth.notify,
         )
 
-    def kept_uploads(self) -> list[tuple[int, schema.Resumable]]:
-        """The uploads on disk that may be gone on with, each with its number."""
+    def kept_uploads(self) -> list[KeptUpload]:
+        """The uploads on disk that may be gone on with."""
+        return [KeptUpload(kept.upload_id, kept.time_us) for _, kept in self._kept_uploads()]
+
+    def has_upload(self, upload_id: bytes) -> bool:
+        """Whether there is one of this id. Raises BadArg: it does not have 16 bytes."""
+        return self._kept_upload(upload_id) is not None
+
+    def _kept_uploads(self) -> list[tuple[int, schema.Resumable]]:
         with self._slab.view() as txn:
             found = txn.scan(schema.UPLOADS, count_max=KEPT_COUNT_MAX).items
         return [
@@ -190,14 +203,13 @@ class BlobStore:
             if schema.is_resumable(mark)
         ]
 
-    def kept_upload(self, upload_id: bytes) -> tuple[int, schema.Resumable] | None:
-        """The one of this id. Raises BadArg: it does not have 16 bytes."""
+    def _kept_upload(self, upload_id: bytes) -> tuple[int, schema.Resumable] | None:
         check_upload_id(upload_id)
-        return next((found for found in self.kept_uploads() if found[1].upload_id == upload_id), None)
+        return next((found for found in self._kept_uploads() if found[1].upload_id == upload_id), None)
 
     def drop_upload(self, upload_id: bytes) -> bool:
         """Remove what is kept of an upload that nobody goes on with now; whether there was any."""
-        found = self.kept_upload(upload_id)
+        found = self._kept_upload(upload_id)
         if found is not None:
             remove_upload(self._slab, found[0])
         return found is not None
@@ -287,10 +299,22 @@ class BlobStore:
         """
         return BlobInfo(sha256, self._record(sha256).size)
 
-    def hashes(self, sha256: bytes) -> BlobHashes:
-        """All digests of a blob. Errors as `info`."""
-        record = self._record(sha256)
-        return BlobHashes(record.md5, record.sha1, sha256, record.sha512, record.size)
+    def hashes(self, sha256: bytes, token: CancelToken | None = None) -> BlobHashes:
+        """All digests of a blob. The first time they are made, for which the content is read.
+
+        Raises:
+            NoSuchFile: it is not there, or was deleted meanwhile.
+            BadArg: the hash does not have 32 bytes.
+            StorageCorrupt: the content is damaged.
+            Cancelled: whatever the token raises.
+        """
+        with self._slab.view() as txn:
+            record = _record(txn, sha256)
+            found = digests.kept(txn, sha256, record)
+        if found is None:
+            found = digests.make(self.read(sha256), sha256, token)
+            digests.keep(self._slab, record.arrival, found)
+        return found
 
     def _record(self, sha256: bytes) -> schema.Record:
         with self._slab.view() as txn:
@@ -380,10 +404,14 @@ class BlobStore:
             left = None if left is None else left - len(found.items)
             offset += 1
 
-    def arrival_rows(self, offset: int, count_max: int) -> list[tuple[bytes, bytes]]:
-        """The same as rows of the storage, for who packs many: keys and values, at most so many."""
+    def arrival_rows(self, offset: int, count_max: int) -> list[ArrivalRow]:
+        """The same as plain tuples, at most so many; there are no gaps between their offsets."""
         with self._slab.view() as txn:
-            return txn.scan(schema.ARRIVALS, schema.number_key(offset), None, count_max=count_max).items
+            found = txn.scan_values(
+                schema.ARRIVALS, schema.number_key(offset), None, count_max=count_max
+            ).items
+        rows = schema.ARRIVED_STRUCT.iter_unpack(b"".join(found))
+        return [(number, *row) for number, row in enumerate(rows, offset)]
 
     def next_arrival(self) -> int:
         """The offset that the next blob gets in the order of arrival."""
@@ -466,15 +494,4 @@ def _place(txn: ReadTxn, sha256: bytes, record: schema.Record) -> schema.Place:
         )
     raise StorageCorrupt(
         "the content of a blob has no place", name=schema.PLACES.name, key=key.hex(), sha256=sha256.hex()
-    )
-
-
-def _hash(content: bytes) -> BlobHashes:
-    # At once, not by a HashSet: for small contents its making costs as much as the hashing.
-    return BlobHashes(
-        hashlib.md5(content, usedforsecurity=False).digest(),
-        hashlib.sha1(content, usedforsecurity=False).digest(),
-        hashlib.sha256(content).digest(),
-        hashlib.sha512(content).digest(),
-        len(content),
     )

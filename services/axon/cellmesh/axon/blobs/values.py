@@ -17,6 +17,10 @@ class BlobInfo:
     size: int
 
 
+Piece = bytes | memoryview
+"""Bytes of a content."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlobHashes:
     """The digests of one content, and its size in bytes."""
@@ -48,6 +52,20 @@ class Arrival:
     blob: BlobInfo
     time_us: int = 0
     deleted: bool = False
+
+
+ArrivalRow = tuple[int, bytes, int, int, int]
+"""What an `Arrival` tells, for who takes many of them: offset, SHA-256, size, time in microseconds, 1 if deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptUpload:
+    """An upload that may be gone on with: the id that its caller chose (16 bytes), and when it was begun, in
+    microseconds since 1970.
+    """
+
+    upload_id: bytes
+    time_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from cellmesh.axon.blobs import BlobStore
+from cellmesh.axon.blobs.interface import Blobs
 from cellmesh.common.errors import BadArg
 from cellmesh.common.rpc.workers import Workers
 
@@ -38,9 +38,7 @@ class Body:
         parts: Bytes as they are; blobs as (SHA-256, size).
     """
 
-    def __init__(
-        self, store: BlobStore, workers: Workers, parts: Sequence[bytes | tuple[bytes, int]]
-    ) -> None:
+    def __init__(self, store: Blobs, workers: Workers, parts: Sequence[bytes | tuple[bytes, int]]) -> None:
         self._store = store
         self._workers = workers
         self._parts = parts
@@ -64,12 +62,12 @@ def _take(pieces: Iterator[bytes]) -> bytes:
     return b"".join(islice(pieces, PIECE_COUNT))
 
 
-def blob_body(store: BlobStore, workers: Workers, sha256: bytes) -> Body:
+def blob_body(store: Blobs, workers: Workers, sha256: bytes) -> Body:
     """A blob. Blocks. Raises NoSuchFile: it is not there."""
     return Body(store, workers, [(sha256, store.info(sha256).size)])
 
 
-def form_body(store: BlobStore, workers: Workers, fields: Sequence[Field]) -> tuple[Body, str]:
+def form_body(store: Blobs, workers: Workers, fields: Sequence[Field]) -> tuple[Body, str]:
     """A form as multipart/form-data, and its Content-Type. Blocks.
 
     Raises:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.axon.api.uploads import UploadTask
-from cellmesh.axon.blobs import BlobHashes, BlobStore
+from cellmesh.axon.blobs import BlobHashes
+from cellmesh.axon.blobs.interface import Blobs
 from cellmesh.axon.web import results
 from cellmesh.axon.web.bodies import Body, Field, blob_body, form_body
 from cellmesh.axon.web.trust import Trust, make_context
@@ -82,7 +83,7 @@ class WebClient:
 
     def __init__(
         self,
-        store: BlobStore,
+        store: Blobs,
         workers: Workers,
         *,
         proxy: str = "",
@@ -208,10 +209,12 @@ class WebClient:
                         limit=self._size_max,
                     )
                 await task.add(data)
-            return await task.finish()
+            blob = await task.finish()
         except BaseException:
             await task.drop()
             raise
+        # Callers keep all digests with what they know of an answer.
+        return await self._workers.run_long(lambda token: self._store.hashes(blob.sha256, token))
 
 
 def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy | None:
