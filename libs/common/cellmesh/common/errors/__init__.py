@@ -97,6 +97,7 @@ from cellmesh.common.errors.data import (
     NotMsgpackSafe,
     SchemaViolation,
     TypeMismatch,
+    UploadMoved,
 )
 from cellmesh.common.errors.model import (
     BadCtorType,
@@ -384,6 +385,7 @@ __all__ = [
     "TimeOut",
     "TypeMismatch",
     "Unauthenticated",
+    "UploadMoved",
     "class_for",
     "from_detail",
     "from_exception",

@@ -186,6 +186,14 @@ class TypeMismatch(CellError):
     field_docs = describe(name="what was given", expected="the type required")
 
 
+class UploadMoved(CellError):
+    """An upload goes on at another offset than the one that was named; at 0 when nothing of it is kept."""
+
+    code = StatusCode.FAILED_PRECONDITION
+    reason = ErrorReason.ERROR_REASON_UPLOAD_MOVED
+    field_docs = describe(name="the upload's id", offset="where it goes on, in bytes")
+
+
 class NoSuchDecoder(CellError):
     """No decoder has this name."""
 
