@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "down": Lazy("cellmesh.cli.commands.mesh:down", "Stop them."),
     "status": Lazy("cellmesh.cli.commands.mesh:status", "Show how they do."),
     "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query and print what comes."),
+    "model": Lazy("cellmesh.cli.commands.model:model", "Show forms, properties, types and edges."),
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(
         "cellmesh.cli.commands.aha:aha",

@@ -22,4 +22,5 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
     "/cellmesh.api.cortex.v1.ModelService/GetForm": Permission(Level.RULE, "model.read"),
     "/cellmesh.api.cortex.v1.ModelService/ListForms": Permission(Level.RULE, "model.read"),
+    "/cellmesh.api.cortex.v1.ModelService/GetModel": Permission(Level.RULE, "model.read"),
 }
