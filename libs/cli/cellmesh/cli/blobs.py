@@ -106,6 +106,8 @@ def upload_file(
 ) -> blob_pb2.BlobHashes:
     """Store a file, going on after breaks of the connection.
 
+    Where the service has another leader since, which has nothing of the upload, it begins again.
+
     Args:
         stub: Of the Axon.
         file: Can be read anew from any offset.
@@ -116,7 +118,7 @@ def upload_file(
     Raises:
         CellError: as the call; a broken connection only when going on brings no more.
     """
-    from cellmesh.common.errors import CellError, LinkErr, Retry, ShuttingDown
+    from cellmesh.common.errors import CellError, LinkErr, Retry, ShuttingDown, UploadMoved
 
     upload_id = upload_id or os.urandom(16)
     attempts = 0
@@ -126,10 +128,15 @@ def upload_file(
             offset = _offset(stub, upload_id) if upload_id and (attempts or expected_sha256) else 0
             if offset > reached:
                 attempts, reached = 0, offset
+            elif offset < reached:
+                print(
+                    f"{reached - offset} bytes are sent again, as another instance leads now", file=sys.stderr
+                )
+                reached = offset
             file.seek(offset)
             progress.at(offset)
             return stub.UploadBlob(_parts(file, progress, upload_id, offset, expected_sha256)).hashes
-        except (LinkErr, Retry, ShuttingDown) as error:
+        except (LinkErr, Retry, ShuttingDown, UploadMoved) as error:
             attempts += 1
             if attempts > ATTEMPT_COUNT_MAX:
                 raise

@@ -17,7 +17,7 @@ from cellmesh.axon.blobs import BlobInfo
 from cellmesh.axon.blobs.hashing_writer import check_upload_id
 from cellmesh.axon.blobs.interface import Blobs, BlobUpload
 from cellmesh.common.cell import PartHealth
-from cellmesh.common.errors import BadArg, Cancelled, CellError
+from cellmesh.common.errors import BadArg, Cancelled, CellError, UploadMoved
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.telemetry.logs import get_logger
 
@@ -174,13 +174,9 @@ class Uploads:
             await self._end_running(upload_id)
             upload = await self._take(upload_id, first.expected_sha256)
             if upload.size != first.offset_bytes:
-                self._keep(upload_id, upload)
-                raise BadArg(
-                    f"the upload goes on at {upload.size}, not at {first.offset_bytes}",
-                    name="offset_bytes",
-                    offset=upload.size,
-                    hint="ask ResumeUpload where to go on",
-                )
+                if upload.size:
+                    self._keep(upload_id, upload)
+                raise _moved(upload_id, upload.size, first.offset_bytes)
             running = _Running(asyncio.create_task(self._run_kept(upload_id, upload, first, requests)))
             self._running[upload_id] = running
             running.task.add_done_callback(lambda task: self._ended(upload_id, task))
@@ -378,6 +374,22 @@ class Uploads:
             except CellError as error:
                 _log.warning("old_uploads_not_removed", error=str(error))
             await asyncio.sleep(SWEEP_S)
+
+
+def _moved(upload_id: bytes, size: int, offset: int) -> UploadMoved:
+    if size:
+        return UploadMoved(
+            f"the upload goes on at {size}, not at {offset}",
+            name=upload_id.hex(),
+            offset=size,
+            hint="go on there",
+        )
+    return UploadMoved(
+        f"nothing of the upload is kept here, so it begins at 0 again, not at {offset}",
+        name=upload_id.hex(),
+        offset=0,
+        hint="it was begun too long ago, given up, or sent to another instance, which led before this one",
+    )
 
 
 def _check_size(size: int) -> None:
