@@ -62,6 +62,7 @@ class AhaCell(Cell[AhaConfig]):
 
     kind = "aha"
     databases = schema.DATABASES
+    layout = schema.LAYOUT
     # It has vouched for them itself, and they ask it where the other cells are.
     admits_unknown_users = True
     keeps_revocations = True

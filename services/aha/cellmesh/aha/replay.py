@@ -18,7 +18,7 @@ from cellmesh.aha.directory.instances import from_proto
 from cellmesh.aha.directory.leadership import Leaders, leader_from_proto
 from cellmesh.aha.directory.pools import put_pool
 from cellmesh.aha.directory.registry import Registry
-from cellmesh.aha.provisioning.enrollments import put_created, put_used
+from cellmesh.aha.provisioning.records import put_created, put_deleted, put_used
 from cellmesh.api.aha.v1 import change_pb2
 from cellmesh.common.changelog import ChangeRecord, ContentSource
 from cellmesh.common.errors import StorageCorrupt
@@ -104,7 +104,7 @@ def _write(txn: WriteTxn, change: change_pb2.AhaChange, offset: int) -> bool:
             put_revoked(txn, change.certificate_revoked, offset)
             return True
         case "enrollment_deleted":
-            return txn.delete(schema.ENROLLMENTS, change.enrollment_deleted.token_sha256)
+            return put_deleted(txn, change.enrollment_deleted.token_sha256)
         case "pool_stored":
             put_pool(txn, change.pool_stored)
             return True

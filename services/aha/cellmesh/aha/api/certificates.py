@@ -149,10 +149,8 @@ class CertificateServicer:
     ) -> list[revocation_pb2.Certificate]:
         revoked, now_ms = self._board.revoked, self._enrollments.now_ms()
         found = []
-        for item in self._enrollments.issued(after):
+        for item in self._enrollments.issued(after, subject):
             revocation = revoked.get(item.serial)
-            if subject and item.subject != subject:
-                continue
             if valid_only and (revocation is not None or item.expire_ms <= now_ms):
                 continue
             found.append(

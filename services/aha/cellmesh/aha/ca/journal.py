@@ -15,6 +15,7 @@ from cellmesh.common.tls import certs
 from cellmesh.common.tls.identity import Identity
 
 CHUNK_COUNT: Final = 1024
+SERIAL_SIZE: Final = 20
 
 _EXPIRY = struct.Struct(">Q")
 
@@ -70,14 +71,28 @@ def note_issued(
 def put_issued(txn: WriteTxn, issued: change_pb2.CertificateIssued) -> None:
     """Store what a change record tells of a certificate."""
     serial = int(issued.serial, 16).to_bytes(20, "big")
-    expiry = _EXPIRY.pack(issued.expire_time.ToMilliseconds())
-    txn.put(schema.CERTIFICATES, serial, expiry + issued.subject.encode())
+    expire_ms = issued.expire_time.ToMilliseconds()
+    txn.put(schema.CERTIFICATES, serial, _EXPIRY.pack(expire_ms) + issued.subject.encode())
+    txn.put(schema.SUBJECTS, schema.subject_key(issued.subject, expire_ms, serial), b"")
 
 
 def find_issued(txn: ReadTxn, key: bytes) -> Issued | None:
     """The certificate with a serial number, as 20 bytes; None when it was not issued here."""
     found = txn.get(schema.CERTIFICATES, key)
     return None if found is None else _issued(key, found)
+
+
+def issued_to(txn: ReadTxn, subject: str, after_ms: int = -1) -> Iterator[Issued]:
+    """What was issued to a subject and ends after a time, in milliseconds since 1970; what ends first comes first."""
+    low, high = schema.subject_key(subject, after_ms + 1), schema.behind_subject(subject)
+    while True:
+        chunk = txn.scan(schema.SUBJECTS, low, high, count_max=CHUNK_COUNT)
+        for key, _ in chunk.items:
+            (expire_ms,) = _EXPIRY.unpack_from(key, len(key) - SERIAL_SIZE - _EXPIRY.size)
+            yield Issued(f"{int.from_bytes(key[-SERIAL_SIZE:], 'big'):x}", subject, expire_ms)
+        if chunk.resume is None:
+            return
+        low = chunk.items[-1][0] + b"\x00"
 
 
 def scan_issued(txn: ReadTxn, after: bytes = b"") -> Iterator[Issued]:

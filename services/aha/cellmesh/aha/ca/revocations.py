@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 from cellmesh.aha import schema
-from cellmesh.aha.ca.journal import Issued, find_issued, scan_issued
+from cellmesh.aha.ca.journal import SERIAL_SIZE, Issued, find_issued, issued_to
 from cellmesh.api.aha.v1 import change_pb2, revocation_pb2
 from cellmesh.common.changelog import ChangeWriter, actor_name
 from cellmesh.common.errors import BadArg, NoSuchCert
@@ -22,7 +22,6 @@ from cellmesh.common.time.clock import Clock
 from cellmesh.common.tls.identity import Identity
 from cellmesh.common.tls.revocation import Revocation, RevocationList
 
-SERIAL_SIZE: Final = 20
 REASON_SIZE_MAX: Final = 512
 CHUNK_COUNT: Final = 1024
 
@@ -65,7 +64,7 @@ class RevocationStore:
         """
         now_ms = self._clock.now()
         with self._slab.view() as txn:
-            found = [item for item in scan_issued(txn) if item.subject == identity.uri]
+            found = list(issued_to(txn, identity.uri))
         if not found:
             raise NoSuchCert(f"no certificate was issued to {identity.name}", name=identity.name)
         return self._revoke([item for item in found if item.expire_ms > now_ms], reason)
@@ -75,10 +74,8 @@ class RevocationStore:
         now_ms = self._clock.now()
         with self._slab.view() as txn:
             return any(
-                item.subject == subject
-                and item.expire_ms > now_ms
-                and not txn.has(schema.REVOCATIONS, serial_key(item.serial))
-                for item in scan_issued(txn)
+                not txn.has(schema.REVOCATIONS, serial_key(item.serial))
+                for item in issued_to(txn, subject, now_ms)
             )
 
     def load(self) -> list[tuple[int, revocation_pb2.Revocation]]:

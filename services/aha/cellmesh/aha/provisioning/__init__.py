@@ -1,6 +1,7 @@
 """One-time enrolments.
 
 subjects     who may enrol: names and their checks
+records      Enrollment: what is stored, and how it is found
 tokens       TokenChecker: Kubernetes service-account tokens in place of URLs
 enrollments  Enrollments: tokens made, kept as hashes, used up once; certificates for those who have one
 """

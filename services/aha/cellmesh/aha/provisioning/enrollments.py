@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import struct
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.aha import schema
-from cellmesh.aha.ca.journal import Issued, Journal, note_issued, scan_issued
+from cellmesh.aha.ca.journal import Issued, Journal, issued_to, note_issued, scan_issued
 from cellmesh.aha.ca.revocations import serial_key
+from cellmesh.aha.provisioning.records import (
+    ID_SIZE,
+    Enrollment,
+    find_by_id,
+    invited,
+    is_open,
+    put_created,
+    put_deleted,
+    put_used,
+    scan_enrollments,
+    scan_open,
+)
 from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE
 from cellmesh.api.aha.v1 import change_pb2
 from cellmesh.api.common.v1 import auth_pb2
 from cellmesh.common.auth import audit
 from cellmesh.common.auth.context import find_current_call
 from cellmesh.common.changelog import ChangeWriter, actor_name
-from cellmesh.common.errors import AuthDeny, BadArg, LimitExceeded, NoSuchIden, Retry
+from cellmesh.common.errors import AuthDeny, BadArg, LimitExceeded, Retry
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import Clock
@@ -31,49 +42,11 @@ _log = get_logger(__name__)
 ANSWER_AGAIN_MS: Final = 10 * 60_000
 """For how long who used a token up may ask for the same answer again, with the same key."""
 LIST_COUNT_MAX: Final = 1000
-CHUNK_COUNT: Final = 1024
 NUMBER_MAX: Final = 10_000
-ID_SIZE: Final = 8
-"""Bytes of a token's hash that name its enrolment in lists."""
 LIFETIME_S_DEFAULT: Final = 3600.0
 LIFETIME_S_MAX: Final = 7 * 86400.0
 TOKEN_SIZE: Final = 32
 CSR_SIZE_MAX: Final = 16 * 1024
-
-KEY_HASH_SIZE: Final = 32
-
-_TIMES = struct.Struct(">QQ")
-
-
-@dataclass(frozen=True, slots=True)
-class Enrollment:
-    """What is stored about one enrolment.
-
-    Attributes:
-        subject: Who may enrol, as a URI.
-        expire_ms: Until when, in milliseconds since 1970.
-        use_ms: When it was used up, or 0.
-        key_sha256: SHA-256 of the public key that was certified; empty before.
-        certificate_der: The certificate; empty before.
-    """
-
-    subject: str
-    expire_ms: int
-    use_ms: int = 0
-    key_sha256: bytes = b""
-    certificate_der: bytes = b""
-
-    def encode(self) -> bytes:
-        """As stored."""
-        told = _TIMES.pack(self.expire_ms, self.use_ms) + self.subject.encode()
-        return told + b"\x00" + self.key_sha256 + self.certificate_der if self.certificate_der else told
-
-    @classmethod
-    def decode(cls, data: bytes) -> Enrollment:
-        """From what is stored."""
-        expire_ms, use_ms = _TIMES.unpack_from(data)
-        subject, _, answer = data[_TIMES.size :].partition(b"\x00")
-        return cls(subject.decode(), expire_ms, use_ms, answer[:KEY_HASH_SIZE], answer[KEY_HASH_SIZE:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +176,8 @@ class Enrollments:
         """The enrolments that were made, with their ids; those that end last come first."""
         now_ms = self._clock.now()
         with self._slab.view() as txn:
-            found = [
-                (key[:ID_SIZE].hex(), item)
-                for key, item in scan_enrollments(txn)
-                if not open_only or _is_open(item, now_ms)
-            ]
+            stored = scan_open(txn, now_ms) if open_only else scan_enrollments(txn)
+            found = [(key[:ID_SIZE].hex(), item) for key, item in stored]
         return sorted(found, key=lambda item: -item[1].expire_ms)[:LIST_COUNT_MAX]
 
     def delete(self, enrollment_ids: Collection[str], *, every: bool) -> int:
@@ -220,15 +190,12 @@ class Enrollments:
         append_change, note = self._changes.begin(), self._audit("enrollment_deleted")
 
         def op(txn: WriteTxn) -> int:
-            stored = dict(scan_enrollments(txn))
-            by_id = {key[:ID_SIZE].hex(): key for key in stored}
-            unknown = next((one for one in enrollment_ids if one not in by_id), None)
-            if unknown is not None:
-                raise NoSuchIden(f"there is no enrolment {unknown[:64]}", iden=unknown[:64])
-            wanted = stored if every else {by_id[one]: stored[by_id[one]] for one in enrollment_ids}
-            gone = [(key, item) for key, item in wanted.items() if _is_open(item, now_ms)]
+            wanted = dict(find_by_id(txn, one) for one in enrollment_ids)
+            gone = [(key, item) for key, item in wanted.items() if is_open(item, now_ms)]
+            if every:
+                gone = list(scan_open(txn, now_ms))
             for key, item in gone:
-                txn.delete(schema.ENROLLMENTS, key)
+                put_deleted(txn, key)
                 deleted = change_pb2.EnrollmentDeleted(token_sha256=key)
                 append_change(txn, change_pb2.AhaChange(enrollment_deleted=deleted))
                 note(txn, parse_identity(item.subject).name, f"enrolment {key[:ID_SIZE].hex()}")
@@ -246,25 +213,29 @@ class Enrollments:
         first = 1 if service == REGISTRY_SERVICE else 0
         CellIdentity("00", service, network)
 
+        def is_taken(txn: ReadTxn, subject: str) -> bool:
+            if next(invited(txn, subject, now_ms), None) is not None:
+                return True
+            valid = issued_to(txn, subject, now_ms)
+            return any(not txn.has(schema.REVOCATIONS, serial_key(item.serial)) for item in valid)
+
         def find(txn: ReadTxn) -> CellIdentity:
-            taken = {
-                item.subject
-                for item in scan_issued(txn)
-                if item.expire_ms > now_ms and not txn.has(schema.REVOCATIONS, serial_key(item.serial))
-            }
-            taken |= {item.subject for _, item in scan_enrollments(txn) if _is_open(item, now_ms)}
             for number in range(first, NUMBER_MAX):
                 identity = CellIdentity(f"{number:02}", service, network)
-                if identity.uri not in taken and identity.name not in registered:
+                if identity.name not in registered and not is_taken(txn, identity.uri):
                     return identity
             raise LimitExceeded(f"{service} has no free number", name="number", limit=NUMBER_MAX)
 
         return find
 
-    def issued(self, after: bytes = b"") -> Iterator[Issued]:
-        """Everything that was issued, by serial number, behind one (20 bytes)."""
+    def issued(self, after: bytes = b"", subject: str = "") -> Iterator[Issued]:
+        """Everything that was issued, or was to a subject, by serial number, behind one (20 bytes)."""
         with self._slab.view() as txn:
-            yield from scan_issued(txn, after)
+            if not subject:
+                yield from scan_issued(txn, after)
+                return
+            found = sorted((serial_key(item.serial), item) for item in issued_to(txn, subject))
+            yield from (item for key, item in found if key > after)
 
     def now_ms(self) -> int:
         """The time, in milliseconds since 1970."""
@@ -311,27 +282,6 @@ def enrollment_id(token: str) -> str:
     return _key(token)[:ID_SIZE].hex()
 
 
-def put_created(txn: WriteTxn, created: change_pb2.EnrollmentCreated) -> None:
-    """Store what a change record tells of a new enrolment."""
-    enrollment = Enrollment(created.subject, created.expire_time.ToMilliseconds())
-    txn.put(schema.ENROLLMENTS, created.token_sha256, enrollment.encode())
-
-
-def put_used(txn: WriteTxn, used: change_pb2.EnrollmentUsed) -> bool:
-    """Store what a change record tells of an enrolment that was used up; False when there is none."""
-    found = txn.get(schema.ENROLLMENTS, used.token_sha256)
-    if found is None:
-        return False
-    enrollment = replace(
-        Enrollment.decode(found),
-        use_ms=used.use_time.ToMilliseconds(),
-        key_sha256=used.key_sha256,
-        certificate_der=used.certificate_der,
-    )
-    txn.put(schema.ENROLLMENTS, used.token_sha256, enrollment.encode())
-    return True
-
-
 def read_csr(csr_pem: str) -> certs.PublicKey:
     """The public key of a signing request.
 
@@ -346,22 +296,6 @@ def read_csr(csr_pem: str) -> certs.PublicKey:
 
 def _key(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
-
-
-def scan_enrollments(txn: ReadTxn) -> Iterator[tuple[bytes, Enrollment]]:
-    """Every enrolment, with the hash of its token."""
-    low = b""
-    while True:
-        chunk = txn.scan(schema.ENROLLMENTS, low, None, count_max=CHUNK_COUNT)
-        for key, value in chunk.items:
-            yield key, Enrollment.decode(value)
-        if chunk.resume is None:
-            return
-        low = chunk.items[-1][0] + b"\x00"
-
-
-def _is_open(enrollment: Enrollment, now_ms: int) -> bool:
-    return not enrollment.use_ms and enrollment.expire_ms > now_ms
 
 
 def _check(stored: bytes | None, now_ms: int, key_hash: bytes) -> Enrollment:

@@ -3,18 +3,22 @@
 Listeners and routes are called like a service or an instance, with or without the network: "cortex", "cortex.demo",
 "00.cortex", "00.cortex.demo". Clusters and their endpoints have one name each: "cortex.demo/any", "cortex.demo/leader" and
 "00.cortex.demo".
+
+Each name can be asked for by itself, or within the authority of the network, as bootstraps of ours have it:
+"xdstp://demo/envoy.config.listener.v3.Listener/cortex". What it refers to is named in the same way then.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cellmesh.aha.directory.instances import parse_wanted
 from cellmesh.common.errors import BadName
 
 TYPE_URL: Final = "type.googleapis.com/"
+AUTHORITY_SCHEME: Final = "xdstp://"
 
 
 class Kind(enum.Enum):
@@ -47,12 +51,18 @@ class Target:
         network: Its network.
         number: The instance; empty for all of them.
         pick: For clusters of a service, which of its instances.
+        authority: The authority within which it was asked for; empty for none.
     """
 
     service: str
     network: str
     number: str = ""
     pick: Pick | None = None
+    authority: str = ""
+
+    def named(self, kind: Kind) -> str:
+        """What a resource about it is called, for those who refer to it."""
+        return within(self.authority, kind, self.cluster) if self.authority else self.cluster
 
     @property
     def cluster(self) -> str:
@@ -61,6 +71,11 @@ class Target:
         if self.number:
             return f"{self.number}.{owner}"
         return f"{owner}/{self.pick.value}" if self.pick else owner
+
+
+def within(authority: str, kind: Kind, name: str) -> str:
+    """The name of a resource within an authority."""
+    return f"{AUTHORITY_SCHEME}{authority}/{kind.value.removeprefix(TYPE_URL)}/{name}"
 
 
 def parse(kind: Kind, name: str, network: str) -> Target | None:
@@ -74,6 +89,12 @@ def parse(kind: Kind, name: str, network: str) -> Target | None:
     Returns:
         What it means, or None when nothing can have this name.
     """
+    authority = ""
+    if name.startswith(AUTHORITY_SCHEME):
+        begin = within(network, kind, "")
+        if not name.startswith(begin):
+            return None
+        authority, name = network, name.removeprefix(begin)
     text, slash, pick = name.partition("/")
     try:
         wanted = parse_wanted(text, network)
@@ -81,13 +102,13 @@ def parse(kind: Kind, name: str, network: str) -> Target | None:
         return None
     if wanted.network != network:
         return None
-    found = Target(wanted.service, wanted.network, wanted.number)
+    found = Target(wanted.service, wanted.network, wanted.number, authority=authority)
     if kind in (Kind.LISTENER, Kind.ROUTES):
         return None if slash else found
     if found.number:
         return found if name == found.cluster else None
     try:
-        found = Target(wanted.service, wanted.network, pick=Pick(pick))
+        found = replace(found, pick=Pick(pick))
     except ValueError:
         return None
     return found if name == found.cluster else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 from cellmesh.aha.directory import Instance
@@ -82,7 +83,7 @@ def _listener(name: str, target: Target) -> listener_pb2.Listener:
     router = http_connection_manager_pb2.HttpFilter(name="router")
     router.typed_config.Pack(router_pb2.Router(), deterministic=True)
     manager = http_connection_manager_pb2.HttpConnectionManager(
-        rds=http_connection_manager_pb2.Rds(config_source=_ADS, route_config_name=target.cluster),
+        rds=http_connection_manager_pb2.Rds(config_source=_ADS, route_config_name=target.named(Kind.ROUTES)),
         http_filters=[router],
     )
     made = listener_pb2.Listener(name=name)
@@ -97,13 +98,13 @@ def _routes(name: str, target: Target, kinds: Collection[str]) -> route_pb2.Rout
 
 
 def _instance_routes(target: Target) -> list[route_pb2.Route]:
-    return [_route(route_pb2.RouteMatch(prefix="/"), target.cluster)]
+    return [_route(route_pb2.RouteMatch(prefix="/"), target.named(Kind.CLUSTER))]
 
 
 def _service_routes(target: Target, kinds: Collection[str]) -> list[route_pb2.Route]:
     """Where the caller says; then what only reads at any instance; the rest at the leader, or at the leaders of a pool."""
-    any_one = Target(target.service, target.network, pick=Pick.ANY).cluster
-    leader = Target(target.service, target.network, pick=Pick.LEADER).cluster
+    any_one = replace(target, pick=Pick.ANY).named(Kind.CLUSTER)
+    leader = replace(target, pick=Pick.LEADER).named(Kind.CLUSTER)
     methods = methods_of_all(kinds)
     return [
         _route(_said(Pick.LEADER), leader),
@@ -146,7 +147,11 @@ def _cluster(name: str, target: Target, service: Callee, flavor: Flavor) -> clus
     made = cluster_pb2.Cluster(
         name=name,
         type=cluster_pb2.Cluster.DiscoveryType.EDS,
-        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(eds_config=_ADS),
+        eds_cluster_config=cluster_pb2.Cluster.EdsClusterConfig(
+            # Outside of an authority the endpoints are called like the cluster.
+            eds_config=_ADS,
+            service_name=target.named(Kind.ENDPOINTS) if target.authority else "",
+        ),
         connect_timeout=Duration(seconds=CONNECT_TIMEOUT_S),
         lb_policy=cluster_pb2.Cluster.LbPolicy.ROUND_ROBIN,
         transport_socket=transport_socket(target, service.owners(), flavor),
