@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -17,7 +18,7 @@ from cellmesh.client.core import Attempts, ClientCore, ClientOptions
 from cellmesh.client.failures import registry_failure
 from cellmesh.client.instances import Prefer
 from cellmesh.client.login import Login
-from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
+from cellmesh.client.resolve import Target, identity_folder, lookup_order, registry_targets
 from cellmesh.client.retry import RetryPolicy
 from cellmesh.client.urls import CellUrl
 from cellmesh.client.watching import (
@@ -27,7 +28,7 @@ from cellmesh.client.watching import (
     Following,
     ends_watch,
 )
-from cellmesh.common.errors import CellError, CellUnreachable
+from cellmesh.common.errors import CellError, CellUnreachable, NoSuchCert
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_aio_channel
 from cellmesh.common.tls.folder import IdentityFolder
 
@@ -144,38 +145,46 @@ class AioCellClient:
                 connection = core.find(attempts)
                 if connection is not None:
                     return connection
-                await self._look_up()
+                await self._look_up(attempts)
                 continue
             except CellError as error:
                 pause_s = attempts.not_found(error)
             await asyncio.sleep(pause_s)
 
-    async def _look_up(self) -> None:
+    async def _look_up(self, attempts: Attempts) -> None:
         """Ask AHA where the cell is, unless another task has done so meanwhile."""
         table = self.core.table
         assert table is not None
         async with self._look_up_lock:
             if not table.stale:
                 return
-            self.core.told(await self._ask_registry())
+            self.core.told(await self._ask_registry(attempts))
             if self._watch is None and not self.core.closed:
-                targets = registry_targets(self.core.identity)
                 core = weakref.ref(self.core)
-                self._watch = asyncio.ensure_future(_watch(core, table.following(), targets))
+                self._watch = asyncio.ensure_future(_watch(core, table.following(), self.core.identity))
                 weakref.finalize(self, self._watch.cancel)
 
-    async def _ask_registry(self) -> registry_pb2.GetServiceResponse:
+    async def _ask_registry(self, attempts: Attempts) -> registry_pb2.GetServiceResponse:
         last: CellError | None = None
-        for target in registry_targets(self.core.identity):
+        core = self.core
+        for target, wait_s in lookup_order(registry_targets(core.identity), core.registry):
+            left_s = attempts.timeout_s()
+            if last is not None and attempts.is_over:
+                break
             async with _open_registry(target) as channel:
                 registry = registry_service_pb2_grpc.RegistryServiceStub(channel)
                 request = registry_pb2.GetServiceRequest(name=self.url.name)
                 try:
-                    return await registry.GetService(request, timeout=LOOKUP_DEADLINE_S)
+                    answer = await registry.GetService(
+                        request, timeout=wait_s if left_s is None else min(wait_s, left_s)
+                    )
                 except grpc.aio.AioRpcError as error:
                     last = registry_failure(error, self.url, target)
                     if not isinstance(last, CellUnreachable):
                         raise last from None
+                else:
+                    core.registry = target.address
+                    return answer
         assert last is not None, "there is at least one registry address"
         raise last
 
@@ -185,13 +194,17 @@ def _open_registry(target: Target) -> grpc.aio.Channel:
 
 
 async def _watch(
-    core_of: Callable[[], ClientCore[_Connection] | None], following: Following, targets: tuple[Target, ...]
+    core_of: Callable[[], ClientCore[_Connection] | None], following: Following, identity: IdentityFolder
 ) -> None:
     """Follow AHA's registry until cancelled, or the client is gone."""
     pause_s = WATCH_PAUSE_MIN_S
     turn = 0
+    targets = registry_targets(identity)
     await asyncio.sleep(WATCH_DELAY_S)
     while True:
+        # Read each time: AHA tells of more instances of itself as they join.
+        with suppress(NoSuchCert):
+            targets = registry_targets(identity)
         target = targets[turn % len(targets)]
         turn += 1
         heard = False

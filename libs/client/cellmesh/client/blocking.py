@@ -6,6 +6,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -17,7 +18,7 @@ from cellmesh.client.core import Attempts, ClientCore, ClientOptions
 from cellmesh.client.failures import registry_failure
 from cellmesh.client.instances import Prefer
 from cellmesh.client.login import Login
-from cellmesh.client.resolve import LOOKUP_DEADLINE_S, Target, identity_folder, registry_targets
+from cellmesh.client.resolve import Target, identity_folder, lookup_order, registry_targets
 from cellmesh.client.retry import RetryPolicy
 from cellmesh.client.urls import CellUrl
 from cellmesh.client.watching import (
@@ -27,7 +28,7 @@ from cellmesh.client.watching import (
     Following,
     ends_watch,
 )
-from cellmesh.common.errors import CellError, CellUnreachable, IsFini
+from cellmesh.common.errors import CellError, CellUnreachable, IsFini, NoSuchCert
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S, open_channel
 from cellmesh.common.tls.folder import IdentityFolder
 
@@ -161,35 +162,44 @@ class CellClient:
                 connection = core.find(attempts)
                 if connection is not None:
                     return connection
-                self._look_up()
+                self._look_up(attempts)
                 continue
             except CellError as error:
                 pause_s = attempts.not_found(error)
             time.sleep(pause_s)
 
-    def _look_up(self) -> None:
+    def _look_up(self, attempts: Attempts) -> None:
         """Ask AHA where the cell is, unless another thread has done so meanwhile."""
         table = self.core.table
         assert table is not None
         with self._look_up_lock:
             if not table.stale:
                 return
-            self.core.told(self._ask_registry())
+            self.core.told(self._ask_registry(attempts))
             if self._watcher is None and not self.core.closed:
                 self._watcher = _Watcher(self)
 
-    def _ask_registry(self) -> registry_pb2.GetServiceResponse:
+    def _ask_registry(self, attempts: Attempts) -> registry_pb2.GetServiceResponse:
         last: CellError | None = None
-        for target in registry_targets(self.core.identity):
+        core = self.core
+        for target, wait_s in lookup_order(registry_targets(core.identity), core.registry):
+            left_s = attempts.timeout_s()
+            if last is not None and attempts.is_over:
+                break
             with _open_registry(target) as channel:
                 registry = registry_service_pb2_grpc.RegistryServiceStub(channel)
                 request = registry_pb2.GetServiceRequest(name=self.url.name)
                 try:
-                    return registry.GetService(request, timeout=LOOKUP_DEADLINE_S)
+                    answer = registry.GetService(
+                        request, timeout=wait_s if left_s is None else min(wait_s, left_s)
+                    )
                 except grpc.RpcError as error:
                     last = registry_failure(error, self.url, target)
                     if not isinstance(last, CellUnreachable):
                         raise last from None
+                else:
+                    core.registry = target.address
+                    return answer
         assert last is not None, "there is at least one registry address"
         raise last
 
@@ -207,7 +217,8 @@ class _Watcher:
         self._call: Any = None
         assert client.core.table is not None
         self._following: Following = client.core.table.following()
-        self._targets = registry_targets(client.core.identity)
+        self._identity = client.core.identity
+        self._targets = registry_targets(self._identity)
         weakref.finalize(client, self.stop)
         threading.Thread(target=self._run, name=f"cell-watch-{client.url.name}", daemon=True).start()
 
@@ -223,6 +234,9 @@ class _Watcher:
         turn = 0
         self._stopped.wait(WATCH_DELAY_S)
         while not self._stopped.is_set():
+            # Read each time: AHA tells of more instances of itself as they join.
+            with suppress(NoSuchCert):
+                self._targets = registry_targets(self._identity)
             target = self._targets[turn % len(self._targets)]
             turn += 1
             try:

@@ -99,6 +99,7 @@ class ClientCore(Generic[ConnectionT]):
         options: How it calls.
         table: The instances that AHA told of; None when the URL itself says where the cell is.
         has_answered: Whether the cell, or any instance, has answered a call.
+        registry: The address of the AHA that answered last; empty before.
         change_offset: The highest change offset that an answer has told; 0 before. What has been written up to there
             is seen by every later call of this client, whichever instance it goes to.
     """
@@ -119,6 +120,7 @@ class ClientCore(Generic[ConnectionT]):
         self.table = InstanceTable(url.name) if url.scheme is Scheme.AHA else None
         self.in_process = CellInProcess(url) if url.scheme is Scheme.CELL else None
         self.has_answered = False
+        self.registry = ""
         self.change_offset = 0
         self.closed = False
         self._make_connection = make_connection
@@ -314,6 +316,11 @@ class Attempts:
         if self._until is None:
             return None
         return max(self._until - time.monotonic(), SHORTEST_TIMEOUT_S)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no time left for an attempt."""
+        return self._until is not None and time.monotonic() >= self._until
 
     def metadata(self, given: Any) -> Any:
         """The caller's metadata with the login, what ties this call to the one being served here, and the offset."""

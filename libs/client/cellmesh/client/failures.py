@@ -71,8 +71,15 @@ def unknown_outcome(error: CellUnreachable, path: str) -> CellUnreachable:
 
 
 def registry_failure(error: grpc.RpcError, url: CellUrl, target: Target) -> CellError:
-    """Make our error of a failed look-up."""
+    """Make our error of a failed look-up. An AHA that says nothing cannot be reached: another one may."""
     made = as_cell_error(error, url, target)
+    if getattr(error, "code", lambda: None)() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        made = CellUnreachable(
+            f"AHA at {target.address} does not answer",
+            name=target.name,
+            address=target.address,
+            cause="no answer",
+        )
     if isinstance(made, CellUnreachable):
         made.set(
             "hint", f"{url} is found through AHA, which does not answer there: start it, or check the address"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import random
 import threading
 import time
 from collections.abc import Collection, Iterable
@@ -12,6 +13,8 @@ from typing import Final
 from cellmesh.api.aha.v1 import registry_pb2
 from cellmesh.client.watching import Following
 from cellmesh.common.errors import CellUnreachable
+
+TURN_FIRST_MAX: Final = 1 << 16
 
 SHUNNED_S: Final = 3.0
 """For how long an instance that failed is passed over, if there is another."""
@@ -41,7 +44,8 @@ class InstanceTable:
         self._lock = threading.Lock()
         self._instances: dict[str, registry_pb2.Instance] = {}
         self._failed: dict[str, float] = {}
-        self._turn = itertools.count()
+        # Not from the first one on: many clients make one call only.
+        self._turn = itertools.count(random.randrange(TURN_FIRST_MAX))
         self._current = ""
         self._pool = ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,11 @@ from cellmesh.common.tls.folder import AUTHORITY_FILE, IdentityFolder
 from cellmesh.common.tls.identity import any_cell_name, registry_name
 
 LOOKUP_DEADLINE_S: Final = 5.0
+"""How long an AHA may take for a look-up."""
+
+LOOKUP_FIRST_S: Final = 1.0
+"""How long each of several AHAs may take before the next one is asked: one that is cut off says nothing at all. When
+none answers so soon, each is given the whole time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,19 @@ def registry_targets(identity: IdentityFolder) -> tuple[Target, ...]:
         )
     name = registry_name(mesh.network)
     return tuple(Target(address, name, identity, name) for address in mesh.registry_addresses)
+
+
+def lookup_order(targets: Sequence[Target], first: str = "") -> list[tuple[Target, float]]:
+    """Whom to ask, in this order until one answers, and for how long each, in seconds.
+
+    Args:
+        targets: The AHAs there are.
+        first: The address of the one that answered last.
+    """
+    if len(targets) == 1:
+        return [(targets[0], LOOKUP_DEADLINE_S)]
+    ordered = sorted(targets, key=lambda target: target.address != first)
+    return [(target, wait_s) for wait_s in (LOOKUP_FIRST_S, LOOKUP_DEADLINE_S) for target in ordered]
 
 
 def require_identity(identity: IdentityFolder) -> None:
