@@ -12,9 +12,10 @@ A stream hands its messages on as they come. The wait for what was changed is at
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any, ClassVar, Final, Protocol
 
 import grpc
@@ -33,6 +34,10 @@ APPLIED_WAIT_S: Final = 10.0
 """How long an answer waits, at most, until this instance has come as far as it must."""
 ANSWER_TIME_S: Final = 0.05
 """What is left of the caller's time for the answer itself."""
+CONNECT_WAIT_S: Final = 5.0
+"""How long a call waits, at most, for a connection to the leader, or for another leader."""
+LEADER_CHECK_S: Final = 0.1
+"""How soon such a call notices that another one leads."""
 OFFSET_MAX: Final = 2**63
 
 _OWN_KEYS: Final = frozenset(
@@ -161,7 +166,7 @@ class ForwardInterceptor:
     # On the follower.
 
     async def _forward_single(self, method: Method, request: Any, context: Context) -> bytes:
-        call, channel = self._begin()
+        call, channel = await self._begin()
         make = channel.stream_unary if method.request_streaming else channel.unary_unary
         sent = make(method.path, serialize_or_pass, None)(
             request, timeout=_time_left_s(call), metadata=_metadata(call, context)
@@ -191,7 +196,7 @@ class ForwardInterceptor:
     async def _forward_stream(
         self, method: Method, request: Any, context: Context
     ) -> AsyncGenerator[bytes, None]:
-        call, channel = self._begin()
+        call, channel = await self._begin()
         make = channel.stream_stream if method.request_streaming else channel.unary_stream
         sent = make(method.path, serialize_or_pass, None)(
             request, timeout=_time_left_s(call), metadata=_metadata(call, context)
@@ -206,11 +211,41 @@ class ForwardInterceptor:
             sent.cancel()
         await self._come_back(call, context, await sent.trailing_metadata())
 
-    def _begin(self) -> tuple[Call, grpc.aio.Channel]:
+    async def _begin(self) -> tuple[Call, grpc.aio.Channel]:
         call = current_call()
         if call.forwarded_by:
             raise self._view.not_leader()
-        return call, self._view.leader_channel()
+        return call, await self._connected(call)
+
+    async def _connected(self, call: Call) -> grpc.aio.Channel:
+        """A channel to the leader that is connected, so that what fails before it was sent is told apart. Where it takes
+        a while, as the leader is cut off, another one may lead meanwhile: then that is called.
+
+        Raises:
+            NotLeader: nobody leads who can be reached. It names no leader, so that callers look for one.
+        """
+        end_s = time.monotonic() + CONNECT_WAIT_S
+        if call.deadline is not None:
+            end_s = min(end_s, call.deadline - ANSWER_TIME_S)
+        while True:
+            channel = self._view.leader_channel()
+            state = channel.get_state(try_to_connect=True)
+            if state is grpc.ChannelConnectivity.READY:
+                return channel
+            left_s = end_s - time.monotonic()
+            if left_s <= 0 or state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                raise self._unreachable()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(channel.wait_for_state_change(state), min(left_s, LEADER_CHECK_S))
+
+    def _unreachable(self) -> NotLeader:
+        error = self._view.not_leader()
+        error.set("leader", "")
+        error.set(
+            "hint",
+            "the leader cannot be reached from here, so nothing was sent; see `cellmesh mirror status`",
+        )
+        return error
 
     async def _come_back(self, call: Call, context: Context, trailing: Any) -> None:
         """Wait for what was changed, as far as time allows, and hand on what the leader told besides."""

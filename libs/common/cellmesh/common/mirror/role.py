@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 import grpc.aio
 from cellmesh.api.common.v1 import mirror_pb2
@@ -47,6 +48,9 @@ from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import Slab, SubDb, WriteTxn
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import boottime_s
+
+UNHEARD_WAIT_S: Final = 1.0
+"""How long somebody waits for changes on an instance that hears nothing of a leader."""
 
 _log = get_logger(__name__)
 
@@ -198,24 +202,40 @@ class Mirror:
         """Return when everything before an offset has been applied here.
 
         Raises:
-            Retry: it is not in time; `wait_s` tells what to wait.
+            Retry: it is not in time, or hears nothing of a leader, so that another instance is the better one to ask;
+                `wait_s` tells what to wait.
         """
         if self._applied >= offset or not self.is_follower:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         entry = (offset, future)
         self._waiters.append(entry)
+        end_s = time.monotonic() + timeout_s
         try:
-            await asyncio.wait_for(future, timeout_s)
-        except TimeoutError:
-            raise Retry(
-                f"{self.instance.name} is at offset {self._applied}, and did not come to {offset} in "
-                f"{timeout_s:g} s",
-                wait_s=1.0,
-            ) from None
+            while not future.done():
+                left_s = end_s - time.monotonic()
+                if left_s <= 0:
+                    raise self._not_applied(offset, f"in {timeout_s:g} s")
+                await asyncio.wait((future,), timeout=min(left_s, UNHEARD_WAIT_S))
+                if not (future.done() or self._hears_leader()):
+                    raise self._not_applied(offset, "and hears nothing of a leader")
         finally:
             if entry in self._waiters:
                 self._waiters.remove(entry)
+
+    def _hears_leader(self) -> bool:
+        if not self.is_follower:
+            return True
+        stream = self.stream.stream if self.stream is not None else None
+        # Half a lease is three heartbeats.
+        silence_max_s = max(UNHEARD_WAIT_S, self.settings.lease_s / 2)
+        return stream is not None and stream.connected and stream.silence_s < silence_max_s
+
+    def _not_applied(self, offset: int, why: str) -> Retry:
+        return Retry(
+            f"{self.instance.name} is at offset {self._applied}, and did not come to {offset} {why}",
+            wait_s=1.0,
+        )
 
     # The life of it.
 
