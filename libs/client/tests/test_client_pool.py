@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -296,6 +298,32 @@ def test_the_pool_lives_on_while_aha_is_away(pool: Pool) -> None:
         # It follows again by itself.
         eventually(lambda: names(client, "Add", 1) == {"01"})
         assert second.server is not None
+
+
+def test_an_aha_that_says_nothing_is_passed_over(pool: Pool) -> None:
+    """As one is whose cable was pulled: it takes connections here, and says nothing."""
+    pool.add(leader=True)
+    identity = IdentityFolder(pool.root)
+    mesh = identity.mesh()
+    assert mesh is not None
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        identity.store_mesh(replace(mesh, registry_addresses=(address, *mesh.registry_addresses)))
+        with open_cell("aha://trial", identity=pool.root) as client:
+            assert names(client, count=1) == {"00"}
+            assert client.core.registry == mesh.registry_addresses[0]
+
+        async def call() -> str:
+            async with open_cell_aio("aha://trial", identity=pool.root) as client:
+                return str((await client.stub(CountStub).Read(value("a"))).value)
+
+        assert asyncio.run(call()) == "00"
+        identity.store_mesh(replace(mesh, registry_addresses=(address,)))
+        with (
+            open_cell("aha://trial", identity=pool.root) as client,
+            pytest.raises(CellUnreachable, match="AHA"),
+        ):
+            client.stub(CountStub).Read(value("a"), timeout=0.5)
 
 
 def test_a_dropped_client_leaves_no_thread(pool: Pool) -> None:
