@@ -7,15 +7,15 @@ import json
 import os
 import queue
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 from cellmesh.aha.xds.names import Kind
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.cli.mesh import ports, processes
@@ -24,49 +24,12 @@ from cellmesh.common.tls.enrollment import enroll
 from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.testing.mirrors import Instances
 from cellmesh.third_party.xds.v3 import discovery_pb2, discovery_pb2_grpc, endpoint_pb2
+from xds_process import Client, write_bootstrap
 
 SETTINGS = {"leader_lease_s": "1.0", "lease_s": "4.0"}
 FACES = ("sync", "aio")
 MOVE_S = 0.1
 MOVE_COUNT_MAX = 10
-CLIENT = Path(__file__).with_name("xds_client.py")
-
-
-class Client:
-    """A stock client in a process of its own. A context manager."""
-
-    def __init__(self, face: str, bootstrap: Path) -> None:
-        environment = {**os.environ, "GRPC_XDS_BOOTSTRAP": str(bootstrap)}
-        self._process = subprocess.Popen(
-            [sys.executable, str(CLIENT), face],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *unused: object) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def begin(self, name: str, call: str = "info", **options: Any) -> None:
-        """Have it call."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"name": name, "call": call, **options}) + "\n")
-        self._process.stdin.flush()
-
-    def end(self) -> dict[str, Any]:
-        """What came of it: how often which answer, and when each was first seen."""
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def ask(self, name: str, call: str = "info", **options: Any) -> dict[str, int]:
-        """Call; how often which answer came."""
-        self.begin(name, call, **options)
-        return self.end()["found"]
 
 
 class Discovery:
@@ -105,8 +68,7 @@ def aha_address(tanks: Instances) -> str:
 
 def bootstrap_of(tanks: Instances, out: Path, *options: str) -> Path:
     """Written by the command."""
-    command = [str(Path(sys.executable).parent / "cellmesh"), "aha", "bootstrap", "--out", str(out)]
-    subprocess.run([*command, "--identity", str(tanks.mesh.identity), *options], check=True, timeout=30)
+    write_bootstrap(tanks.mesh.identity, out, *options)
     return out
 
 

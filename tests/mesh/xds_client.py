@@ -18,9 +18,11 @@ from typing import Any
 import grpc
 import grpc.aio
 from cellmesh.api.common.v1 import cell_service_pb2, key_value_service_pb2, value_pb2
+from cellmesh.api.cortex.v1 import storm_pb2
 
 INFO = "/cellmesh.api.common.v1.CellService/GetCellInfo"
 SET = "/cellmesh.api.common.v1.KeyValueService/SetKeyValue"
+STORM = "/cellmesh.api.cortex.v1.StormService/CountStorm"
 PAUSE_S = 0.002
 
 
@@ -40,6 +42,9 @@ def shape(command: dict[str, Any]) -> tuple[str, Any, Any, dict[str, Any]]:
         value = value_pb2.Value(int_value=command.get("value", 0))
         request = key_value_service_pb2.SetKeyValueRequest(path=["xds"], value=value)
         return SET, request, key_value_service_pb2.SetKeyValueResponse.FromString, options
+    if command["call"] == "storm":
+        query = storm_pb2.CountStormRequest(text="[ inet:asn=5 ]")
+        return STORM, query, storm_pb2.CountStormResponse.FromString, options
     return (
         INFO,
         cell_service_pb2.GetCellInfoRequest(),

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 RENEWALS_PER_LEASE: Final = 3
 BACK_OFF_MIN_S: Final = 0.2
-BACK_OFF_MAX_S: Final = 15.0
+BACK_OFF_MAX_S: Final = 1.0
+"""So soon a cell whose registration has run out meanwhile is found again when the network is mended."""
 BACK_OFF_FACTOR: Final = 2.0
 CALL_DEADLINE_S: Final = 3.0
 STOP_DEADLINE_S: Final = 1.0
@@ -154,6 +155,8 @@ class Registration:
                 pause_s = 0.0
             except CellError as error:
                 self._note_away(error)
+                # Even where there is one address: a channel that failed waits before it connects again.
+                await self._link.close()
                 await self._link.next_address()
                 pause_s = back_off_s
                 back_off_s = min(back_off_s * BACK_OFF_FACTOR, BACK_OFF_MAX_S)
@@ -216,7 +219,7 @@ class Registration:
             return
         # The one in use stays first; an instance that is away for now is kept behind those that are there.
         known = self._link.addresses
-        self._link.addresses = _merged(self._link.address, found, known)
+        self._link.learn(_merged(self._link.address, found, known))
         for folder in self._told_folders:
             mesh = folder.mesh()
             if mesh is not None and set(mesh.registry_addresses) != set(self._link.addresses):

@@ -148,8 +148,9 @@ class Arbiter:
         if not link.addresses and not link.find():
             raise LinkErr("the identity folder names no registry, so nobody says who leads", name=link.name)
         last: CellError | None = None
-        for _ in link.addresses:
-            address = link.address
+        tried: set[str] = set()
+        while (address := link.address) not in tried:
+            tried.add(address)
             try:
                 return await send(link.open())
             except grpc.aio.AioRpcError as error:

@@ -59,8 +59,18 @@ class RegistryLink:
         if channel is not None:
             await channel.close(None)
 
+    def learn(self, addresses: tuple[str, ...]) -> None:
+        """Go by other addresses from now on. The one in use stays so, if it is among them."""
+        in_use = self.address if self.addresses else ""
+        self.addresses = addresses
+        self._index = addresses.index(in_use) if in_use in addresses else 0
+
     async def next_address(self) -> None:
-        """Go to the next address, if there is another one."""
+        """Go to the next address, if there is another one. The folder may know more by now than when they were read."""
+        mesh = self._folder.mesh()
+        told = mesh.registry_addresses if mesh is not None else ()
+        if told and set(told) != set(self.addresses):
+            self.learn(tuple(dict.fromkeys((self.address, *told))) if self.addresses else told)
         if len(self.addresses) > 1:
             self._index += 1
             await self.close()

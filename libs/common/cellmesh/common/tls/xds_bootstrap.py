@@ -20,6 +20,7 @@ IDENTITY_SECRET: Final = "cellmesh_identity"
 TRUST_SECRET: Final = "cellmesh_trust"
 """What Envoy calls the network's authority."""
 
+LISTENER_TEMPLATE: Final = "xdstp://{}/envoy.config.listener.v3.Listener/%s"
 REFRESH_INTERVAL: Final = "60s"
 CONNECT_TIMEOUT: Final = "5s"
 REGISTRY_CLUSTER: Final = "cellmesh_registry"
@@ -53,6 +54,10 @@ def grpc_bootstrap(folder: IdentityFolder, network: str, addresses: Sequence[str
             }
             for address in addresses
         ],
+        # Names are asked for within an authority, because only there clients can be told to go to the next registry whenever
+        # the first one is away. Else they do so only for names that they have never heard of.
+        "client_default_listener_resource_name_template": LISTENER_TEMPLATE.format(network),
+        "authorities": {network: {"fallback_on_reachability_only": True}},
         # Without a locality grpc-js takes the whole file for broken.
         "node": {"id": node_id, "cluster": network, "locality": {}},
         "certificate_providers": {CERTIFICATE_PROVIDER: {"plugin_name": "file_watcher", "config": files}},
