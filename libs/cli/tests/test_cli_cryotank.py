@@ -125,6 +125,9 @@ def test_a_consumer_goes_on_where_it_was(cell: CryotankCell, capsys: Output) -> 
     capsys.readouterr()
     assert run(cell, "consumer", "list", "t") == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == ["worker", "3", "1"]
+    for words in (("--consumer", "worker", "-n", "3"), ("--timeout", "1")):
+        assert run(cell, "tail", "t", *words) == 2
+        capsys.readouterr()
     assert run(cell, "consumer", "delete", "t", "worker") == 0
     assert run(cell, "consumer", "set", "t", "worker", "5") == 1
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cellmesh.api.cryotank.v1 import tank_pb2
     from cellmesh.client import CellClient
 
+TAIL_COUNT = 10
 APPEND_COUNT = 1000
 APPEND_SIZE = 1024 * 1024
 RECORD_SIZE_MAX = 3 * 1024 * 1024
@@ -89,7 +90,7 @@ def read(
 
 @click.command()
 @click.argument("tank")
-@click.option("-n", "--count", type=click.IntRange(0), default=10, help="So many records before. [10]")
+@click.option("-n", "--count", type=click.IntRange(0), default=None, help="So many records before. [10]")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is added, until interrupted.")
 @click.option(
     "--timeout", type=click.FloatRange(0), default=None, help="With -f: end after so many quiet seconds."
@@ -99,7 +100,7 @@ def read(
 @cell_options
 def tail(
     tank: str,
-    count: int,
+    count: int | None,
     follow: bool,
     timeout: float | None,
     consumer: str,
@@ -111,12 +112,17 @@ def tail(
     """Print the newest records as JSON, and with -f those to come."""
     from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
 
+    if consumer and count is not None:
+        raise click.UsageError("-n does not go with --consumer, which begins where the consumer is")
+    if timeout is not None and not follow:
+        raise click.UsageError("--timeout is for -f")
     with open_by_options("cryotank", url, folder, identity) as client:
         stub = client.stub(tank_service_pb2_grpc.TankServiceStub)
         request = tank_pb2.ReadRowsRequest(name=tank, wait=follow, consumer=consumer)
         if not consumer:
             totals = stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name=tank))
-            request.offset = max(totals.next_offset - count, totals.first_offset)
+            before = TAIL_COUNT if count is None else count
+            request.offset = max(totals.next_offset - before, totals.first_offset)
         if timeout is not None:
             request.timeout.FromMicroseconds(int(timeout * 1e6))
 
@@ -259,7 +265,7 @@ def _append(client: CellClient, tank: str, pieces: Iterable[Piece], advance: Cal
         try:
             for size, batch in _batches(pieces):
                 sizes.append(size)
-                yield tank_pb2.AppendStreamRequest(name=tank, packed=batch)
+                yield tank_pb2.AppendStreamRequest(name=tank, packed_items=b"".join(batch))
         except click.ClickException as error:
             # What came before it is appended; gRPC would only say that something was wrong.
             failure.append(error)
@@ -351,11 +357,12 @@ def _rows(client: CellClient, request: tank_pb2.ReadRowsRequest) -> Iterator[tan
 
 def _print(runs: Iterable[tank_pb2.RowRun], offsets: bool, keep: Callable[[int], None] | None = None) -> None:
     for run in runs:
-        for offset, item in enumerate(run.items, run.offset):
-            text = _as_json(item, run.form).decode()
-            click.echo(f"{offset}  {text}" if offsets else text, nl=False)
+        lines = (_as_json(item, run.form).decode() for item in run.items)
+        if offsets:
+            lines = (f"{offset}  {line}" for offset, line in enumerate(lines, run.offset))
+        # At once, as each echo is a write.
+        click.echo("".join(lines), nl=False)
         if keep is not None:
-            sys.stdout.flush()
             keep(run.offset + len(run.items))
 
 
