@@ -86,8 +86,8 @@ class CellError(Exception):
 
     @property
     def name(self) -> str:
-        """The name of the class, such as "NoSuchForm"."""
-        return type(self).__name__
+        """The name of the class, such as "NoSuchForm"; that of the base class is "SynErr", as users know it."""
+        return type(self).__name__ if type(self) is not CellError else "SynErr"
 
     @property
     def message(self) -> str:

@@ -191,7 +191,7 @@ def _build(found: type[CellError], detail: errors_pb2.ErrorDetail, reason: str) 
         error.set(entry.key, values.from_value(entry.value))
     if detail.hint:
         error.set(HINT_KEY, detail.hint)
-    if found.__name__ != detail.name:
+    if error.name != detail.name:
         # A class this program does not know: keep what it was called.
         error.setdefault("errname", detail.name)
         if reason != found.reason_name():

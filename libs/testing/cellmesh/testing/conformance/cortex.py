@@ -84,7 +84,7 @@ def _take(answer: Answer, message: storm_pb2.StormMessage) -> None:
 
 
 def _error(error: CellError) -> dict[str, Any]:
-    return {**dict(error.items()), "name": type(error).__name__, "mesg": str(error)}
+    return {**dict(error.items()), "name": error.name, "mesg": str(error)}
 
 
 def _node(node: node_pb2.Node) -> dict[str, Any]:

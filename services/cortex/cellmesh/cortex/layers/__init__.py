@@ -7,6 +7,7 @@ catalog  how each property is indexed: its name's number, and values to key byte
 names    names and their numbers: forms, properties, tags, verbs, data names
 nids     buid -> nid, and fresh nids
 layer    Layer: what a layer is, and which there are
+offsets  up to where a layer has taken the edits of others
 writer   applies node edits to a layer: records, indexes, counts
 bulk     the same for many fresh nodes at once, index entries sorted
 reader   what is in one layer: records, index ranges, edges, data

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers.keys import end_of, pack_number
@@ -24,16 +25,23 @@ class Layer:
         id: 32 hexadecimal digits, the same in every mirror of the cell.
         number: Its number in index keys.
         name: What people call it.
+        facts: What else is known of it, as JSON has it: "readonly", "creator", "created", "pushs" and others.
     """
 
     id: LayerId
     number: int
     name: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def key(self) -> bytes:
         """What its keys begin with."""
         return pack_number(self.number)
+
+    @property
+    def is_readonly(self) -> bool:
+        """Whether it takes no edits."""
+        return bool(self.facts.get("readonly"))
 
 
 def load_layers(txn: ReadTxn, kind: bytes = LAYER) -> dict[LayerId, Layer]:
@@ -68,8 +76,10 @@ def free_number(txn: ReadTxn) -> int:
 
 
 def store_layer(txn: WriteTxn, layer: Layer, kind: bytes = LAYER) -> None:
-    """Store a new or renamed layer."""
-    row = {"number": layer.number, "name": layer.name}
+    """Store a new or changed layer."""
+    row: dict[str, Any] = {"number": layer.number, "name": layer.name}
+    if layer.facts:
+        row["facts"] = layer.facts
     txn.put(GRAPH, kind + layer.id.encode(), json.dumps(row).encode())
 
 
@@ -80,4 +90,4 @@ def remove_layer_row(txn: WriteTxn, layer_id: str, kind: bytes = LAYER) -> bool:
 
 def _layer(layer_id: LayerId, data: bytes) -> Layer:
     row = json.loads(data)
-    return Layer(layer_id, row["number"], row["name"])
+    return Layer(layer_id, row["number"], row["name"], row.get("facts") or {})

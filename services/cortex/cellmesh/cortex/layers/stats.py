@@ -25,16 +25,13 @@ class CountChanges:
         changes[key] = changes.get(key, 0) + change
 
     def write(self, txn: WriteTxn) -> None:
-        """Write the changed counts; those that came to zero are dropped."""
+        """Write the changed counts; those that come to zero stay: the layer has had it."""
         for key, change in self.changes.items():
             if change:
                 found = txn.get(COUNTS, key)
                 count = (unpack_nid(found) if found is not None else 0) + change
                 assert count >= 0, "a count fell below zero"
-                if count:
-                    txn.put(COUNTS, key, pack_count(count))
-                else:
-                    txn.delete(COUNTS, key)
+                txn.put(COUNTS, key, pack_count(count))
         self.changes.clear()
 
 

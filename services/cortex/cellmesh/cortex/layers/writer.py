@@ -46,6 +46,7 @@ from cellmesh.cortex.values.edits import (
     TagPropDelete,
     TagPropSet,
     TagSet,
+    Unmask,
 )
 from cellmesh.cortex.values.ids import buid_of, form_number_of
 from cellmesh.cortex.values.wire import decode_value, encode_interval, encode_value, field
@@ -275,6 +276,19 @@ class _NodeWriter:
         else:
             self.txn.put(NODE_DATA, key, b"")
 
+    # Masks.
+
+    def unmask(self, edit: Unmask) -> None:
+        record = self.record
+        if edit.prop and edit.tag:
+            record.tag_prop_masks.discard((edit.tag, edit.prop))
+        elif edit.prop:
+            record.prop_masks.discard(edit.prop)
+        elif edit.tag:
+            record.tag_masks.discard(edit.tag)
+        else:
+            record.is_mask = False
+
 
 _HANDLERS: dict[type[NodeEdit], Callable[[_NodeWriter, Any], None]] = {
     NodeAdd: _NodeWriter.node_add,
@@ -289,4 +303,5 @@ _HANDLERS: dict[type[NodeEdit], Callable[[_NodeWriter, Any], None]] = {
     EdgeDelete: _NodeWriter.edge_delete,
     NodeDataSet: _NodeWriter.data_set,
     NodeDataDelete: _NodeWriter.data_delete,
+    Unmask: _NodeWriter.unmask,
 }

@@ -32,6 +32,7 @@ from cellmesh.cortex.values.edits import (
     TagPropDelete,
     TagPropSet,
     TagSet,
+    Unmask,
 )
 from cellmesh.cortex.values.wire import (
     decode_value,
@@ -163,6 +164,11 @@ def _data_delete(edit: NodeDataDelete) -> bytes:
     return field(0x62, field(0x0A, edit.name.encode()) + _value(0x12, edit.old_value))
 
 
+def _unmask(edit: Unmask) -> bytes:
+    prop = field(0x0A, edit.prop.encode()) if edit.prop else b""
+    return field(0x6A, prop + (field(0x12, edit.tag.encode()) if edit.tag else b""))
+
+
 _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     NodeAdd: lambda edit: b"\x0a\x00",
     NodeDelete: lambda edit: b"\x12\x00",
@@ -176,6 +182,7 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
     EdgeDelete: _edge_delete,
     NodeDataSet: _data_set,
     NodeDataDelete: _data_delete,
+    Unmask: _unmask,
 }
 
 
@@ -272,7 +279,7 @@ def decode_node_edits(data: bytes) -> NodeEdits:
 
 
 def _node_edits(node: node_edit_pb2.NodeEdits) -> NodeEdits:
-    return NodeEdits(node.nid, node.form, _read(node.value), tuple(_read_edit(edit) for edit in node.edits))
+    return NodeEdits(node.nid, node.form, _read(node.value), tuple(read_edit(edit) for edit in node.edits))
 
 
 def from_proto(message: node_edit_pb2.LayerEdits) -> LayerEdits:
@@ -302,7 +309,8 @@ def _span(message: Any, name: str) -> Interval:
     return (interval.min, interval.max)
 
 
-def _read_edit(edit: node_edit_pb2.NodeEdit) -> NodeEdit:
+def read_edit(edit: node_edit_pb2.NodeEdit) -> NodeEdit:
+    """Make a domain value of a message; raises StorageCorrupt."""
     kind = edit.WhichOneof("edit")
     reader = _DECODERS.get(kind or "")
     if reader is None:
@@ -325,4 +333,5 @@ _DECODERS: Final[dict[str, Callable[[Any], NodeEdit]]] = {
     "edge_delete": lambda item: EdgeDelete(item.verb, item.to_nid),
     "node_data_set": lambda item: NodeDataSet(item.name, _read(item.value), _old(item)),
     "node_data_delete": lambda item: NodeDataDelete(item.name, _old(item)),
+    "unmask": lambda item: Unmask(item.prop, item.tag),
 }

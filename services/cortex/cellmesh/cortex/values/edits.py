@@ -181,6 +181,20 @@ class NodeDataDelete:
         return NodeDataSet(self.name, None if self.old_value is MISSING else self.old_value)
 
 
+@dataclass(frozen=True, slots=True)
+class Unmask:
+    """What the layer masks shows again: a property, a tag, a tag's property, or with neither name the node."""
+
+    prop: str = ""
+    tag: str = ""
+
+    def inverse(self) -> NodeEdit:
+        """The edit that takes it back."""
+        if self.prop:
+            return TagPropDelete(self.tag, self.prop) if self.tag else PropDelete(self.prop)
+        return TagDelete(self.tag) if self.tag else NodeDelete()
+
+
 NodeEdit: TypeAlias = (
     NodeAdd
     | NodeDelete
@@ -194,6 +208,7 @@ NodeEdit: TypeAlias = (
     | EdgeDelete
     | NodeDataSet
     | NodeDataDelete
+    | Unmask
 )
 
 

@@ -5,7 +5,14 @@ view            View: an ordered stack of layers, the top one written to
 stacks          changes of views and layers themselves: making, names, removal
 stack_changes   the change record of those
 overlay         Stack: reads through the layers of a view, deletions above hiding what is below
+restack         how views and layers stand to each other, and what is known of them
 merge           a fork merged into what it was forked from
+quorum          merge requests, and the votes on them
+wipe            everything taken out of a layer
+sharing         a layer's edits and content as they leave the Cortex
+taking          edits from elsewhere into a layer
+activity        when each layer was edited last
+verify          records compared with indexes and counts, and put right
 purge           all values of a property taken out of every layer
 session         GraphSession: one unit of work, put together from the parts below; edits
 session_base    what every part stands on: transactions, names, the end

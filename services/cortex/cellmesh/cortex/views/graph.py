@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from time import time_ns
+from typing import Any
 
 from cellmesh.common.changelog import ChangeLog
-from cellmesh.common.errors import NoSuchLayer, NoSuchView
+from cellmesh.common.errors import IsReadOnly, NoSuchLayer, NoSuchView
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.cortex.layers.catalog import IndexCatalog
-from cellmesh.cortex.layers.layer import LAYER, Layer, find_layer, has_layer, load_layers
+from cellmesh.cortex.layers.layer import LAYER, Layer, find_layer, load_layers
 from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
 from cellmesh.cortex.layers.writer import LayerWriter
@@ -19,6 +20,7 @@ from cellmesh.cortex.model.registry import Form, Model
 from cellmesh.cortex.values.changes import encode_layer_edits, encode_names, frame, pack
 from cellmesh.cortex.values.edits import LayerEdits, NodeEdits
 from cellmesh.cortex.values.ids import LayerId, ViewId, new_view_id
+from cellmesh.cortex.views.activity import Activities
 from cellmesh.cortex.views.kept import KeptPool
 from cellmesh.cortex.views.rules import EditRules
 from cellmesh.cortex.views.session import GraphSession
@@ -43,6 +45,7 @@ class Graph:
         log: The cell's change log.
         now_ms: The clock.
         rules: What a cell adds to the rules of edits.
+        activities: When each layer was edited last.
         edit_watchers: What is called after each op that edited a view, outside of the op, with the session and
             its edits.
         before_op: What is called in each op of a session, first thing, while a change of what memory keeps may have
@@ -58,6 +61,7 @@ class Graph:
         self.nids = Nids()
         self.catalog = IndexCatalog(model)
         self.kept = KeptPool()
+        self.activities = Activities(slab, log)
         self.edit_watchers: dict[ViewId, Callable[[GraphSession, Sequence[NodeEdits]], None]] = {}
         self.rules = EditRules()
         self.layers: dict[LayerId, Layer] = {}
@@ -151,16 +155,27 @@ class Graph:
 
         Raises:
             NoSuchLayer: it has.
+            IsReadOnly: it takes no edits.
         """
         if self._checked == (txn.raw, layer):
             return
-        if not has_layer(txn, layer.id):
+        found = find_layer(txn, layer.id)
+        if found is None:
             raise NoSuchLayer("the layer was removed", iden=layer.id)
+        if found.is_readonly:
+            raise IsReadOnly("the layer takes no edits", iden=layer.id)
         self._checked = (txn.raw, layer)
 
-    def add_layer(self, layer_id: str | None = None, name: str = "", *, user: str = "root") -> Layer:
+    def add_layer(
+        self,
+        layer_id: str | None = None,
+        name: str = "",
+        *,
+        user: str = "root",
+        facts: Mapping[str, Any] | None = None,
+    ) -> Layer:
         """Make an empty layer, durable on return."""
-        return add_layer(self, layer_id, name, user=user)
+        return add_layer(self, layer_id, name, user=user, facts=facts)
 
     def add_view(
         self,
@@ -170,6 +185,7 @@ class Graph:
         name: str = "",
         parent: ViewId | None = None,
         user: str = "root",
+        facts: Mapping[str, Any] | None = None,
     ) -> View:
         """Make a view of some layers, the top one first; durable on return.
 
@@ -177,7 +193,7 @@ class Graph:
             NoSuchLayer: one of them was removed meanwhile.
         """
         assert layers, "a view has at least one layer"
-        view = View(ViewId(view_id) if view_id else new_view_id(), tuple(layers), name, parent)
+        view = View(ViewId(view_id) if view_id else new_view_id(), tuple(layers), name, parent, facts or {})
         return add_view(self, view, user=user)
 
     def fork(
@@ -188,13 +204,14 @@ class Graph:
         layer_id: str | None = None,
         name: str = "",
         user: str = "root",
+        facts: Mapping[str, Any] | None = None,
     ) -> View:
         """Make a view with a fresh layer on top of another view's; durable on return.
 
         Raises:
             NoSuchView, NoSuchLayer: the other view was removed meanwhile, or one of its layers.
         """
-        return fork(self, view, view_id=view_id, layer_id=layer_id, name=name, user=user)
+        return fork(self, view, view_id=view_id, layer_id=layer_id, name=name, user=user, facts=facts)
 
     def change_stacks(self, op: Callable[[WriteTxn], Sequence[Step]], user: str) -> None:
         """Run an op that checks, store the steps it gives and log them; durable on return, and seen by all."""

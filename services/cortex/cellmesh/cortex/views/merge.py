@@ -35,6 +35,7 @@ from cellmesh.cortex.values.edits import (
     TagPropDelete,
     TagPropSet,
     TagSet,
+    Unmask,
 )
 from cellmesh.cortex.values.ids import ViewId
 from cellmesh.cortex.values.wire import decode_interval, decode_value
@@ -172,9 +173,11 @@ class NodeMerge:
         if record is not None and record.is_mask and self.choice.nodes and draft is not None:
             self.editor.delete(draft, force=True)
             draft = None
+        if record is not None and record.is_mask and self.choice.nodes:
+            taken.append(Unmask())
         if draft is None:
             if record is None or not record.is_added or not self.choice.nodes:
-                return None
+                return NodeEdits(number, form.name, value[0], tuple(taken)) if taken else None
             draft = self._made(number, form, value[0])
         if record is not None:
             if self.choice.nodes:

@@ -6,7 +6,7 @@ from cellmesh.common.storage import ReadTxn
 from cellmesh.cortex.layers import keys, reader
 from cellmesh.cortex.layers.catalog import index_name
 from cellmesh.cortex.layers.reader import KeyRange
-from cellmesh.cortex.layers.schema import BY_PROP, BY_TAG
+from cellmesh.cortex.layers.schema import BY_PROP, BY_TAG, COUNTS
 from cellmesh.cortex.layers.stats import read_count, sum_counts
 from cellmesh.cortex.model.registry import Form, Prop
 from cellmesh.cortex.model.scans import Filtered
@@ -19,6 +19,21 @@ class CountingSession(LiftingSession):
     def count_form(self, form: Form) -> int:
         """Return how many nodes a form has."""
         return self.count_prop(form.value_prop)
+
+    def has_had(self, form: Form) -> bool:
+        """Whether a layer of the view has, or had, any node of a form."""
+
+        def read(txn: ReadTxn) -> bool:
+            names = self.graph.names
+            number = names.props.find(txn, index_name(form.value_prop))
+            form_number = names.forms.find(txn, form.name)
+            if number is None or form_number is None:
+                return False
+            return any(
+                txn.has(COUNTS, keys.count_key(layer, number, form_number)) for layer in self.stack.layers
+            )
+
+        return self.read(read)
 
     def count_prop(self, prop: Prop) -> int:
         """Return how many nodes have a property."""

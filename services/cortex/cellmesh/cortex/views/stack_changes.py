@@ -5,8 +5,10 @@ Both go through `apply_steps`, so that a leader stores what its record says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from cellmesh.api.cortex.v1 import change_pb2
 from cellmesh.common.errors import StorageCorrupt
@@ -20,6 +22,7 @@ from cellmesh.cortex.layers.layer import (
     remove_layer_row,
     store_layer,
 )
+from cellmesh.cortex.layers.offsets import Taken, drop_taken, store_taken
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
     BY_PROP,
@@ -34,7 +37,16 @@ from cellmesh.cortex.layers.schema import (
     NODES,
 )
 from cellmesh.cortex.values.ids import LayerId
-from cellmesh.cortex.views.view import DEFAULT_KEY, VIEW, View, remove_view_row, store_default, store_view
+from cellmesh.cortex.views.view import (
+    DEFAULT_KEY,
+    VIEW,
+    View,
+    find_view_row,
+    remove_view_row,
+    store_default,
+    store_view,
+    stored_facts,
+)
 from google.protobuf.message import DecodeError
 
 TYPE_NAME: Final = "cellmesh.api.cortex.v1.StackChange"
@@ -97,6 +109,29 @@ def set_default(view_id: str) -> Step:
     return Step(default_view_set=change_pb2.DefaultViewSet(view_id=view_id))
 
 
+def set_layer_facts(layer_id: str, facts: Mapping[str, Any]) -> Step:
+    """Make the step that says what else is known of a layer."""
+    return Step(layer_facts_set=change_pb2.LayerFactsSet(layer_id=layer_id, facts=_pack(facts)))
+
+
+def set_view_facts(view_id: str, facts: Mapping[str, Any]) -> Step:
+    """Make the step that says what else is known of a view."""
+    return Step(view_facts_set=change_pb2.ViewFactsSet(view_id=view_id, facts=_pack(facts)))
+
+
+def set_layer_offset(layer_id: str, source: str, offset: int | None, after: bytes = b"") -> Step:
+    """Make the step that says up to where a layer has taken the edits of another."""
+    return Step(
+        layer_offset_set=change_pb2.LayerOffsetSet(
+            layer_id=layer_id, source=source, offset=offset, after=after
+        )
+    )
+
+
+def _pack(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True)
+
+
 def encode(steps: Iterable[Step]) -> bytes:
     """Serialize the steps of one transaction."""
     return change_pb2.StackChange(steps=steps).SerializeToString(deterministic=True)
@@ -129,7 +164,9 @@ def _apply(txn: WriteTxn, step: Step) -> set[bytes]:
     match step.WhichOneof("step"):
         case "layer_put":
             put = step.layer_put
-            store_layer(txn, Layer(LayerId(put.layer_id), put.number, put.name))
+            known = find_layer(txn, put.layer_id)
+            facts = {} if known is None else known.facts
+            store_layer(txn, Layer(LayerId(put.layer_id), put.number, put.name, facts))
             return {LAYER + put.layer_id.encode()}
         case "layer_detach":
             layer = _require(txn, step.layer_detach.layer_id, LAYER)
@@ -145,12 +182,15 @@ def _apply(txn: WriteTxn, step: Step) -> set[bytes]:
             txn.delete_range(db, key, end_of(key), count_max=clear.count_max)
             return set()
         case "layer_delete":
-            remove_layer_row(txn, _require(txn, step.layer_delete.layer_id, DETACHED).id, DETACHED)
+            gone = _require(txn, step.layer_delete.layer_id, DETACHED).id
+            drop_taken(txn, gone)
+            remove_layer_row(txn, gone, DETACHED)
             return set()
         case "view_put":
             view = step.view_put
             parent = view.parent_id if view.HasField("parent_id") else None
-            store_view(txn, view.view_id, view.layer_ids, view.name, parent)
+            kept = stored_facts(txn, view.view_id)
+            store_view(txn, view.view_id, view.layer_ids, view.name, parent, kept)
             return {VIEW + view.view_id.encode()}
         case "view_delete":
             if not remove_view_row(txn, step.view_delete.view_id):
@@ -159,6 +199,24 @@ def _apply(txn: WriteTxn, step: Step) -> set[bytes]:
         case "default_view_set":
             store_default(txn, step.default_view_set.view_id)
             return {DEFAULT_KEY}
+        case "layer_facts_set":
+            known = _require(txn, step.layer_facts_set.layer_id, LAYER)
+            store_layer(txn, replace(known, facts=json.loads(step.layer_facts_set.facts)))
+            return {LAYER + known.id.encode()}
+        case "view_facts_set":
+            view_id = step.view_facts_set.view_id
+            row = find_view_row(txn, view_id)
+            if row is None:
+                raise StorageCorrupt("a change record is about a view that is not there", iden=view_id)
+            store_view(
+                txn, view_id, row["layers"], row["name"], row["parent"], json.loads(step.view_facts_set.facts)
+            )
+            return {VIEW + view_id.encode()}
+        case "layer_offset_set":
+            said = step.layer_offset_set
+            taken = Taken(said.offset, said.after) if said.HasField("offset") else None
+            store_taken(txn, said.layer_id, said.source, taken)
+            return set()
         case _:
             raise StorageCorrupt(
                 "a change record changes layers or views in a way that this version does not know",

@@ -5,11 +5,11 @@ Each is one transaction, whose op looks at what is stored, so that what it check
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, CantDelView, LayerInUse, NoSuchLayer, NoSuchView
+from cellmesh.common.errors import BadArg, CantDelView, LayerInUse, NoSuchLayer, NoSuchView, SynErr
 from cellmesh.common.storage import SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.layer import (
@@ -31,6 +31,8 @@ from cellmesh.cortex.views.stack_changes import (
     put_layer,
     put_view,
     set_default,
+    set_layer_facts,
+    set_view_facts,
 )
 from cellmesh.cortex.views.view import View, find_view, load_default, load_views
 
@@ -55,10 +57,17 @@ def make_default(graph: Graph) -> None:
     graph.change_stacks(op, "")
 
 
-def add_layer(graph: Graph, layer_id: str | None, name: str, *, user: str) -> Layer:
+def add_layer(
+    graph: Graph, layer_id: str | None, name: str, *, user: str, facts: Mapping[str, Any] | None = None
+) -> Layer:
     """Make an empty layer, durable on return."""
     chosen = LayerId(layer_id) if layer_id else new_layer_id()
-    graph.change_stacks(lambda txn: (put_layer(Layer(chosen, free_number(txn), name)),), user)
+
+    def op(txn: WriteTxn) -> Sequence[Step]:
+        made = put_layer(Layer(chosen, free_number(txn), name))
+        return (made, set_layer_facts(chosen, facts)) if facts else (made,)
+
+    graph.change_stacks(op, user)
     return graph.layers[chosen]
 
 
@@ -67,14 +76,21 @@ def add_view(graph: Graph, view: View, *, user: str) -> View:
 
     def op(txn: WriteTxn) -> Sequence[Step]:
         _check_layers(txn, view)
-        return (put_view(view),)
+        return (put_view(view), set_view_facts(view.id, view.facts)) if view.facts else (put_view(view),)
 
     graph.change_stacks(op, user)
     return graph.views[view.id]
 
 
 def fork(
-    graph: Graph, view: View, *, view_id: str | None, layer_id: str | None, name: str, user: str
+    graph: Graph,
+    view: View,
+    *,
+    view_id: str | None,
+    layer_id: str | None,
+    name: str,
+    user: str,
+    facts: Mapping[str, Any] | None = None,
 ) -> View:
     """Make a view with a fresh layer on top of another view's, durable on return; see `Graph.fork`."""
     fork_id = ViewId(view_id) if view_id else new_view_id()
@@ -85,7 +101,10 @@ def fork(
             raise NoSuchView("the view was removed", iden=str(view.id))
         _check_layers(txn, view)
         layer = Layer(chosen, free_number(txn))
-        return (put_layer(layer), put_view(View(fork_id, (layer, *view.layers), name, view.id)))
+        steps = [put_layer(layer), put_view(View(fork_id, (layer, *view.layers), name, view.id))]
+        if facts:
+            steps += [set_layer_facts(chosen, facts), set_view_facts(fork_id, facts)]
+        return steps
 
     graph.change_stacks(op, user)
     return graph.view(fork_id)
@@ -134,7 +153,8 @@ def remove_view(graph: Graph, view: View, *, user: str = "root") -> None:
 
     Raises:
         BadArg: it is the default view.
-        CantDelView: views were forked from it.
+        SynErr: views were forked from it.
+        CantDelView: it is protected.
         NoSuchView: it was removed meanwhile.
     """
 
@@ -145,7 +165,9 @@ def remove_view(graph: Graph, view: View, *, user: str = "root") -> None:
         if view.id not in views:
             raise NoSuchView("the view was removed", iden=str(view.id))
         if any(other.parent == view.id for other in views.values()):
-            raise CantDelView("the view has forks", iden=str(view.id))
+            raise SynErr("the view has forks", iden=str(view.id))
+        if views[view.id].facts.get("protected"):
+            raise CantDelView("the view is protected", iden=str(view.id))
         return (delete_view(view.id),)
 
     graph.change_stacks(op, user)

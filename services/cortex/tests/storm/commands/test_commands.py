@@ -17,6 +17,8 @@ from storm_kit import Run, open_engine
 NODES = "[ ( it:dev:int=1 ) ( it:dev:int=2 ) ( it:dev:int=3 ) ] | spin"
 
 # One use of each command; `it:dev:int` comes before it.
+LAYER_URL = "aha://other.demo/layer/" + 32 * "a"
+
 USES = {
     "feed.list": "feed.list",
     "nodes.import": "nodes.import",
@@ -55,6 +57,13 @@ USES = {
     "layer.get": "layer.get",
     "layer.list": "layer.list",
     "layer.set": "layer.set $lib.layer.get().iden name l",
+    "layer.pull.add": f"layer.pull.add $lib.layer.get().iden {LAYER_URL}",
+    "layer.pull.del": "layer.pull.del $lib.layer.get().iden abc",
+    "layer.pull.list": "layer.pull.list $lib.layer.get().iden",
+    "layer.push.add": f"layer.push.add $lib.layer.get().iden {LAYER_URL} --offset 3",
+    "layer.push.del": "layer.push.del $lib.layer.get().iden abc",
+    "layer.push.list": "layer.push.list $lib.layer.get().iden",
+    "quorum.merge.list": "quorum.merge.list --todo",
     "layer.del": "$l=$lib.layer.add().iden | layer.del $l",
     "diff": "spin | $v=$lib.view.get().fork().iden | view.exec $v { diff }",
     "merge": "spin | $v=$lib.view.get().fork().iden | view.exec $v { merge --diff --apply }",

@@ -23,6 +23,7 @@ from cellmesh.cortex.values.wire import decode_value
 from cellmesh.cortex.views.merge import Choice, below, changed_nids, merge_nodes
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.view import View
+from cellmesh.cortex.views.wipe import wipe_layer
 
 MERGE_ROW_COUNT: Final = 256
 """Rows that `merge` takes in before it merges them."""
@@ -108,7 +109,8 @@ def _layer_list(context: RunContext, arguments: Arguments) -> None:
 
 
 def _layer_add(context: RunContext, arguments: Arguments) -> None:
-    _say(context, lib(context, "layer.add", {"name": arguments.name}))
+    facts = {"name": arguments.name, "readonly": arguments.readonly}
+    _say(context, lib(context, "layer.add", facts))
     context.print("Layer added.")
 
 
@@ -200,6 +202,10 @@ def _merge(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> I
         yield path
     if batch:
         _apply(context, view, batch, choice)
+    if arguments.apply and arguments.wipe:
+        context.session.pause()
+        wipe_layer(context.session.graph, view.layers[0], context.user, context.tick)
+        context.session.generation += 1
 
 
 def _everything(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
@@ -309,7 +315,76 @@ def _copy(context: RunContext, node: Node, view: View, *, with_data: bool) -> No
                 inner.session.add_edge(made, verb, other)
 
 
+# Pushes and pulls.
+
+
+def _add_sync(kind: str) -> Callable[[RunContext, Arguments], None]:
+    name, method = ("push", "addPush") if kind == "pushs" else ("pull", "addPull")
+
+    def act(context: RunContext, arguments: Arguments) -> None:
+        layer = lib(context, "layer.get", arguments.layr)
+        url = arguments.dest if kind == "pushs" else arguments.src
+        made = context.call(get_member(context, layer, method), url, arguments.offset)
+        context.print(f"Layer {name} added: {made['iden']}")
+
+    return act
+
+
+def _del_sync(name: str, method: str) -> Callable[[RunContext, Arguments], None]:
+    def act(context: RunContext, arguments: Arguments) -> None:
+        layer = lib(context, "layer.get", arguments.layr)
+        context.call(get_member(context, layer, method), arguments.iden)
+        context.print(f"Layer {name} deleted.")
+
+    return act
+
+
+def _list_syncs(kind: str) -> Callable[[RunContext, Arguments], None]:
+    def act(context: RunContext, arguments: Arguments) -> None:
+        layer: LayerObject = lib(context, "layer.get", arguments.layr)
+        _say(context, layer)
+        known = layer.layer.facts.get(kind) or {}
+        if not known:
+            context.print("No pushes configured." if kind == "pushs" else "No pulls configured.")
+            return
+        syncing: Any = context.engine.capabilities.get("syncing")
+        for iden, definition in known.items():
+            state = "" if syncing is None else f" {syncing.state_of(iden)}"
+            context.print(
+                f"{'Push' if kind == 'pushs' else 'Pull'}: {iden} {shown_url(definition['url'])}{state}"
+            )
+
+    return act
+
+
+def shown_url(url: str) -> str:
+    """Return a URL without the password in it."""
+    scheme, _, rest = url.partition("://")
+    who, at, where = rest.rpartition("@")
+    return f"{scheme}://{who.partition(':')[0]}:****@{where}" if at and ":" in who else url
+
+
+def _quorum_list(context: RunContext, arguments: Arguments) -> None:
+    found = list(lib(context, "quorum.merge.list", arguments.todo))
+    if not found:
+        context.print("Nothing to do. Go grab some coffee!" if arguments.todo else "No merge requests.")
+        return
+    head = f" {'view':<32}  {'name':<32}  {'creator':<22}  {'created':<24}  {'updated':<24} "
+    context.print(head)
+    context.print("#" * len(head))
+    time = context.model.type("time")
+    for view, summary in found:
+        request = summary["merge"]
+        who = context.model.name_of("user", request["creator"]) or request["creator"]
+        created = time.repr(request["created"])
+        updated = time.repr(request["updated"]) if "updated" in request else ""
+        name = view.get("name") or ""
+        context.print(f" {view['iden']:<32}  {name:<32}  {who:<22}  {created:<24}  {updated:<24} ")
+
+
 _IDEN: Final = ArgumentSpec(("iden",), "The iden.")
+_LAYER: Final = ArgumentSpec(("layr",), "The iden of the layer.")
+_OFFSET: Final = ArgumentSpec(("--offset",), "The offset to begin at.", type="int", default=0)
 _MAYBE_IDEN: Final = ArgumentSpec(("iden",), "The iden; that of the query when left out.", count="?")
 _FACT: Final = (ArgumentSpec(("name",), "Which fact: name."), ArgumentSpec(("valu",), "What it shall be."))
 
@@ -345,7 +420,15 @@ COMMANDS: Final = (
         "layer.add",
         "Make an empty layer.",
         doing(_layer_add),
-        (ArgumentSpec(("--name",), "What to call it."),),
+        (
+            ArgumentSpec(("--name",), "What to call it."),
+            ArgumentSpec(("--readonly",), "Let it take no edits.", action="store_true"),
+            ArgumentSpec(("--lockmemory",), "Without effect.", action="store_true"),
+            ArgumentSpec(("--growsize",), "Without effect.", type="int"),
+            ArgumentSpec(("--cache-size",), "Without effect.", type="int"),
+            ArgumentSpec(("--mirror",), "Not here: Cortexes are mirrored whole.", type="str"),
+            ArgumentSpec(("--upstream",), "Not here: see layer.pull.add."),
+        ),
         changes_state=True,
     ),
     CommandSpec(
@@ -355,6 +438,48 @@ COMMANDS: Final = (
     CommandSpec("layer.list", "Print what is known of all layers.", doing(_layer_list)),
     CommandSpec(
         "layer.set", "Set a fact about a layer.", doing(_layer_set), (_IDEN, *_FACT), changes_state=True
+    ),
+    CommandSpec(
+        "layer.pull.add",
+        "Have a layer take the edits of a layer of another Cortex.",
+        doing(_add_sync("pulls")),
+        (
+            _LAYER,
+            ArgumentSpec(("src",), "The URL of the other Cortex, /layer/, the other layer's iden."),
+            _OFFSET,
+        ),
+        changes_state=True,
+    ),
+    CommandSpec(
+        "layer.pull.del",
+        "Have a layer take no more edits of another.",
+        doing(_del_sync("pull", "delPull")),
+        (_LAYER, _IDEN),
+        changes_state=True,
+    ),
+    CommandSpec(
+        "layer.pull.list", "Print what a layer takes edits of.", doing(_list_syncs("pulls")), (_LAYER,)
+    ),
+    CommandSpec(
+        "layer.push.add",
+        "Have a layer send its edits to a layer of another Cortex.",
+        doing(_add_sync("pushs")),
+        (
+            _LAYER,
+            ArgumentSpec(("dest",), "The URL of the other Cortex, /layer/, the other layer's iden."),
+            _OFFSET,
+        ),
+        changes_state=True,
+    ),
+    CommandSpec(
+        "layer.push.del",
+        "Have a layer send no more edits to another.",
+        doing(_del_sync("push", "delPush")),
+        (_LAYER, _IDEN),
+        changes_state=True,
+    ),
+    CommandSpec(
+        "layer.push.list", "Print what a layer sends edits to.", doing(_list_syncs("pushs")), (_LAYER,)
     ),
     CommandSpec(
         "merge",
@@ -367,6 +492,7 @@ COMMANDS: Final = (
         _merge,
         (
             ArgumentSpec(("--apply",), "Do it.", action="store_true"),
+            ArgumentSpec(("--wipe",), "Remove all that is left in the layer then.", action="store_true"),
             ArgumentSpec(("--no-tags",), "Leave tags out.", action="store_true"),
             ArgumentSpec(("--only-tags",), "Only tags, of nodes that are there.", action="store_true"),
             ArgumentSpec(("--include-tags",), "Only tags that match.", type="any", count="*"),
@@ -377,6 +503,12 @@ COMMANDS: Final = (
         ),
         needs_constant=True,
         may_change=True,
+    ),
+    CommandSpec(
+        "quorum.merge.list",
+        "Print the forks that have merge requests.",
+        doing(_quorum_list),
+        (ArgumentSpec(("--todo",), "Only those that you may vote on, and have not.", action="store_true"),),
     ),
     CommandSpec(
         "runas",
@@ -394,6 +526,7 @@ COMMANDS: Final = (
         doing(_view_add),
         (
             ArgumentSpec(("--name",), "What to call it."),
+            ArgumentSpec(("--worldreadable",), "Without effect yet.", type="bool", default=False),
             ArgumentSpec(("--layers",), "Idens of the layers, the top one first.", type="any", count="*"),
         ),
         changes_state=True,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
-from cellmesh.common import hashing
 from cellmesh.common.auth.rules import parse_path
 from cellmesh.common.errors import BadTypeValu, NoSuchIden, SchemaViolation
-from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject
+from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, made_facts, own_iden
+from cellmesh.cortex.storm.objects.view_methods import is_asked
 from cellmesh.cortex.storm.rights.gates import claim, drop_gate
 from cellmesh.cortex.storm.runtime.interface import (
     AttributeSpec,
@@ -18,6 +18,7 @@ from cellmesh.cortex.storm.runtime.interface import (
 )
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr
+from cellmesh.cortex.views import quorum
 from cellmesh.cortex.views.stacks import remove_layer, remove_view
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def _add_view(context: RunContext, layers: Any, name: Any, world_readable: Any) 
     graph = context.session.graph
     stack = [graph.layer(iden) for iden in idens]
     context.session.pause()
-    view = graph.add_view(stack, name="" if name is None else tostr(name), user=context.user)
+    view = graph.add_view(
+        stack, name="" if name is None else tostr(name), user=context.user, facts=made_facts(context)
+    )
     claim(context, str(view.id), "view")
     return ViewObject(view)
 
@@ -120,7 +123,12 @@ def _add_layer(context: RunContext, facts: Any) -> LayerObject:
     known = toprim(facts) or {}
     context.session.pause()
     graph = context.session.graph
-    layer = graph.add_layer(name=tostr(known.get("name") or ""), user=context.user)
+    facts = made_facts(context)
+    if known.get("readonly"):
+        facts["readonly"] = True
+    if known.get("desc"):
+        facts["desc"] = tostr(known["desc"])
+    layer = graph.add_layer(name=tostr(known.get("name") or ""), user=context.user, facts=facts)
     claim(context, str(layer.id), "layer")
     return LayerObject(layer)
 
@@ -136,10 +144,20 @@ def _layers(context: RunContext) -> list[LayerObject]:
     return [LayerObject(layer) for layer in context.session.graph.layers.values()]
 
 
+def _merge_requests(context: RunContext, todo: Any) -> Iterator[tuple[dict[str, Any], Any]]:
+    graph, only_todo = context.session.graph, tobool(todo)
+    context.session.sync()
+    for view in list(graph.views.values()):
+        if quorum.request_of(view) is None:
+            continue
+        if only_todo and not is_asked(context, view):
+            continue
+        yield (ViewObject(view).storm_plain(), quorum.summary(graph, view))
+
+
 def user_iden(context: RunContext) -> str:
     """Return the iden of the user; one made of the name where the cell keeps no users."""
-    known = context.model.iden_of("user", context.user)
-    return known if known is not None else hashing.guid(["user", context.user])
+    return own_iden(context)
 
 
 def _allowed(context: RunContext, name: Any, gate: Any, default: Any) -> bool:
@@ -156,6 +174,20 @@ _WHICH: Final = ParameterSpec("iden", type="str", doc="Which.")
 
 LIBRARIES: Final = (
     LibrarySpec(
+        ("quorum", "merge"),
+        "Merge requests.",
+        (
+            FunctionSpec(
+                "list",
+                "Forks with merge requests, each with the summary of its request.",
+                _merge_requests,
+                (ParameterSpec("todo", False, "bool", "Only those that the user may vote on, and has not."),),
+                "list",
+                is_generator=True,
+            ),
+        ),
+    ),
+    LibrarySpec(
         ("layer",),
         "Layers.",
         (
@@ -167,7 +199,7 @@ LIBRARIES: Final = (
                 "add",
                 "Make an empty layer.",
                 _add_layer,
-                (ParameterSpec("ldef", None, "dict", "Facts about it: `name`."),),
+                (ParameterSpec("ldef", None, "dict", "Facts about it: name, desc, readonly."),),
                 "layer",
                 changes_state=True,
             ),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadOptValu, BadTypeValu, CantMergeView
+from cellmesh.common import hashing
+from cellmesh.common.errors import BadOptValu, BadState, BadTypeValu, CantMergeView, SchemaViolation
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.storm.rights.gates import claim
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
@@ -18,11 +19,13 @@ from cellmesh.cortex.storm.runtime.interface import (
     TypeSpec,
 )
 from cellmesh.cortex.storm.runtime.libraries import Library
-from cellmesh.cortex.storm.runtime.members import get_member
-from cellmesh.cortex.storm.runtime.values import tostr
+from cellmesh.cortex.storm.runtime.members import get_member, toiter
+from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 from cellmesh.cortex.values.ids import ViewId
+from cellmesh.cortex.views import restack
 from cellmesh.cortex.views.merge import ALL, Choice, merge_view
+from cellmesh.cortex.views.quorum import check_free_merge
 from cellmesh.cortex.views.stacks import rename_layer, rename_view
 from cellmesh.cortex.views.view import View
 
@@ -33,10 +36,12 @@ if TYPE_CHECKING:
 class LayerObject:
     """A layer."""
 
-    __slots__ = ("layer",)
+    __slots__ = ("layer", "name")
 
     def __init__(self, layer: Layer) -> None:
         self.layer = layer
+        # Stays what it was: who wants to know what it is called now asks `get`.
+        self.name = layer.name or None
 
     @property
     def seen_alone(self) -> View:
@@ -45,7 +50,16 @@ class LayerObject:
 
     def storm_plain(self) -> dict[str, Any]:
         """Return what is known of it."""
-        return {"iden": str(self.layer.id), "name": self.layer.name, "readonly": False}
+        layer = self.layer
+        named = {"name": layer.name} if layer.name else {}
+        return {
+            "iden": str(layer.id),
+            **named,
+            "readonly": False,
+            "lockmemory": False,
+            "logedits": True,
+            **layer.facts,
+        }
 
     def storm_text(self) -> str:
         """Return what is printed."""
@@ -67,9 +81,13 @@ class ViewObject:
 
     def storm_plain(self) -> dict[str, Any]:
         """Return what is known of it."""
+        view = self.view
+        named = {"name": view.name} if view.name else {}
         return {
-            "iden": str(self.view.id),
-            "name": self.view.name,
+            "iden": str(view.id),
+            **named,
+            "protected": False,
+            **{name: fact for name, fact in view.facts.items() if name not in _HIDDEN},
             "parent": None if self.view.parent is None else str(self.view.parent),
             "layers": [layer.storm_plain() for layer in self.layers],
             "triggers": [],
@@ -81,6 +99,12 @@ class ViewObject:
 
 
 Holder = ViewObject | LayerObject
+
+_HIDDEN: Final = ("votes", "merges", "merging")
+"""Facts of views that methods of their own tell."""
+
+VIEW_FACTS: Final = ("name", "desc", "nomerge", "protected", "quorum", "layers", "parent")
+LAYER_FACTS: Final = ("name", "desc", "readonly", "logedits")
 
 
 @contextmanager
@@ -121,7 +145,7 @@ def _form_counts(context: RunContext, self: Holder) -> dict[str, int]:
         for name in sorted(context.model.form_names()):
             form = context.model.require_form(name)
             count = 0 if form.is_runtime else session.count_form(form)
-            if count:
+            if count or (not form.is_runtime and session.has_had(form)):
                 found[name] = count
     return found
 
@@ -243,15 +267,34 @@ def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, prop
 
 def _fork(context: RunContext, self: ViewObject, name: Any) -> ViewObject:
     context.session.pause()
-    made = context.session.graph.fork(self.view, name="" if name is None else tostr(name), user=context.user)
+    made = context.session.graph.fork(
+        self.view, name="" if name is None else tostr(name), user=context.user, facts=made_facts(context)
+    )
     claim(context, str(made.id), "view")
     claim(context, str(made.layers[0].id), "layer")
     return ViewObject(made)
 
 
+def made_facts(context: RunContext) -> dict[str, Any]:
+    """Return what is known of a view or layer that the query makes."""
+    return {"creator": own_iden(context), "created": context.session.graph.now_ms()}
+
+
+def own_iden(context: RunContext) -> str:
+    """Return the iden of the query's user; one made of the name where the cell keeps no users."""
+    known = context.model.iden_of("user", context.user)
+    return known if known is not None else hashing.guid(["user", context.user])
+
+
 def merge_fork(context: RunContext, view: View, choice: Choice = ALL) -> None:
-    """Merge all of a fork into what it was forked from."""
+    """Merge all of a fork into what it was forked from.
+
+    Raises:
+        SynErr: the view below has a quorum, whose votes decide.
+        CantMergeView: the fork has forks, or is not to be merged.
+    """
     graph = context.session.graph
+    check_free_merge(graph, view)
     if any(other.parent == view.id for other in graph.views.values()):
         raise CantMergeView("a view that has forks cannot be merged", view=str(view.id))
     context.session.pause()
@@ -265,21 +308,71 @@ def _merge(context: RunContext, self: ViewObject, force: Any) -> None:
 
 
 def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> None:
-    if tostr(name) != "name":
-        raise BadOptValu(f"{tostr(name)} of a view cannot be set", name=tostr(name))
+    fact, graph, user = tostr(name), context.session.graph, context.user
+    if fact not in VIEW_FACTS:
+        raise BadOptValu(f"{fact} of a view cannot be set", name=fact)
     context.session.pause()
-    self.view = rename_view(
-        context.session.graph, self.view, "" if value is None else tostr(value), user=context.user
+    if fact == "name":
+        self.view = rename_view(graph, self.view, "" if value is None else tostr(value), user=user)
+    elif fact == "layers":
+        idens = [tostr(iden) for iden in toiter(context, value)]
+        if not idens:
+            raise SchemaViolation("a view has at least one layer", name="layers")
+        self.view = restack.set_layers(graph, self.view, [graph.layer(iden) for iden in idens], user=user)
+    elif fact == "parent":
+        if value is None:
+            self.view = restack.detach(graph, self.view, user=user)
+        else:
+            self.view = restack.set_parent(graph, self.view, graph.view(tostr(value)), user=user)
+    else:
+        _set_view_fact(context, self, fact, toprim(value))
+    context.session.generation += 1
+
+
+def _set_view_fact(context: RunContext, self: ViewObject, fact: str, value: Any) -> None:
+    if fact == "quorum" and value is not None:
+        if self.view.parent is not None:
+            raise BadState("a fork cannot have a quorum", iden=str(self.view.id))
+        value = _quorum(context, value)
+    elif fact in ("nomerge", "protected"):
+        value = tobool(value)
+    elif fact == "desc" and value is not None:
+        value = tostr(value)
+    self.view = restack.change_view_facts(
+        context.session.graph, str(self.view.id), _with_fact(fact, value), user=context.user
     )
+
+
+def _quorum(context: RunContext, value: Any) -> dict[str, Any]:
+    count, roles = (value.get("count"), value.get("roles")) if isinstance(value, dict) else (None, None)
+    if (
+        type(count) is not int
+        or count < 1
+        or not isinstance(roles, list | tuple)
+        or not all(isinstance(role, str) and len(role) == IDEN_SIZE for role in roles)
+    ):
+        raise SchemaViolation("a quorum has a count of at least 1, and idens of roles", name="quorum")
+    return {"count": count, "roles": list(roles)}
+
+
+def _with_fact(fact: str, value: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def change(facts: dict[str, Any]) -> dict[str, Any]:
+        facts.pop(fact, None)
+        return facts if value is None else {**facts, fact: value}
+
+    return change
 
 
 def _set_layer(context: RunContext, self: LayerObject, name: Any, value: Any) -> None:
-    if tostr(name) != "name":
-        raise BadOptValu(f"{tostr(name)} of a layer cannot be set", name=tostr(name))
+    fact, graph, user = tostr(name), context.session.graph, context.user
+    if fact not in LAYER_FACTS:
+        raise BadOptValu(f"{fact} of a layer cannot be set", name=fact)
     context.session.pause()
-    self.layer = rename_layer(
-        context.session.graph, self.layer, "" if value is None else tostr(value), user=context.user
-    )
+    if fact == "name":
+        self.layer = rename_layer(graph, self.layer, "" if value is None else tostr(value), user=user)
+        return
+    made: Any = None if value is None else tostr(value) if fact == "desc" else tobool(value)
+    self.layer = restack.change_layer_facts(graph, str(self.layer.id), _with_fact(fact, made), user=user)
 
 
 def _view_triggers(context: RunContext, self: ViewObject) -> list[Any]:
@@ -297,13 +390,25 @@ def _children(context: RunContext, self: ViewObject) -> Iterator[ViewObject]:
 
 
 def _view_repr(context: RunContext, self: ViewObject) -> str:
-    layers = "".join(f"\n    {layer.layer.id}: {layer.layer.name} readonly: False" for layer in self.layers)
-    return f"View: {self.view.id} (name: {self.view.name})\n  Layers:{layers}"
+    layers = "".join(
+        f"\n    {layer.id}: {layer.name or UNNAMED} readonly: {layer.is_readonly}"
+        for layer in self.view.layers
+    )
+    creator = self.view.facts.get("creator") or ""
+    name = self.view.name or UNNAMED
+    return f"View: {self.view.id} (name: {name})\n  Creator: {creator}\n  Layers:{layers}"
 
 
 def _layer_repr(context: RunContext, self: LayerObject) -> str:
-    return f"Layer: {self.layer.id} (name: {self.layer.name}) readonly: False"
+    layer = self.layer
+    creator = layer.facts.get("creator") or ""
+    return (
+        f"Layer: {layer.id} (name: {layer.name or UNNAMED}) readonly: {layer.is_readonly} creator: {creator}"
+    )
 
+
+UNNAMED: Final = "unnamed"
+IDEN_SIZE: Final = 32
 
 _PROP_NAME: Final = ParameterSpec("propname", type="str", doc="The property by its full name.")
 _VALUE: Final = ParameterSpec("valu", UNDEF, "any", "Count only this value.")
@@ -408,7 +513,13 @@ TYPES: Final = (
                 changes_state=True,
             ),
             FunctionSpec("repr", "A description in words.", _view_repr, (), "str"),
-            FunctionSpec("set", "Set a fact about it: `name`.", _set_view, _FACT, changes_state=True),
+            FunctionSpec(
+                "set",
+                "Set a fact about it: name, desc, nomerge, protected, quorum, layers or parent.",
+                _set_view,
+                _FACT,
+                changes_state=True,
+            ),
         ),
         (
             AttributeSpec("iden", "Its iden.", lambda c, s: str(s.view.id), "str"),
@@ -453,11 +564,13 @@ TYPES: Final = (
                 "int",
             ),
             FunctionSpec("repr", "A description in words.", _layer_repr, (), "str"),
-            FunctionSpec("set", "Set a fact about it: `name`.", _set_layer, _FACT, changes_state=True),
+            FunctionSpec(
+                "set", "Set a fact about it: name, desc or readonly.", _set_layer, _FACT, changes_state=True
+            ),
         ),
         (
             AttributeSpec("iden", "Its iden.", lambda c, s: str(s.layer.id), "str"),
-            AttributeSpec("name", "Its name.", lambda c, s: s.layer.name, "str"),
+            AttributeSpec("name", "Its name when the value was made.", lambda c, s: s.name, "str"),
         ),
     ),
 )

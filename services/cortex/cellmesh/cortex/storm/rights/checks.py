@@ -89,6 +89,33 @@ def confirm_merging(context: RunContext, view: Any) -> None:
         context.confirm(("node",), str(parent.layers[0].id))
 
 
+def _on_top_layer(*paths: tuple[str, ...]) -> Check:
+    """Ask for permissions on the layer that a view writes to."""
+
+    def check(context: RunContext, self: ViewObject, *arguments: Any) -> None:
+        for path in paths:
+            context.confirm(path, str(self.view.layers[0].id))
+
+    return check
+
+
+def _on_layer(*path: str) -> Check:
+    """Ask for a permission on a layer. Those of the default view are for everybody unless a rule says otherwise."""
+
+    def check(context: RunContext, self: LayerObject, *arguments: Any) -> None:
+        gate = str(self.layer.id)
+        is_default = any(str(own.id) == gate for own in context.session.graph.default_view.layers)
+        context.confirm(path, gate, default=is_default and path == ("layer", "read"))
+
+    return check
+
+
+def _on_request(context: RunContext, self: ViewObject, *arguments: Any) -> None:
+    """Ask whether the user may ask for a fork to be merged: who made it may."""
+    if self.view.facts.get("creator") != rights_in(context).user_id:
+        context.confirm(("view", "set", "merge"), str(self.view.id))
+
+
 def _view_reading(context: RunContext, self: Any, *arguments: Any) -> None:
     if isinstance(self, ViewObject):
         confirm_reading(context, str(self.view.id))
@@ -211,6 +238,59 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     ("view", "getPropValues"): _view_reading,
     ("view", "getPropCount"): _view_reading,
     ("layer", "set"): _layer_set,
+    ("view", "addNodeEdits"): _on_top_layer(("node",)),
+    ("view", "wipeLayer"): _on_top_layer(
+        ("node", "del"),
+        ("node", "prop", "del"),
+        ("node", "tag", "del"),
+        ("node", "edge", "del"),
+        ("node", "data", "pop"),
+    ),
+    ("view", "swapLayer"): on_view("view", "set", "layers"),
+    ("view", "detach"): on_view("view", "set", "parent"),
+    ("view", "insertParentFork"): _view_fork,
+    ("view", "insertChildFork"): _view_fork,
+    ("view", "getMerges"): _view_reading,
+    ("view", "getMergeRequest"): _view_reading,
+    ("view", "getMergeRequestSummary"): _view_reading,
+    ("view", "getMergingViews"): _view_reading,
+    ("view", "setMergeVote"): _view_reading,
+    ("view", "setMergeVoteComment"): _view_reading,
+    **{("view", name): _on_request for name in ("setMergeRequest", "setMergeComment", "delMergeRequest")},
+    **{
+        ("layer", name): _on_layer("layer", "read")
+        for name in (
+            "getEdgesByN1",
+            "getEdgesByN2",
+            "getNodeData",
+            "getNodeDataValu",
+            "getStorNode",
+            "getStorNodes",
+            "getStorNodesByForm",
+            "getStorNodesByProp",
+            "hasEdge",
+            "liftByNodeData",
+            "liftByProp",
+            "liftByTag",
+        )
+    },
+    ("layer", "edits"): _on_layer("layer", "edits", "read"),
+    ("layer", "verify"): _on_layer("layer", "read"),
+    **{
+        ("layer", name): admins(f"$layer.{name}()")
+        for name in (
+            "addPull",
+            "addPush",
+            "delPull",
+            "delPush",
+            "delEdge",
+            "delNodeData",
+            "delStorNode",
+            "delStorNodeProp",
+            "setNodeDataValu",
+            "setStorNodeProp",
+        )
+    },
     # Queues.
     ("queue", "add"): asks("queue", "add"),
     ("queue", "del"): _on_queue("queue", "del"),
@@ -283,6 +363,20 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
         ("jsonstor", name): admins(f"$lib.jsonstor.{name}()")
         for name in ("get", "set", "del", "iter", "cacheget", "cacheset", "cachedel")
     },
+    **{
+        ("cortex", "httpapi", name): asks("storm", "lib", "cortex", "httpapi", right)
+        for name, right in (
+            ("add", "add"),
+            ("del", "del"),
+            ("get", "get"),
+            ("getByPath", "get"),
+            ("index", "set"),
+            ("list", "get"),
+        )
+    },
+    ("service", "add"): asks("service", "add"),
+    ("service", "del"): asks("service", "del"),
+    ("service", "list"): asks("service", "list"),
     ("pkg", "add"): asks("pkg", "add"),
     ("pkg", "del"): asks("pkg", "del"),
     **{("axon", name): asks("axon", "upload") for name in ("put", "upload")},

@@ -57,6 +57,8 @@ globals.set cortex
 globals.set.<varname> cortex
 layer cortex
 layer.add cortex
+layer.edits.read layer
+layer.write layer
 layer.del layer
 layer.read layer
 layer.set layer
@@ -121,6 +123,11 @@ queue.add cortex
 queue.del queue
 queue.get queue
 queue.put queue
+service cortex
+service.add cortex
+service.del cortex
+service.get cortex
+service.list cortex
 storm cortex
 storm.graph cortex
 storm.graph.add cortex yes
@@ -136,6 +143,10 @@ storm.lib.axon.has cortex
 storm.lib.axon.wget cortex
 storm.lib.axon.wput cortex
 storm.lib.inet.http.proxy cortex
+storm.lib.cortex.httpapi.add cortex
+storm.lib.cortex.httpapi.del cortex
+storm.lib.cortex.httpapi.get cortex
+storm.lib.cortex.httpapi.set cortex
 storm.lib.log.debug cortex
 storm.lib.log.error cortex
 storm.lib.log.info cortex

@@ -1,0 +1,273 @@
+"""Comparing a layer's records with what follows from them, and putting right what does not agree.
+
+Records are taken as true; index entries, counts, and the two other forms of an edge follow from them. What is compared is
+one state of the storage. Repairs are of one instance's storage and not in the change log: its mirrors have their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.common.errors import CellError
+from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
+from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.records import Record, node_buid, node_form, node_value, parse_record
+from cellmesh.cortex.layers.schema import (
+    BY_ARRAY,
+    BY_PROP,
+    BY_TAG,
+    BY_TAG_PROP,
+    BY_VERB,
+    COUNTS,
+    EDGES_IN,
+    EDGES_OUT,
+    NIDS,
+    NODES,
+)
+from cellmesh.cortex.values.ids import buid_of
+from cellmesh.cortex.values.wire import decode_value
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.layers.layer import Layer
+    from cellmesh.cortex.views.graph import Graph
+
+SCAN_COUNT: Final = 1000
+REPAIR_COUNT: Final = 1000
+
+_MISSING_KINDS: Final = {
+    BY_PROP.name: "NoPropIndex",
+    BY_ARRAY.name: "NoArrayIndex",
+    BY_TAG.name: "NoTagIndex",
+    BY_TAG_PROP.name: "NoTagPropIndex",
+    EDGES_IN.name: "NoEdgeInIndex",
+    BY_VERB.name: "NoEdgeVerbIndex",
+    NIDS.name: "NoNid",
+}
+_EXTRA_KINDS: Final = {
+    BY_PROP.name: "NoNodeForPropIndex",
+    BY_ARRAY.name: "NoNodeForArrayIndex",
+    BY_TAG.name: "NoNodeForTagIndex",
+    BY_TAG_PROP.name: "NoNodeForTagPropIndex",
+    EDGES_IN.name: "NoEdgeForInIndex",
+    BY_VERB.name: "NoEdgeForVerbIndex",
+}
+
+Entry = tuple[SubDb, bytes, bytes]
+"""A row that follows from a record: database, key, value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that does not agree.
+
+    Attributes:
+        kind: What: "NoPropIndex", "NoNodeForTagIndex", "BadCount", "BadRecord" and others.
+        db: The database whose row is wrong.
+        key: The row's key.
+        value: The row's value, as it should be, or for a row too many as it is.
+        is_extra: Whether the row is one too many.
+    """
+
+    kind: str
+    db: SubDb
+    key: bytes
+    value: bytes
+    is_extra: bool = False
+
+    def fields(self) -> dict[str, Any]:
+        """Return what is told of it."""
+        return {"database": self.db.name, "key": self.key.hex(), "value": self.value.hex()}
+
+
+def check_layer(graph: Graph, layer: Layer, tick: Callable[[], None]) -> Iterator[Fault]:
+    """Yield what does not agree in a layer, in one state of the storage.
+
+    Args:
+        tick: Called now and then; ends the work by raising.
+    """
+    with graph.slab.view() as txn:
+        yield from _Check(graph, txn, layer.key, tick).run()
+
+
+def repair_layer(graph: Graph, layer: Layer, tick: Callable[[], None]) -> int:
+    """Put right what does not agree in a layer; returns how many rows. Edits may go on meanwhile.
+
+    A record that does not read cannot be put right, and stays: `check_layer` tells of it again.
+    """
+    count = 0
+    faults = list(check_layer(graph, layer, tick))
+    for start in range(0, len(faults), REPAIR_COUNT):
+        tick()
+        batch = [fault for fault in faults[start : start + REPAIR_COUNT] if fault.db is not NODES]
+        count += graph.slab.write(partial(_repair, graph, layer=layer.key, faults=batch))
+    return count
+
+
+def _repair(graph: Graph, txn: WriteTxn, *, layer: bytes, faults: list[Fault]) -> int:
+    """Put rows right, if they are still wrong."""
+    check = _Check(graph, txn, layer, lambda: None)
+    count = 0
+    for fault in faults:
+        if fault.db is COUNTS:
+            now = check.count(fault.key)
+            if now:
+                txn.put(COUNTS, fault.key, keys.pack_count(now))
+            else:
+                txn.delete(COUNTS, fault.key)
+        elif check.follows(fault.db, fault.key, fault.value):
+            txn.put(fault.db, fault.key, fault.value)
+        elif fault.is_extra:
+            txn.delete(fault.db, fault.key, fault.value)
+        else:
+            continue
+        count += 1
+    return count
+
+
+class _Check:
+    """Compares one layer in one transaction."""
+
+    def __init__(self, graph: Graph, txn: ReadTxn, layer: bytes, tick: Callable[[], None]) -> None:
+        self.graph = graph
+        self.txn = txn
+        self.layer = layer
+        self.tick = tick
+        self.totals: Counter[str] = Counter()
+        self.counts: Counter[bytes] = Counter()
+
+    def run(self) -> Iterator[Fault]:
+        """Yield what does not agree."""
+        yield from self._records()
+        yield from self._edges()
+        yield from self._extra()
+        yield from self._counts()
+
+    def _rows(self, db: SubDb) -> Iterator[tuple[bytes, bytes]]:
+        position = None
+        while True:
+            self.tick()
+            chunk = self.txn.scan(
+                db, self.layer, keys.end_of(self.layer), count_max=SCAN_COUNT, after=position
+            )
+            yield from chunk.items
+            position = chunk.resume
+            if position is None:
+                return
+
+    def _records(self) -> Iterator[Fault]:
+        for key, stored in self._rows(NODES):
+            nid = key[len(self.layer) :]
+            try:
+                record = parse_record(stored)
+                entries = list(self.entries(nid, record))
+            except (CellError, ValueError, LookupError, TypeError):
+                yield Fault("BadRecord", NODES, key, stored[:64])
+                continue
+            buid = node_buid(record.head)
+            if self.txn.get(NIDS, buid) != nid:
+                yield Fault("NoNid", NIDS, buid, nid)
+            if buid != buid_of(node_form(record.head), node_value(record.head)):
+                yield Fault("BadRecord", NODES, key, stored[:64])
+            for db, entry, value in entries:
+                if self.txn.has(db, entry, value):
+                    self.totals[db.name] += 1
+                else:
+                    yield Fault(_MISSING_KINDS[db.name], db, entry, value)
+
+    def _edges(self) -> Iterator[Fault]:
+        for key, edge in self._rows(EDGES_OUT):
+            for db, entry, value in self._edge_entries(key[len(self.layer) :], edge):
+                if self.txn.has(db, entry, value):
+                    self.totals[db.name] += 1
+                else:
+                    yield Fault(_MISSING_KINDS[db.name], db, entry, value)
+
+    def _edge_entries(self, nid: bytes, edge: bytes) -> tuple[Entry, Entry]:
+        verb, to = edge[:4], edge[4:]
+        return (EDGES_IN, self.layer + to, verb + nid), (BY_VERB, self.layer + verb, nid + to)
+
+    def _extra(self) -> Iterator[Fault]:
+        for db in (BY_PROP, BY_ARRAY, BY_TAG, BY_TAG_PROP, EDGES_IN, BY_VERB):
+            total = sum(1 for _ in self._rows(db))
+            if total == self.totals[db.name]:
+                # All that follow from records are there, and no others.
+                continue
+            for key, value in self._rows(db):
+                if not self.follows(db, key, value):
+                    yield Fault(_EXTRA_KINDS[db.name], db, key, value, is_extra=True)
+
+    def _counts(self) -> Iterator[Fault]:
+        stored = {key: keys.unpack_nid(value) for key, value in self._rows(COUNTS)}
+        for key in sorted(stored.keys() | self.counts.keys()):
+            if stored.get(key, 0) != self.counts[key]:
+                yield Fault("BadCount", COUNTS, key, keys.pack_count(self.counts[key]))
+
+    # What follows from records.
+
+    def follows(self, db: SubDb, key: bytes, value: bytes) -> bool:
+        """Whether a row follows from the records there are now."""
+        if db is EDGES_IN:
+            return self.txn.has(EDGES_OUT, self.layer + value[4:], value[:4] + key[len(self.layer) :])
+        if db is BY_VERB:
+            return self.txn.has(EDGES_OUT, self.layer + value[:8], key[len(self.layer) :] + value[8:])
+        nid = value
+        stored = self.txn.get(NODES, self.layer + nid)
+        if stored is None:
+            return False
+        record = parse_record(stored)
+        if db is NIDS:
+            return node_buid(record.head) == key
+        return (db, key, value) in list(self.entries(nid, record))
+
+    def count(self, key: bytes) -> int:
+        """Count the nodes that a row of counts is about, by the index."""
+        prefix, form = key[:-2], key[-2:]
+        total, position = 0, None
+        while True:
+            chunk = self.txn.scan_values(
+                BY_PROP, prefix, keys.end_of(prefix), count_max=SCAN_COUNT, after=position
+            )
+            total += sum(nid[6:] == form for nid in chunk.items)
+            position = chunk.resume
+            if position is None:
+                return total
+
+    def entries(self, nid: bytes, record: Record) -> Iterator[Entry]:
+        """Yield the index entries that follow from a record, each once."""
+        form = node_form(record.head)
+        if record.is_added:
+            yield from self._prop(nid, form, "", node_value(record.head))
+        for name, encoded in record.props.items():
+            yield from self._prop(nid, form, name, decode_value(encoded))
+        names, txn, form_number = self.graph.names, self.txn, keys.unpack_form(nid, 6)
+        for tag in record.tags:
+            number = names.tags.find(txn, tag)
+            if number is not None:
+                yield (BY_TAG, keys.tag_key(self.layer, number, form_number), nid)
+        for tag, props in record.tag_props.items():
+            tag_number = names.tags.find(txn, tag)
+            for name, encoded in props.items():
+                encode = self.graph.catalog.tag_prop(name)
+                number = names.tag_props.find(txn, name)
+                if encode is not None and number is not None and tag_number is not None:
+                    prefix = keys.tag_prop_prefix(self.layer, tag_number, number)
+                    yield (BY_TAG_PROP, prefix + encode(decode_value(encoded)), nid)
+
+    def _prop(self, nid: bytes, form: str, name: str, value: Any) -> Iterator[Entry]:
+        index = self.graph.catalog.prop(form, name)
+        if index is None:
+            return
+        number = self.graph.names.props.find(self.txn, index.name)
+        if number is None:
+            return
+        prefix = keys.prop_prefix(self.layer, number)
+        self.counts[keys.count_key(self.layer, number, keys.unpack_form(nid, 6))] += 1
+        yield (BY_PROP, prefix + index.encode(value), nid)
+        if index.encode_element is not None:
+            # Equal elements have one entry.
+            for element in {index.encode_element(item) for item in value}:
+                yield (BY_ARRAY, prefix + element, nid)
