@@ -22,7 +22,9 @@ from cellmesh.common.errors import (
     BadHivePath,
     BadState,
     BadTypeValu,
+    DupName,
     LimitExceeded,
+    NoSuchName,
     ShuttingDown,
     StorageCorrupt,
     from_rpc_error,
@@ -342,12 +344,59 @@ def test_a_tree_is_deleted_only_by_who_may_delete_all_of_it(cell: KeepCell, root
     watch.call.cancel()
 
 
+def move(wire: Wire, path: str, new_path: str) -> int:
+    request = pb.MoveKeyValuesRequest(path=path.split("/"), new_path=new_path.split("/"))
+    try:
+        return wire.stub.MoveKeyValues(request, metadata=wire.metadata, timeout=10).moved_count
+    except grpc.RpcError as error:
+        raise from_rpc_error(error) from None
+
+
+def test_a_place_is_moved_with_all_that_is_below(root: Wire) -> None:
+    root.load({"app": 1, "app/a": 2, "app/a/b": 3, "apple": 4})
+    before = root.Get("app", "a", "b").key_value
+    watch = root.watch("x")
+    assert watch.next() is None
+    assert move(root, "app", "x/y") == 3
+    assert [watch.next() for _ in range(3)] == [("x/y", 1), ("x/y/a", 2), ("x/y/a/b", 3)]
+    watch.call.cancel()
+    assert root.paths(tree=True) == ["apple", "x/y", "x/y/a", "x/y/a/b"]
+    after = root.Get("x", "y", "a", "b").key_value
+    assert after.update_time == before.update_time
+    assert after.revision > before.revision
+    for path, new_path, error in (
+        ("x", "x/y/z", BadHivePath),
+        ("x/y", "x", BadHivePath),
+        ("x", "x", BadHivePath),
+        ("none", "some", NoSuchName),
+        ("apple", "x/y", DupName),
+        ("apple", "x", DupName),
+        ("x", "/".join(["n" * 156] * 3), BadHivePath),
+    ):
+        with pytest.raises(error):
+            move(root, path, new_path)
+    assert root.paths(tree=True) == ["apple", "x/y", "x/y/a", "x/y/a/b"]
+
+
+def test_a_place_is_moved_only_by_who_may_read_delete_and_set(
+    cell: KeepCell, root: Wire, alice: Wire
+) -> None:
+    root.load({"app/a": 1, "app/secret": 2})
+    allow(cell, "!cell.kv.get.app.secret", "cell.kv.get.app", "cell.kv.pop.app", "cell.kv.set.mine")
+    for path, new_path in (("app", "mine"), ("app/secret", "mine"), ("app/a", "other")):
+        with pytest.raises(AuthDeny):
+            move(alice, path, new_path)
+    assert move(alice, "app/a", "mine") == 1
+    assert root.paths(tree=True) == ["app/secret", "mine"]
+
+
 def test_values_outlive_a_restart_and_their_log_makes_the_same_state(tmp_path: Path) -> None:
     with running(make(tmp_path / "cell")) as cell:
         store = cell.keyvalues
         store.load([(("a", "b"), to_value(1)), (("a",), to_value([1, {"x": 2}])), (("c",), to_value(3))])
         store.add(("a", "b"), 41)
         store.set(("t", "u"), to_value("gone"))
+        store.move(("t", "u"), ("t", "v"))
         store.pop(("t",), tree=True)
         store.pop(("c",))
         records = [

@@ -84,6 +84,20 @@ def pop(path: str, tree: bool, **where: Any) -> None:
     click.echo(f"{done.deleted_count} deleted", err=True)
 
 
+@kv.command("move")
+@click.argument("path")
+@click.argument("new_path")
+@any_cell_options
+def move(path: str, new_path: str, **where: Any) -> None:
+    """Move what is at PATH, and all below it, to NEW_PATH, where nothing may be."""
+    from cellmesh.api.common.v1 import key_value_service_pb2 as pb
+
+    request = pb.MoveKeyValuesRequest(path=split_path(path), new_path=split_path(new_path))
+    with _stub(**where) as stub:
+        done = stub.MoveKeyValues(request)
+    click.echo(f"{done.moved_count} moved", err=True)
+
+
 @kv.command("list")
 @click.argument("path", default="")
 @click.option("--tree", is_flag=True, help="All that is below, not only the next level.")

@@ -2,6 +2,7 @@
 
 schema    the database, paths as keys, bounds
 store     KeyValues: get, set, add, pop, load, lists; KeyValueApplier: records applied again
+moves     a place gets another path
 watches   who waits for changes, each with a bounded queue
 service   KeyValueService, and the rules that open it to users
 """

@@ -69,6 +69,20 @@ class KeyValueServicer:
         )
         return pb.PopKeyValueResponse(old=None if old is None else _told(old), deleted_count=count)
 
+    async def MoveKeyValues(self, request: pb.MoveKeyValuesRequest, context: Any) -> pb.MoveKeyValuesResponse:
+        """See the proto."""
+        caller = current_caller()
+
+        def may(old: Path, new: Path) -> None:
+            self._require(caller, "get", old)
+            self._require(caller, "pop", old)
+            self._require(caller, "set", new)
+
+        # Whoever may not has no need to know what is there.
+        may(check_path(request.path), check_path(request.new_path))
+        count = await self._run(self._store.move, tuple(request.path), tuple(request.new_path), may=may)
+        return pb.MoveKeyValuesResponse(moved_count=count)
+
     async def ListKeyValues(
         self, request: pb.ListKeyValuesRequest, context: Any
     ) -> AsyncIterator[pb.ListKeyValuesResponse]:

@@ -12,6 +12,7 @@ from cellmesh.api.common.v1 import value_pb2
 from cellmesh.common.changelog import AppendChange, ChangeLog, ChangeRecord, ChangeWriter, ContentSource
 from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.errors import BadHivePath, BadState, BadTypeValu, LimitExceeded, StorageCorrupt
+from cellmesh.common.keyvalues.moves import moving
 from cellmesh.common.keyvalues.schema import (
     CHANGE_COUNT_MAX,
     KEYVALUES,
@@ -255,6 +256,32 @@ class KeyValues:
             apply_change(txn, change, append(txn, change) + 1, events)
             return None if old is None else Entry(checked, old), len(keys)
 
+        return self._write(op)
+
+    def move(
+        self,
+        path: Sequence[str],
+        new_path: Sequence[str],
+        *,
+        may: Callable[[Path, Path], None] = lambda old, new: None,
+    ) -> int:
+        """Give a place, with all below it, another path; durable. Times stay, revisions are new ones.
+
+        Args:
+            path: The place.
+            new_path: Where it goes; nothing may be there.
+            may: Called with the old and new path of each value before any is moved; raises to refuse.
+
+        Returns:
+            How many values were moved.
+
+        Raises:
+            BadHivePath: a path cannot be one, or one is below the other.
+            NoSuchName: nothing is there.
+            DupName: something is at the new place.
+            LimitExceeded: more than CHANGE_COUNT_MAX values are there.
+        """
+        op = moving(check_path(path), check_path(new_path), may, _keys_at, apply_change)
         return self._write(op)
 
     def load(

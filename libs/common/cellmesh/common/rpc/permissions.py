@@ -162,6 +162,9 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.common.v1.KeyValueService/PopKeyValue": Permission(
         Level.MEMBER, "cell.kv.pop", Changes.YES
     ),
+    "/cellmesh.api.common.v1.KeyValueService/MoveKeyValues": Permission(
+        Level.MEMBER, "cell.kv.set", Changes.YES
+    ),
     "/cellmesh.api.common.v1.KeyValueService/ListKeyValues": Permission(Level.MEMBER, "cell.kv.list"),
     "/cellmesh.api.common.v1.KeyValueService/LoadKeyValues": Permission(
         Level.MEMBER, "cell.kv.set", Changes.YES
