@@ -14,7 +14,7 @@ from cellmesh.common.storage import Slab
 from cellmesh.cryotank import schema
 from cellmesh.cryotank.tanks import Batch, TankLimits, TankStore
 from cellmesh.cryotank.tanks.batches import APPEND_SIZE_MAX, BLOCK_SIZE, MSGPACK
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 
@@ -74,6 +74,7 @@ OPS = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
+@example([("append", [0]), ("count", 1)])
 @given(OPS)
 def test_a_tank_is_what_a_list_would_be(ops: list[Any]) -> None:
     clock = Clock()

@@ -38,6 +38,7 @@ from cellmesh.cryotank.tanks import (
     batches,
     changes,
     store,
+    trimming,
     wire,
 )
 from cellmesh.testing.replicas import Replica, differences
@@ -116,7 +117,7 @@ OPS = st.lists(
 def test_any_log_ends_in_the_same_state(ops: list[Any], seed: int) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "REMOVE_COUNT", 2)
-        patch.setattr(store, "TRIM_COUNT", 2)
+        patch.setattr(trimming, "TRIM_COUNT", 2)
         patch.setattr(batches, "BLOCK_SIZE", 200)
         leader = Slab.open(Path(folder) / "leader", schema.DATABASES, sync=False)
         replica = replica_of(Path(folder) / "replica", seed)

@@ -22,6 +22,7 @@ from cellmesh.cryotank.tanks import (
     TankMetrics,
     TankStore,
     changes,
+    trimming,
     wire,
 )
 from cellmesh.cryotank.tanks import store as store_module
@@ -189,7 +190,7 @@ def test_a_trim_that_broke_off_counts_what_it_did(store: Store) -> None:
         store.append("a", packed(number))
     with failing("cryotank_records_trimmed", "error"), pytest.raises(FailpointHit):
         store.tanks.trim("a", 900)
-    done = store_module.TRIM_COUNT
+    done = trimming.TRIM_COUNT
     records = packed(*range(done, 1000))
     assert store.tanks.metrics("a") == TankMetrics(1000 - done, sum(map(len, records)), 1000, done)
     assert [record.data for record in store.read("a")] == records

@@ -4,6 +4,8 @@ store      TankStore: create, list, update, delete, append, read slices, trim, c
 consumers  ConsumerStore: how far readers are
 batches    records on their way in, put together without decoding them
 reading    blocks found and read inside a transaction
+rows       tanks found by name inside a transaction
+trimming   Trimmer: the oldest records removed, by hand or by limits
 steps      the steps of changing tanks, each inside a write transaction
 arrivals   Arrivals: who waits for records
 gates      TankGates: each tank a gate of the cell's rules

@@ -11,7 +11,7 @@ from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.cryotank import schema
 from cellmesh.cryotank.tanks import changes, steps
 from cellmesh.cryotank.tanks.names import check_name
-from cellmesh.cryotank.tanks.store import find_row, tank_of
+from cellmesh.cryotank.tanks.rows import find_row, tank_of
 from cellmesh.cryotank.tanks.values import Consumer, May, anybody
 
 CONSUMER_COUNT_MAX: Final = 1000

@@ -70,7 +70,7 @@ def plan_trim(txn: ReadTxn, row: TankRow, now_us: int, blocks_max: int) -> int:
         if start < row.first_offset:
             block = block.part(row.first_offset - start, block.count)
         too_much = size - row.size_max if row.size_max else 0
-        if end <= low or block.time_us < oldest_us or too_much >= block.size:
+        if end <= low or block.time_us < oldest_us or 0 < too_much >= block.size:
             offset, size = end, size - block.size
         else:
             keep = max(offset, low)

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from cellmesh.common.changelog import ChangeWriter
-from cellmesh.common.errors import BadArg, CellError, NoSuchTank
+from cellmesh.common.errors import BadArg, CellError
 from cellmesh.common.failpoints import failpoint
-from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
+from cellmesh.common.storage import Slab, WriteTxn
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cryotank import schema
 from cellmesh.cryotank.tanks import changes, steps
@@ -22,7 +22,9 @@ from cellmesh.cryotank.tanks.arrivals import Arrivals
 from cellmesh.cryotank.tanks.batches import Batch
 from cellmesh.cryotank.tanks.gates import Gates, Writes
 from cellmesh.cryotank.tanks.names import NAME, check_name
-from cellmesh.cryotank.tanks.reading import blocks_from, plan_trim, read_runs
+from cellmesh.cryotank.tanks.reading import blocks_from, read_runs
+from cellmesh.cryotank.tanks.rows import find_row, metrics_of, no_such_tank, tank_of
+from cellmesh.cryotank.tanks.trimming import Trimmer
 from cellmesh.cryotank.tanks.values import (
     NO_LIMITS,
     Appended,
@@ -37,9 +39,6 @@ from cellmesh.cryotank.tanks.values import (
 
 REMOVE_COUNT: Final = 256
 """Blocks of a deleted tank that are removed in one transaction."""
-
-TRIM_COUNT: Final = 256
-"""Blocks that are trimmed in one transaction."""
 
 PAGE_SIZE_DEFAULT: Final = 100
 PAGE_SIZE_MAX: Final = 1000
@@ -80,6 +79,7 @@ class TankStore:
         self._gates = gates or _NoGates()
         self._arrivals = arrivals or Arrivals()
         self._compress_log = compress_log
+        self._trimmer = Trimmer(slab, change_writer, now_us)
 
     def create(self, name: str, limits: TankLimits = NO_LIMITS) -> tuple[Tank, bool]:
         """Make a tank, or return the one that has the name, and whether it is new.
@@ -375,83 +375,12 @@ class TankStore:
         return StoredRecord(runs[0].offset, runs[0].block.records()[0], runs[0].block.form)
 
     def trim(self, name: str, offset: int, may: May = anybody) -> tuple[int, int]:
-        """Remove the records before an offset, some at a time; how many, and the offset of the oldest one now.
-
-        Raises:
-            NoSuchTank: there is none of this name, or it was deleted meanwhile.
-        """
-        pinned = self.locate(name, may)
-        count = 0
-
-        def target(txn: ReadTxn, row: schema.TankRow) -> int:
-            if row.number != pinned:
-                raise no_such_tank(name)
-            end = min(offset, row.next_offset)
-            blocks = blocks_from(txn, row.number, row.first_offset, end)
-            for seen, (start, block) in enumerate(blocks, 1):
-                if seen == TRIM_COUNT:
-                    return min(end, start + block.count)
-            return max(end, row.first_offset)
-
-        while True:
-            before, after = self._trim_some(name, target, may)
-            count += after.first_offset - before.first_offset
-            if after.first_offset >= min(offset, after.next_offset):
-                return count, after.first_offset
-            failpoint("cryotank_records_trimmed")
+        """See Trimmer."""
+        return self._trimmer.trim(name, offset, may)
 
     def apply_limits(self, check: Callable[[], None] = _no_check) -> int:
-        """Remove what is beyond the limits of tanks; how many records that were.
-
-        Args:
-            check: Called between transactions; what it raises ends it.
-        """
-        count = 0
-        low = b""
-        while True:
-            check()
-            with self._slab.view() as txn:
-                found = txn.first(schema.BOUNDED, low)
-            if found is None:
-                return count
-            low = found[0] + b"\x00"
-            count += self._apply_limits(found[0].decode(), check)
-
-    def _apply_limits(self, name: str, check: Callable[[], None]) -> int:
-        count = 0
-
-        def target(txn: ReadTxn, row: schema.TankRow) -> int:
-            return plan_trim(txn, row, self._now_us(), TRIM_COUNT)
-
-        while True:
-            check()
-            try:
-                with self._slab.view() as txn:
-                    row = find_row(txn, name)
-                    if target(txn, row) <= row.first_offset:
-                        return count
-                before, after = self._trim_some(name, target)
-            except NoSuchTank:
-                return count
-            count += after.first_offset - before.first_offset
-            failpoint("cryotank_records_trimmed")
-
-    def _trim_some(
-        self, name: str, target: Callable[[ReadTxn, schema.TankRow], int], may: May = anybody
-    ) -> tuple[schema.TankRow, schema.TankRow]:
-        """Remove the records before an offset that is found in the transaction; the tank before and after."""
-        append_change = self._changes.begin()
-
-        def op(txn: WriteTxn) -> tuple[schema.TankRow, schema.TankRow]:
-            row = find_row(txn, name, may)
-            offset = target(txn, row)
-            if offset <= row.first_offset:
-                return row, row
-            after = steps.trim(txn, name, row, offset)
-            append_change(txn, changes.tank_trimmed(tank_of(name, row), offset))
-            return row, after
-
-        return self._slab.write(op)
+        """See Trimmer."""
+        return self._trimmer.apply_limits(check)
 
 
 class _NoGates:
@@ -465,30 +394,3 @@ class _NoGates:
 
     def deleting(self, tank_id: str) -> AbstractContextManager[Writes]:
         return nullcontext(())
-
-
-def find_row(txn: ReadTxn, name: str, may: May = anybody) -> schema.TankRow:
-    """The row of a tank. Raises NoSuchTank, and what `may` raises: first, so that nobody learns what is not for it."""
-    found = txn.get(schema.TANKS, name.encode()) if NAME.fullmatch(name) else None
-    if found is None:
-        may("")
-        raise no_such_tank(name)
-    row = schema.TankRow.decode(found)
-    may(row.tank_id.hex())
-    return row
-
-
-def no_such_tank(name: str) -> NoSuchTank:
-    """The error."""
-    return NoSuchTank(f"there is no tank {name[:128]!r}", name=name[:128])
-
-
-def tank_of(name: str, row: schema.TankRow) -> Tank:
-    """A tank by its row."""
-    limits = TankLimits(row.count_max, row.size_max, row.age_max_us)
-    return Tank(name, row.tank_id.hex(), row.create_time_us, limits)
-
-
-def metrics_of(row: schema.TankRow) -> TankMetrics:
-    """The totals by a row."""
-    return TankMetrics(row.record_count, row.size, row.next_offset, row.first_offset)
