@@ -75,6 +75,7 @@ class AxonCell(Cell[AxonConfig]):
                 BlobServicer(self.store, workers, self.uploads),
                 PERMISSIONS,
                 raw_responses=("GetBlob", "ListBlobs", "ListBlobHistory"),
+                raw_requests=("UploadBlob",),
             ),
             Service(CONTENT_SERVICE, ContentServicer(self.store, workers), PERMISSIONS),
             Service(WEB_SERVICE, WebServicer(web), PERMISSIONS),

@@ -188,6 +188,38 @@ def test_history_goes_by_time_whatever_the_clock_does(make: Make) -> None:
     assert list(blobs.history(31)) == list(blobs.history(20, 10)) == []
 
 
+def test_rows_and_offsets_tell_what_arrivals_and_history_do(make: Make) -> None:
+    clock = Clock()
+    blobs = make(now_us=clock)
+    for number in range(30):
+        clock.now_us += number % 3
+        blobs.put([b"%d" % number])
+    blobs.delete([sha256(b"7"), sha256(b"29")])
+    rows = [
+        (item.offset, item.blob.sha256, item.blob.size, item.time_us, int(item.deleted))
+        for item in blobs.arrivals()
+    ]
+    for offset, count in ((0, 100), (0, 5), (7, 1), (29, 9), (30, 9), (99, 9)):
+        assert list(blobs.arrival_rows(offset, count)) == rows[offset : offset + count]
+    for tick, tock in ((0, None), (1_000_005, 1_000_020), (1_000_020, 1_000_005), (2_000_000, None)):
+        first, last = blobs.offsets_between(tick, tock)
+        assert list(range(first, last)) == [item.offset for item in blobs.history(tick, tock)]
+
+
+def test_kept_uploads_are_told(make: Make) -> None:
+    clock = Clock()
+    blobs = make(now_us=clock)
+    upload = blobs.resume(bytes(16))
+    send(upload, content_of(PART_SIZE + 1))
+    upload.suspend()
+    assert [(item.upload_id, item.time_us) for item in blobs.kept_uploads()] == [(bytes(16), clock.now_us)]
+    assert (blobs.has_upload(bytes(16)), blobs.has_upload(b"x" * 16)) == (True, False)
+    upload.finish()
+    assert not blobs.kept_uploads()
+    with pytest.raises(BadArg):
+        blobs.has_upload(b"short")
+
+
 def test_limits_hold(make: Make) -> None:
     blobs = make(limits=Limits(blob_count=2, size=PART_SIZE * 2))
     blobs.put([b"a"])

@@ -53,9 +53,9 @@ class BlobServicer:
         return blob_pb2.PutBlobsResponse(blobs=map(blob_to_proto, stored))
 
     async def UploadBlob(
-        self, request_iterator: AsyncIterator[blob_pb2.UploadBlobRequest], context: Context
+        self, request_iterator: AsyncIterator[bytes], context: Context
     ) -> blob_pb2.UploadBlobResponse:
-        """See the proto."""
+        """See the proto. Takes serialized messages."""
         blob = await self._uploads.upload(request_iterator)
         return blob_pb2.UploadBlobResponse(hashes=name_to_proto(blob))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from cellmesh.axon.blobs.interface import Blobs
@@ -71,29 +71,47 @@ class Listing:
         if not rows:
             return b"", 0, offset
         shown = [row for row in rows if not row[4]] if skip_deleted else rows
-        return b"".join(map(_encode, shown)), len(rows), rows[-1][0] + 1
+        return encode_rows(shown), len(rows), rows[-1][0] + 1
 
 
-def _encode(row: ArrivalRow) -> bytes:
-    """A ListedBlob as field 1 of a message, serialized by hand: there are many of them."""
-    offset, sha256, size, time_us, deleted = row
+def encode_rows(rows: Sequence[ArrivalRow]) -> bytes:
+    """Each row as a ListedBlob, field 1 of a message, serialized by hand: there are many of them.
+
+    What follows the SHA-256 is the same for many rows, as those stored together have one time; it is made once for each kind.
+    """
+    tails: dict[tuple[int, int, int], tuple[bytes, bytes]] = {}
+    heads: dict[int, bytes] = {}
+    parts: list[bytes] = []
+    low = _LOW
+    for offset, sha256, size, time_us, deleted in rows:
+        kind = (size, time_us, deleted)
+        found = tails.get(kind)
+        if found is None:
+            found = tails[kind] = _tail(*kind)
+        blob, tail = found
+        if offset < 0x80:
+            place = _ONE_BYTE[offset]
+        else:
+            high = offset >> 7
+            head = heads.get(high)
+            if head is None:
+                head = heads[high] = _varint(high)
+            place = low[offset & 0x7F] + head
+        # 0x0a: this field; 0x08: offset; `blob`: what begins the blob, up to its SHA-256.
+        parts.append(
+            b"\x0a%c\x08%b%b%b%b" % (1 + len(place) + len(blob) + 32 + len(tail), place, blob, sha256, tail)
+        )
+    return b"".join(parts)
+
+
+def _tail(size: int, time_us: int, deleted: int) -> tuple[bytes, bytes]:
+    """What is before the SHA-256 of a blob, and what is after it."""
     size_bytes = _varint(size)
-    body = b"\x08%b\x12%c\x0a\x20%b\x10%b%b\x20%b" % (
-        _varint(offset),
-        35 + len(size_bytes),
-        sha256,
-        size_bytes,
-        b"\x18\x01" if deleted else b"",
-        _varint(time_us),
-    )
-    return b"\x0a%c%b" % (len(body), body)
+    tail = b"\x10%b%b\x20%b" % (size_bytes, b"\x18\x01" if deleted else b"", _varint(time_us))
+    return b"\x12%c\x0a\x20" % (35 + len(size_bytes)), tail
 
 
 def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return _ONE_BYTE[value]
-    if value < 0x4000:
-        return bytes((value & 0x7F | 0x80, value >> 7))
     made = bytearray()
     while value >= 0x80:
         made.append(value & 0x7F | 0x80)
@@ -103,3 +121,4 @@ def _varint(value: int) -> bytes:
 
 
 _ONE_BYTE: Final = tuple(bytes((value,)) for value in range(0x80))
+_LOW: Final = tuple(bytes((value | 0x80,)) for value in range(0x80))

@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from cellmesh.api.axon.v1 import blob_pb2
+from cellmesh.axon.api.upload_parts import UploadPart, read_part
 from cellmesh.axon.blobs import BlobInfo
 from cellmesh.axon.blobs.hashing_writer import check_upload_id
 from cellmesh.axon.blobs.interface import Blobs, BlobUpload
+from cellmesh.axon.blobs.values import Piece
 from cellmesh.common.cell import PartHealth
 from cellmesh.common.errors import BadArg, Cancelled, CellError, UploadMoved
 from cellmesh.common.rpc.workers import Workers
@@ -54,10 +56,10 @@ class UploadTask:
         self._workers = workers
         self._hashing: asyncio.Task[Any] | None = None
         self._storing: asyncio.Task[None] | None = None
-        self._gathered: list[bytes] = []
+        self._gathered: list[Piece] = []
         self._gathered_size = 0
 
-    async def add(self, data: bytes) -> None:
+    async def add(self, data: Piece) -> None:
         """Take the next bytes. Raises what hashing and storing raise."""
         self._gathered.append(data)
         self._gathered_size += len(data)
@@ -164,9 +166,10 @@ class Uploads:
 
     # Calls.
 
-    async def upload(self, requests: AsyncIterator[blob_pb2.UploadBlobRequest]) -> BlobInfo:
-        """Take a stream of parts and make it visible, or keep or drop it when it breaks."""
-        first = await anext(aiter(requests), None)
+    async def upload(self, requests: AsyncIterator[bytes]) -> BlobInfo:
+        """Take a stream of serialized UploadBlobRequests and make it visible, or keep or drop it when it breaks."""
+        message = await anext(aiter(requests), None)
+        first = None if message is None else read_part(message)
         if first is None or not first.upload_id:
             return await self._upload_at_once(first, requests)
         upload_id = check_upload_id(first.upload_id)
@@ -198,8 +201,8 @@ class Uploads:
 
     async def _upload_at_once(
         self,
-        first: blob_pb2.UploadBlobRequest | None,
-        requests: AsyncIterator[blob_pb2.UploadBlobRequest],
+        first: UploadPart | None,
+        requests: AsyncIterator[bytes],
     ) -> BlobInfo:
         expected = first.expected_sha256 if first is not None else b""
         task = UploadTask(self._store.upload(expected), self._workers)
@@ -217,8 +220,8 @@ class Uploads:
         self,
         upload_id: bytes,
         upload: BlobUpload,
-        first: blob_pb2.UploadBlobRequest,
-        requests: AsyncIterator[blob_pb2.UploadBlobRequest],
+        first: UploadPart,
+        requests: AsyncIterator[bytes],
     ) -> BlobInfo:
         task = UploadTask(upload, self._workers)
         try:
@@ -244,18 +247,20 @@ class Uploads:
     @staticmethod
     async def _feed(
         task: UploadTask,
-        first: blob_pb2.UploadBlobRequest,
-        requests: AsyncIterator[blob_pb2.UploadBlobRequest],
+        first: UploadPart,
+        requests: AsyncIterator[bytes],
     ) -> bool:
         """Hand all data on; whether the caller said that it is whole."""
-        request: blob_pb2.UploadBlobRequest | None = first
-        while request is not None:
-            _check_size(len(request.data))
-            await task.add(request.data)
-            if request.last:
+        part = first
+        while True:
+            _check_size(len(part.data))
+            await task.add(part.data)
+            if part.last:
                 return True
-            request = await anext(aiter(requests), None)
-        return False
+            message = await anext(aiter(requests), None)
+            if message is None:
+                return False
+            part = read_part(message)
 
     async def upload_many(
         self, requests: AsyncIterator[blob_pb2.UploadBlobsRequest]

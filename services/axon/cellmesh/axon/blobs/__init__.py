@@ -2,6 +2,7 @@
 
 store           BlobStore: put, has, read ranges, list in order of arrival, totals
 hashing_writer  Upload: one content on its way in, hashed and stored as it comes
+digests         MD5, SHA-1 and SHA-512 of contents, made when asked for
 adding          Adding: blobs added in one transaction, with their change records
 replay          AxonApplier: change records applied again, with the contents of a leader
 fetching        Fetcher: contents on their way from a leader

@@ -109,7 +109,7 @@ class Upload:
             self.store(self._chunks)
             self._chunks = []
 
-    def add(self, data: Sequence[bytes]) -> Sequence[Piece] | None:
+    def add(self, data: Sequence[Piece]) -> Sequence[Piece] | None:
         """Take the next bytes of the content, hashing them.
 
         Args:
@@ -127,7 +127,7 @@ class Upload:
         part, self._chunks = self._chunks, []
         return part
 
-    def _cut(self, piece: bytes) -> None:
+    def _cut(self, piece: Piece) -> None:
         """Cut chunks out of it. What is left waits for the next piece."""
         view = memoryview(piece)
         start = 0

@@ -18,6 +18,7 @@ from cellmesh.axon.blobs.values import (
     Damage,
     KeptUpload,
     Metrics,
+    Piece,
 )
 from cellmesh.common.rpc.streams import CancelToken
 
@@ -36,7 +37,7 @@ class BlobUpload(Protocol):
         """How much was taken, in bytes."""
         ...
 
-    def add(self, data: Sequence[bytes]) -> Any:
+    def add(self, data: Sequence[Piece]) -> Any:
         """Take the next bytes; returns a part, once there is enough for one, to be handed to `store`, else None.
 
         What a part is, only the store knows.

@@ -21,6 +21,7 @@ from cellmesh.axon.blobs.values import (
     KeptUpload,
     Limits,
     Metrics,
+    Piece,
 )
 from cellmesh.common.changelog.writer import system_now_us
 from cellmesh.common.errors import BadArg, HashMismatch, IsFini, NoSuchFile
@@ -213,7 +214,7 @@ class MemoryUpload:
         """See BlobUpload."""
         return len(self._taken)
 
-    def add(self, data: Sequence[bytes]) -> None:
+    def add(self, data: Sequence[Piece]) -> None:
         """See BlobUpload."""
         self._taken += b"".join(data)
 
