@@ -49,7 +49,7 @@ class Driver:
             await self._load(data.address_nodes(data.addresses()), "addresses")
         if workload.needs == "graph" and "graph" not in self._loaded:
             await self._load(data.resolution_nodes(data.resolutions(data.addresses())), "graph")
-        if workload.needs == "fresh" and workload.name in {"W2b", "W2d", "W16a", "W16b"}:
+        if workload.needs == "fresh" and workload.name in {"W2b", "W2d", "W16a", "W16b", "W16c"}:
             self._loaded.add("storm")
         target: Target = self._target
         return target

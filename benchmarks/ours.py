@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,25 @@ START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
 BATCHES_AT_ONCE = 2
 """Batches of a feed that are on their way and not answered."""
+
+
+class OurFeed:
+    """An AddNodes stream, of which each batch is durable when it is answered."""
+
+    def __init__(self, begin: Callable[..., Any]) -> None:
+        self._call = begin()
+
+    async def write(self, rows: list[data.FeedRow]) -> None:
+        """One batch."""
+        await self._call.write(_feed_request(rows))
+        response = await self._call.read()
+        if response.rejects:
+            raise RuntimeError(f"a record was rejected: {response.rejects[0]}")
+
+    async def close(self) -> None:
+        """End the stream."""
+        await self._call.done_writing()
+        await self._call.read()
 
 
 class OurTarget:
@@ -99,6 +118,10 @@ class OurTarget:
             room.release()
             if response.rejects:
                 raise RuntimeError(f"a record was rejected: {response.rejects[0]}")
+
+    async def open_feed(self) -> OurFeed:
+        """One AddNodes stream."""
+        return OurFeed(self._feed.AddNodes)
 
     async def storm_nodes(self, text: str, variables: dict[str, Any] | None = None) -> int:
         """Stream a query, count its nodes."""

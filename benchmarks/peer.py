@@ -24,6 +24,27 @@ PASSWORD = "benchmark"
 START_TIMEOUT_S = 120.0
 
 
+class PeerFeed:
+    """Calls of addFeedData; what is answered is not synced."""
+
+    def __init__(self, proxy: Any) -> None:
+        self._proxy = proxy
+
+    async def write(self, rows: list[data.FeedRow]) -> None:
+        """One call."""
+        await self._proxy.addFeedData("syn.nodes", _packed(rows))
+
+    async def close(self) -> None:
+        """Nothing is kept open."""
+
+
+def _packed(rows: list[data.FeedRow]) -> list[Any]:
+    return [
+        ((row.form, row.value), {"props": row.props, "tags": dict.fromkeys(row.tags, (None, None))})
+        for row in rows
+    ]
+
+
 class PeerTarget:
     """A running Cortex of the peer."""
 
@@ -102,16 +123,13 @@ class PeerTarget:
 
         async def send() -> None:
             for rows in todo:
-                nodes = [
-                    (
-                        (row.form, row.value),
-                        {"props": row.props, "tags": dict.fromkeys(row.tags, (None, None))},
-                    )
-                    for row in rows
-                ]
-                await self._proxy.addFeedData("syn.nodes", nodes)
+                await self._proxy.addFeedData("syn.nodes", _packed(rows))
 
         await asyncio.gather(send(), send())
+
+    async def open_feed(self) -> PeerFeed:
+        """Calls of addFeedData, one after another."""
+        return PeerFeed(self._proxy)
 
     async def storm_nodes(self, text: str, variables: dict[str, Any] | None = None) -> int:
         """Stream a query, count its nodes."""

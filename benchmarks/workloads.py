@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from benchmarks import data
@@ -23,12 +24,23 @@ CONCURRENCY = 16
 PIVOT_ASNS = 50
 WRITES_SEQUENTIAL = 1000
 WRITES_CONCURRENT = 2000
+FED_WRITES_CONCURRENT = 20_000
 WRITERS = 32
 REST_S = 5.0
 
 ADDRESS_QUERY = "for ($ip,$asn,$loc,$tag) in $rows { [ inet:ipv4=$ip :asn=$asn :loc=$loc +#$tag ] } | spin"
 WRITE_QUERY = "[ inet:ipv4=$ip :asn=20 +#bench ]"
 RESOLUTION_QUERY = "for ($fqdn, $ip) in $rows { [ inet:dns:a=($fqdn, $ip) ] } | spin"
+
+
+class FeedWriter(Protocol):
+    """A client's way into the bulk path."""
+
+    async def write(self, rows: list[data.FeedRow]) -> None:
+        """Add nodes; returns when they are answered."""
+
+    async def close(self) -> None:
+        """End it."""
 
 
 class Target(Protocol):
@@ -39,6 +51,9 @@ class Target(Protocol):
 
     async def feed(self, batches: Iterable[list[data.FeedRow]]) -> None:
         """Add nodes by the bulk path, two batches on their way at a time; the last is answered when this returns."""
+
+    async def open_feed(self) -> FeedWriter:
+        """Begin to add nodes by the bulk path, a few at a time."""
 
     async def storm_nodes(self, text: str, variables: dict[str, Any] | None = None) -> int:
         """Run a query, take in every node, return how many came."""
@@ -144,6 +159,15 @@ async def w1_sequential(target: Target) -> Sample:
 async def w1_concurrent(target: Target) -> Sample:
     """Light unary calls from 16 callers."""
     return await fan_out(target, CONCURRENCY, (target.info for _ in range(CALLS_CONCURRENT)))
+
+
+def _light_calls(callers: int, count: int) -> Callable[[Target], Awaitable[Sample]]:
+    """Light unary calls: what a call costs that does nothing."""
+
+    async def run(target: Target) -> Sample:
+        return await fan_out(target, callers, (target.info for _ in range(count)))
+
+    return run
 
 
 async def _feed(target: Target, rows: list[data.FeedRow]) -> None:
@@ -289,6 +313,27 @@ def _writes(writers: int, count: int) -> Callable[[Target], Awaitable[Sample]]:
     return run
 
 
+def _fed_writes(writers: int, count: int) -> Callable[[Target], Awaitable[Sample]]:
+    """A node with a property and a tag at a time, from clients that each keep a feed."""
+
+    async def run(target: Target) -> Sample:
+        feeds = [await target.open_feed() for _ in range(writers)]
+        free = list(feeds)
+
+        async def one(number: int) -> None:
+            feed = free.pop()
+            await feed.write([data.FeedRow("inet:ipv4", number, {"asn": 20}, ("bench",))])
+            free.append(feed)
+
+        sample = await fan_out(target, writers, (partial(one, number) for number in range(1, count + 1)))
+        for feed in feeds:
+            await feed.close()
+        expect(await target.count("inet:ipv4 +:asn=20 +#bench"), count, "nodes fed one by one")
+        return sample
+
+    return run
+
+
 def workloads() -> tuple[Workload, ...]:
     """All workloads, in the order in which they run."""
     facts = _Facts()
@@ -364,5 +409,21 @@ def workloads() -> tuple[Workload, ...]:
         Workload("W16a", "single writes, 1 client", "writes", _writes(1, WRITES_SEQUENTIAL), "fresh", 3),
         Workload(
             "W16b", "single writes, 32 clients", "writes", _writes(WRITERS, WRITES_CONCURRENT), "fresh", 3
+        ),
+        Workload(
+            "W16c",
+            "single writes on 32 feeds",
+            "writes",
+            _fed_writes(WRITERS, FED_WRITES_CONCURRENT),
+            "fresh",
+            3,
+        ),
+        Workload(
+            "W16d",
+            "light unary call, 32 callers",
+            "calls",
+            _light_calls(WRITERS, CALLS_CONCURRENT),
+            "fresh",
+            3,
         ),
     )

@@ -4,5 +4,7 @@ permissions.py   a row for every RPC: who may call it
 convert.py       proto <-> values of the graph and of Storm
 storm.py         StormService: queries, streamed in batches
 feed.py          FeedService: nodes in bulk
+feed_groups.py   small batches of several feeds, written and synced together
 model.py         ModelService: forms and properties
+http_api.py      HttpApiService: requests to the extended HTTP API
 """

@@ -35,6 +35,7 @@ rules           what a cell adds to edits: locked deprecated names, what tags ma
 hooks           rules of single forms, such as the zones of domain names
 feed            many nodes at once
 feed_values     what feeds take and give: records, results, rejects
+feed_wire       records of a feed read from the bytes of their messages
 feed_prepare    fresh nodes made ready outside of the write transaction
 feed_batch      one batch inside its op: fresh nodes in bulk, all else through editors
 """

@@ -64,34 +64,51 @@ class Feeder:
         Raises:
             LimitExceeded: the batch has too many records.
         """
-        if len(batch) > BATCH_COUNT_MAX:
+        return self.feed_together((batch,))[0]
+
+    def feed_together(self, batches: Sequence[Sequence[FeedNode | WireRecord]]) -> list[FeedResult]:
+        """Make or enrich the nodes of several batches in one op; returns what became of each.
+
+        Raises:
+            LimitExceeded: there are too many records.
+        """
+        if sum(map(len, batches)) > BATCH_COUNT_MAX:
             raise LimitExceeded("too many records in a batch", name="batch", limit=BATCH_COUNT_MAX)
         for _ in range(MODEL_CHANGE_COUNT_MAX):
-            result = FeedResult()
             version = self.session.model.version
             self.cache.renew(self.session.model)
             rows: list[Row] = []
-            for index, record in enumerate(batch):
-                try:
-                    if isinstance(record, WireRecord):
-                        rows.append(self._wire_row(index, record))
-                    else:
-                        rows.append(self._row(index, record))
-                except CellError as error:
-                    result.rejects.append(FeedReject(index, error))
+            results = [self._normalise(batch, rows) for batch in batches]
             try:
                 if rows:
-                    self._write(rows, result, version)
+                    self._write(rows, version)
                 break
             except ModelChanged:
                 continue
         else:
             raise Retry("the model changes faster than a batch is made ready")
-        result.rejects.sort(key=lambda reject: reject.index)
-        result.accepted_count = len(batch) - len(result.rejects)
-        return result
+        for batch, result in zip(batches, results, strict=True):
+            result.rejects.sort(key=lambda reject: reject.index)
+            result.accepted_count = len(batch) - len(result.rejects)
+        return results
 
     # Normalising, outside of any transaction.
+
+    def _normalise(self, batch: Sequence[FeedNode | WireRecord], rows: list[Row]) -> FeedResult:
+        """Add the rows of a batch; returns the result that they will tell of what becomes of them."""
+        result = FeedResult()
+        for index, record in enumerate(batch):
+            try:
+                if isinstance(record, WireRecord):
+                    row = self._wire_row(index, record)
+                else:
+                    row = self._row(index, record)
+            except CellError as error:
+                result.rejects.append(FeedReject(index, error))
+            else:
+                row.result = result
+                rows.append(row)
+        return result
 
     def _row(self, index: int, record: FeedNode) -> Row:
         session = self.session
@@ -229,7 +246,7 @@ class Feeder:
 
     # Writing, in one op.
 
-    def _write(self, rows: list[Row], result: FeedResult, version: int) -> None:
+    def _write(self, rows: list[Row], version: int) -> None:
         session = self.session
         preparer = Preparer(self.cache, session.graph.now_ms())
         implied = session.read(lambda txn: self._prepare(txn, rows, preparer))
@@ -242,18 +259,17 @@ class Feeder:
                 # Keys were made ready by the model before.
                 raise ModelChanged
             start = session.graph.log.next_offset(txn)
-            batch = Batch(session, txn, preparer, implied, result)
-            batch.run(rows)
+            Batch(session, txn, preparer, implied).run(rows)
             if is_watched:
                 # What was written in bulk was never made of single edits, but its log is.
                 for _, data in txn.scan(RECORDS, UINT64.encode(start), count_max=RECORD_COUNT_MAX).items:
                     record = ChangeRecord.from_bytes(data)
                     changed.extend(decode_record(record.type_name, record.payload).nodes)
-            return batch.edit_count, session.graph.names.take_stored()
+            count = sum(result.edit_count for result in {id(row.result): row.result for row in rows}.values())
+            return count, session.graph.names.take_stored()
 
         count, stored = session.write_op(run)
         session.note_edits(count, stored)
-        result.edit_count += count
         if changed:
             session.tell(changed)
 

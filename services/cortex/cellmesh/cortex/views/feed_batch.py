@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cellmesh.common.errors import CellError
@@ -35,6 +35,7 @@ class Row:
         plan: Its node.
         props, tags, tag_props, edges, data: What it says of it.
         prepared: The node as it is written if it is new; None to be made in the op.
+        result: Is told what becomes of it.
     """
 
     index: int
@@ -45,17 +46,19 @@ class Row:
     edges: Sequence[tuple[str, NodePlan, bool]] = ()
     data: Sequence[tuple[str, Any]] = ()
     prepared: Prepared | None = None
+    result: FeedResult = field(default_factory=FeedResult)
 
 
 class Fresh:
     """A node that the batch makes."""
 
-    __slots__ = ("edges", "key", "prepared")
+    __slots__ = ("edges", "key", "prepared", "result")
 
     prepared: Prepared
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, result: FeedResult) -> None:
         self.key = key
+        self.result = result
         self.edges: list[bytes] = []
 
     def get(self, name: str) -> Any:
@@ -94,7 +97,6 @@ class Batch:
         txn: The write transaction.
         preparer: Makes ready what could not be made before.
         implied: Implied nodes made ready, by buid.
-        result: Takes counts and rejects.
     """
 
     def __init__(
@@ -103,20 +105,19 @@ class Batch:
         txn: WriteTxn,
         preparer: Preparer,
         implied: Mapping[bytes, Prepared],
-        result: FeedResult,
     ) -> None:
         self.session = session
         self.txn = txn
         self.preparer = preparer
         self.prepared = implied
-        self.result = result
+        # That of the record at work.
+        self.result = FeedResult()
         self.graph = session.graph
         self.names = session.graph.names
         self.stack = session.stack
         self.editor = Editor(session, txn)
         self.bulk = BulkWriter(session.stack.top, self.names)
         self.number_of = ensurer(txn)
-        self.edit_count = 0
         # Buid -> nid in 8 bytes of nodes known to exist, and nodes being made.
         self.known: dict[bytes, bytes] = {}
         self.fresh: dict[bytes, Fresh] = {}
@@ -134,11 +135,13 @@ class Batch:
             if buid in known or buid in fresh:
                 rest.append(row)
                 continue
+            self.result = row.result
             self._make(row.plan, row)
             if row.tag_props or row.data:
                 rest.append(row)
         for row in rows:
             if row.edges:
+                self.result = row.result
                 self._edges(row)
         self._finish()
         for row in rest:
@@ -190,7 +193,7 @@ class Batch:
             form = self.preparer.cache.fragments.form(self.number_of, plan.form)
             key = keys.pack_nid(self.graph.nids.fresh(form.number))
             self.bulk.nids.append((buid, key))
-        fresh = self.fresh[buid] = Fresh(key)
+        fresh = self.fresh[buid] = Fresh(key, self.result)
         prepared = self.prepared.get(buid) if row is None else row.prepared
         if prepared is None or (self.has_redirects and prepared.tags.fragments):
             prepared = self._prepare(plan, plan.props, row)
@@ -283,7 +286,7 @@ class Batch:
             if fresh.edges:
                 edits += b"".join([self._edge_edit(key, edge) for edge in fresh.edges])
             logged.append(edits)
-            self.edit_count += prepared.edit_count + len(fresh.edges)
+            fresh.result.edit_count += prepared.edit_count + len(fresh.edges)
         for group, nids in tagged.items():
             for tag in group.fragments:
                 bulk.tags[tag] += nids
@@ -295,7 +298,8 @@ class Batch:
             if bulk.nids:
                 self.graph.nids.advance(self.txn, max(keys.unpack_nid(nid) for _, nid in bulk.nids))
             self.graph.log_edits(self.txn, payload, user=session.user, now_ms=now_ms)
-        self.edit_count += self.editor.commit()
+        # Edges of nodes that were there. What is fed together with others has none, so it is known whose they are.
+        self.result.edit_count += self.editor.commit()
 
     def _edge_edit(self, key: bytes, edge: bytes) -> bytes:
         number, _ = keys.split_edge(edge)
@@ -318,10 +322,10 @@ class Batch:
                 if not editor.has_data(draft, name, value):
                     editor.set_data(draft, name, value)
         except CellError as error:
-            self.result.rejects.append(FeedReject(row.index, error))
+            row.result.rejects.append(FeedReject(row.index, error))
             return
-        self.result.new_node_count += len(editor.fresh)
-        self.edit_count += editor.commit()
+        row.result.new_node_count += len(editor.fresh)
+        row.result.edit_count += editor.commit()
 
 
 def _nid_field(nid: bytes, high_varints: dict[int, bytes]) -> bytes:

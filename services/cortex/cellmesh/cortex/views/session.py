@@ -40,9 +40,16 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
 
     def feed(self, batch: Sequence[FeedNode | WireRecord]) -> FeedResult:
         """Make or enrich many nodes; a record that cannot be used is rejected by itself. See `feed`."""
+        return self._feeding().feed(batch)
+
+    def feed_together(self, batches: Sequence[Sequence[FeedNode | WireRecord]]) -> list[FeedResult]:
+        """As `feed`, several batches in one op."""
+        return self._feeding().feed_together(batches)
+
+    def _feeding(self) -> Feeder:
         if self._feeder is None:
             self._feeder = Feeder(self, self._kept.feed_cache(self.graph, self.stack.top))
-        return self._feeder.feed(batch)
+        return self._feeder
 
     def node(self, form: Form, value: object, *, normalise: bool = True) -> Node | None:
         """Return a node by form and value, or None.
