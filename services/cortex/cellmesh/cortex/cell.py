@@ -9,8 +9,15 @@ from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.changelog import Applier
 from cellmesh.common.rpc import Service
 from cellmesh.cortex.api.feed import FeedServicer
+from cellmesh.cortex.api.http_api import HttpApiServicer
 from cellmesh.cortex.api.model import ModelServicer
-from cellmesh.cortex.api.permissions import FEED_SERVICE, MODEL_SERVICE, PERMISSIONS, STORM_SERVICE
+from cellmesh.cortex.api.permissions import (
+    FEED_SERVICE,
+    HTTP_API_SERVICE,
+    MODEL_SERVICE,
+    PERMISSIONS,
+    STORM_SERVICE,
+)
 from cellmesh.cortex.api.storm import StormServicer, changes_asked
 from cellmesh.cortex.automation import registry as automation
 from cellmesh.cortex.automation.part import Automation
@@ -29,6 +36,8 @@ from cellmesh.cortex.storm.library import LIBRARIES
 from cellmesh.cortex.storm.packages import connect_packages
 from cellmesh.cortex.storm.primitives import TYPES
 from cellmesh.cortex.storm.runtime.options import QueryLimits
+from cellmesh.cortex.storm_services.links import ServiceLinks
+from cellmesh.cortex.storm_services.loader import PackageLoader
 from cellmesh.cortex.views.graph import Graph
 
 
@@ -49,6 +58,11 @@ class CortexCell(Cell[CortexConfig]):
         self.graph.model.identities = Identities(self.auth)
         self.automation = Automation(self.graph, is_active=leads)
         self.axon = AxonLink(self.config.axon, self.folder.identity.path)
+        identity = self.folder.identity.path
+        self.service_links = ServiceLinks(
+            self.stores.services, self.stores.packages, identity, is_active=leads
+        )
+        self.packages = PackageLoader(self.stores.packages, self.stores.user_values, is_active=leads)
         self.engine = Engine(
             self.graph,
             commands=(*COMMANDS, *automation.COMMANDS),
@@ -60,19 +74,22 @@ class CortexCell(Cell[CortexConfig]):
                 **self.stores.capabilities(),
                 **self.automation.capabilities,
                 "axon": self.axon,
+                "service.links": self.service_links,
             },
             limits=limits,
         )
         connect_packages(self.engine, self.stores.packages)
         self.automation.load(self.engine)
-        return (self.axon, self.automation)
+        self.service_links.load(self.engine)
+        self.packages.load(self.engine)
+        return (self.axon, self.packages, self.service_links, self.automation)
 
     def appliers(self) -> Sequence[Applier]:
         """Node edits, layers and views, stores, automation."""
         return appliers(self.graph, self.stores, self.automation)
 
     def services(self) -> Sequence[Service]:
-        """Storm, feeds and the model."""
+        """Storm, feeds, the model and the extended HTTP API."""
         return (
             Service(
                 STORM_SERVICE,
@@ -89,4 +106,9 @@ class CortexCell(Cell[CortexConfig]):
                 raw_requests=("AddNodes",),
             ),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
+            Service(
+                HTTP_API_SERVICE,
+                HttpApiServicer(self.engine, self.workers, self.auth, self.stores.http_apis),
+                PERMISSIONS,
+            ),
         )

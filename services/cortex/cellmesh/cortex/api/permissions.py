@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
-from cellmesh.api.cortex.v1 import feed_service_pb2, model_service_pb2, storm_service_pb2
+from cellmesh.api.cortex.v1 import (
+    feed_service_pb2,
+    http_api_service_pb2,
+    model_service_pb2,
+    storm_service_pb2,
+)
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, Permission, PermissionTable
 
 STORM_SERVICE: Final = storm_service_pb2.DESCRIPTOR.services_by_name["StormService"]
 FEED_SERVICE: Final = feed_service_pb2.DESCRIPTOR.services_by_name["FeedService"]
 MODEL_SERVICE: Final = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+HTTP_API_SERVICE: Final = http_api_service_pb2.DESCRIPTOR.services_by_name["HttpApiService"]
 
-SERVICES: Final = (STORM_SERVICE.full_name, FEED_SERVICE.full_name, MODEL_SERVICE.full_name)
+SERVICES: Final = (
+    STORM_SERVICE.full_name,
+    FEED_SERVICE.full_name,
+    MODEL_SERVICE.full_name,
+    HTTP_API_SERVICE.full_name,
+)
 """The services that this cell alone has."""
 
 PERMISSIONS: Final[PermissionTable] = {
@@ -20,6 +31,10 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
+    # What a user may call is the endpoint's own rule.
+    "/cellmesh.api.cortex.v1.HttpApiService/CallHttpApi": Permission(
+        Level.MEMBER, "http_api.call", Changes.YES
+    ),
     "/cellmesh.api.cortex.v1.ModelService/GetForm": Permission(Level.RULE, "model.read"),
     "/cellmesh.api.cortex.v1.ModelService/ListForms": Permission(Level.RULE, "model.read"),
     "/cellmesh.api.cortex.v1.ModelService/GetModel": Permission(Level.RULE, "model.read"),

@@ -12,7 +12,7 @@ from cellmesh.cortex.automation.changes import Changed, apply_change
 from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.stores.changes import TYPE_NAME as STORE_TYPE_NAME
 from cellmesh.cortex.stores.changes import apply_record
-from cellmesh.cortex.stores.schema import DEPRECATION_LOCKS, MODEL_EXTENSIONS, PACKAGES, TAG_MODEL
+from cellmesh.cortex.stores.schema import DEPRECATION_LOCKS, MODEL_EXTENSIONS, PACKAGES, SERVICES, TAG_MODEL
 from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.views.graph import Graph
 from cellmesh.cortex.views.stack_changes import TYPE_NAME as STACK_TYPE_NAME
@@ -75,6 +75,8 @@ class StoreApplier:
                 self._stores.locks.follow(lambda load: load(txn))
             if PACKAGES.name in names:
                 self._stores.packages.follow(lambda load: load(txn))
+            if SERVICES.name in names:
+                self._stores.services.follow(lambda load: load(txn))
 
     def rolled_back(self) -> None:
         """Put the model back."""

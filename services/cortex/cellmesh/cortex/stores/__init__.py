@@ -7,6 +7,8 @@ macros.py      macros: queries by name
 globals.py     global variables
 json_store.py  values by path
 packages.py    Storm packages
+services.py    Storm services
+http_apis.py   endpoints of the extended HTTP API
 user_values.py what users keep by name
 vaults.py      secrets and settings by name
 queues.py      queues: items with offsets

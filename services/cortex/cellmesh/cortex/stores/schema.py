@@ -20,6 +20,12 @@ USER_VALUES: Final = SubDb("user_values", "user iden NUL kind NUL name -> Value"
 JSON_VALUES: Final = SubDb("json_values", "steps of the path, each with a NUL behind -> Value")
 VAULTS: Final = SubDb("vaults", "iden -> Value: name, type, scope, owner, secrets, configs, permissions")
 PACKAGES: Final = SubDb("packages", "name -> Value: the definition of the Storm package")
+SERVICES: Final = SubDb(
+    "storm_services", "iden -> Value: name, URL, and what the Storm service told of itself"
+)
+HTTP_APIS: Final = SubDb(
+    "http_apis", "iden -> Value: path, place in the order, queries by method, who may call it"
+)
 
 DATABASES: Final = (
     MACROS,
@@ -36,5 +42,7 @@ DATABASES: Final = (
     JSON_VALUES,
     VAULTS,
     PACKAGES,
+    SERVICES,
+    HTTP_APIS,
 )
 """What the cell's slab is opened with for the stores."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from cellmesh.cortex.stores.changes import Changes
 from cellmesh.cortex.stores.globals import Globals
 from cellmesh.cortex.stores.graphs import GraphProjections
+from cellmesh.cortex.stores.http_apis import HttpApis
 from cellmesh.cortex.stores.json_store import JsonStore
 from cellmesh.cortex.stores.macros import Macros
 from cellmesh.cortex.stores.model_facts import EdgeVerbs, Locks, ModelExtensions
 from cellmesh.cortex.stores.packages import Packages
 from cellmesh.cortex.stores.queues import Queues
+from cellmesh.cortex.stores.services import StormServices
 from cellmesh.cortex.stores.tag_model import TagModel
 from cellmesh.cortex.stores.user_values import UserValues
 from cellmesh.cortex.stores.vaults import Vaults
@@ -22,7 +24,7 @@ class Stores:
     Attributes:
         changes: How all of them write.
         macros, globals, queues, projections, tag_model, locks, verbs, extensions, user_values, json_values,
-            vaults, packages: The stores.
+            vaults, packages, services, http_apis: The stores.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -39,6 +41,8 @@ class Stores:
         self.json_values = JsonStore(self.changes)
         self.vaults = Vaults(self.changes)
         self.packages = Packages(self.changes)
+        self.services = StormServices(self.changes)
+        self.http_apis = HttpApis(self.changes)
 
     @classmethod
     def open(cls, graph: Graph) -> Stores:
@@ -49,6 +53,7 @@ class Stores:
             stores.tag_model.follow(lambda load: load(txn))
             stores.locks.follow(lambda load: load(txn))
             stores.packages.follow(lambda load: load(txn))
+            stores.services.follow(lambda load: load(txn))
         graph.rules.tags = stores.tag_model
         graph.rules.locks = stores.locks
         return stores
@@ -68,4 +73,6 @@ class Stores:
             "jsonstor": self.json_values,
             "vaults": self.vaults,
             "packages": self.packages,
+            "services": self.services,
+            "http.apis": self.http_apis,
         }

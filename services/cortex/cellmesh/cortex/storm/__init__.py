@@ -13,6 +13,7 @@ container_tools.py   the same for lists and dictionaries
 cvss.py              scores of vulnerabilities, from vectors
 http_calls.py        HTTP requests of queries
 keccak.py            the hash of Ethereum
+service_calls.py     what queries need of the links to Storm services
 waiting.py           sleeping that ends when the query does
 rights/              what a user may do inside of a query
 objects/             values with a life of their own: node properties and data, views, layers, model parts
@@ -20,4 +21,6 @@ primitives/          methods of texts, numbers, containers, nodes, paths and que
 library/             `$lib`, a module a namespace
 commands/            commands, a module a family
 packages.py          modules and commands of Storm packages
+inside.py            Python that runs as a query
+http_answers.py      requests to the extended HTTP API, answered by queries
 """

@@ -15,6 +15,8 @@ stored.py   macro.*, queue.*, model.edge.*, model.deprecated.*
 auth.py     auth.*
 vaults.py   vault.*
 packages.py pkg.*
+services.py service.*
+http_apis.py cortex.httpapi.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
@@ -31,12 +33,14 @@ from cellmesh.cortex.storm.commands import (
     feeds,
     gen,
     graph,
+    http_apis,
     movenodes,
     nested,
     packages,
     reports,
     rows,
     scrape,
+    services,
     stored,
     tasks,
     vaults,
@@ -60,5 +64,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *auth.COMMANDS,
     *vaults.COMMANDS,
     *packages.COMMANDS,
+    *services.COMMANDS,
+    *http_apis.COMMANDS,
     *views.COMMANDS,
 )

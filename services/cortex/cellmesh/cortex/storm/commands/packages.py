@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.cortex.storm.commands.stored import doing, lib
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
+from cellmesh.cortex.storm.runtime.values import torepr
+from cellmesh.cortex.storm.text_tools import parsed_json
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 NAME_SIZE: Final = 41
 VERSION_SIZE: Final = 11
 TIME_SIZE: Final = 21
+HTTP_OK: Final = 200
 
 
 def _packages(context: RunContext) -> list[dict[str, Any]]:
@@ -67,6 +70,23 @@ def _one(context: RunContext, prefix: str) -> dict[str, Any] | None:
     return None
 
 
+def _load(context: RunContext, arguments: Arguments) -> None:
+    url = arguments.url
+    answer = lib(context, "inet.http.get", url, ssl_verify=not arguments.ssl_noverify).answer
+    if answer.code != HTTP_OK:
+        context.warn(f"pkg.load got HTTP code: {answer.code} for URL: {url}")
+        return
+    definition = parsed_json(answer.body.decode(errors="replace"))
+    if not arguments.raw:
+        told = definition if isinstance(definition, dict) else {}
+        if told.get("status") != "ok":
+            context.warn(f"pkg.load got JSON error: {torepr(told.get('code'))} for URL: {url}")
+            return
+        definition = told.get("result")
+    lib(context, "pkg.add", definition, verify=arguments.verify)
+    context.print(f"Loaded Package: {definition['name']} @{_version(definition)}")
+
+
 def _docs(context: RunContext, arguments: Arguments) -> None:
     known = _one(context, arguments.name)
     if known is None:
@@ -103,6 +123,27 @@ COMMANDS: Final = (
         "Print the packages there are.",
         doing(_list),
         (ArgumentSpec(("--verbose",), "Print when each was built.", action="store_true"),),
+    ),
+    CommandSpec(
+        "pkg.load",
+        """Add a package that a web server gives as JSON.
+
+            pkg.load https://packages.example.com/whois.json --raw
+        """,
+        doing(_load),
+        (
+            ArgumentSpec(("url",), "Where the package is."),
+            ArgumentSpec(
+                ("--raw",),
+                "The package is all of the answer, and not its result beside a status.",
+                action="store_true",
+            ),
+            ArgumentSpec(("--verify",), "Refused: packages are not signed here.", action="store_true"),
+            ArgumentSpec(
+                ("--ssl-noverify",), "Do not check the certificate of the server.", action="store_true"
+            ),
+        ),
+        changes_state=True,
     ),
     CommandSpec(
         "pkg.perms.list", "Print the permissions that a package declares.", doing(_permissions), (_NAME,)

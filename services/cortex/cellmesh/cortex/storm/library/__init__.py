@@ -25,6 +25,8 @@ auth.py        $lib.auth, $lib.notifications
 keys.py        $lib.crypto.rsa, $lib.crypto.ecc
 kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
 packages.py    $lib.pkg, what $lib.import gives
+services.py    $lib.service
+http_apis.py   $lib.cortex.httpapi
 projections.py $lib.graph
 projects.py    $lib.projects
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
@@ -50,6 +52,7 @@ from cellmesh.cortex.storm.library import (
     gen,
     graph,
     http,
+    http_apis,
     infosec,
     kept,
     keys,
@@ -62,6 +65,7 @@ from cellmesh.cortex.storm.library import (
     queries,
     root,
     scrape,
+    services,
     statistics,
     stix,
     stored,
@@ -101,6 +105,8 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *auth.LIBRARIES,
     *markup.LIBRARIES,
     *packages.LIBRARIES,
+    *services.LIBRARIES,
+    *http_apis.LIBRARIES,
     *projections.LIBRARIES,
     *projects.LIBRARIES,
 )

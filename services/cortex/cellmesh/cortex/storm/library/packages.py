@@ -7,17 +7,27 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadVersion, CellError, NoSuchName, SchemaViolation, StormPkgConflicts
+from cellmesh.common.errors import (
+    BadPkgDef,
+    BadVersion,
+    CellError,
+    NoSuchName,
+    SchemaViolation,
+    StormPkgConflicts,
+)
 from cellmesh.cortex.storm.library.caching import LANGUAGE_VERSION, version_matches, version_numbers
 from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.objects.packages import ModuleObject, PackageQueues, PackageVars, package_owner
 from cellmesh.cortex.storm.packages import command_of, parsed
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
-from cellmesh.cortex.storm.runtime.values import toprim, tostr
+from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_FACTS: Final = "facts"
+"""The kind of values that tell of a package itself, beside its variables."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 _VERSION: Final = re.compile(r"\d+\.\d+\.\d+[A-Za-z0-9.+-]*")
@@ -114,8 +124,26 @@ def _known(context: RunContext) -> dict[str, dict[str, Any]]:
 
 
 def _add(context: RunContext, definition: Any, verify: Any) -> None:
+    if tobool(verify):
+        raise BadPkgDef("packages are not signed here, so none can be verified", name="verify")
+    add_package(context, definition)
+
+
+def add_package(context: RunContext, definition: Any, *, is_kept_if_same: bool = False) -> None:
+    """Add a package and run what it wants run, without asking for the right to.
+
+    Args:
+        context: The query that does so.
+        definition: The package.
+        is_kept_if_same: Whether nothing is done when this very package is there.
+
+    Raises:
+        StormPkgConflicts: it cannot be beside a package that is there; also what `checked_package` raises.
+    """
     found = checked_package(definition)
     name = found["name"]
+    if is_kept_if_same and context.capability("packages").get(context.session, name) == found:
+        return
     told = dependencies(_known(context), found)
     for item in told["conflicts"]:
         if not item["ok"]:
@@ -123,11 +151,19 @@ def _add(context: RunContext, definition: Any, verify: Any) -> None:
     for item in told["requires"]:
         if not item["ok"] and item["actual"] is not None:
             context.warn(f"the package {name} is meant for another version of {item['name']}", name=name)
+    store = context.capability("user.values")
+    store.put(context.session, package_owner(name), _FACTS, "user", context.user)
     context.capability("packages").add(context.session, name, found)
-    _load(context, found)
+    load_package(context, found)
 
 
-def _load(context: RunContext, definition: dict[str, Any]) -> None:
+def user_of_package(store: Any, access: Any, name: str) -> str | None:
+    """Return the name of who added a package; None where that is not known."""
+    found: str | None = store.get(access, package_owner(name), _FACTS, "user")
+    return found
+
+
+def load_package(context: RunContext, definition: dict[str, Any]) -> None:
     """Run what a package wants run when it comes: what is new in its versions once, and `onload`."""
     inits = definition.get("inits") or {}
     store, owner = context.capability("user.values"), package_owner(definition["name"])
@@ -221,7 +257,9 @@ LIBRARIES: Final = (
                 _add,
                 (
                     _DEFINITION,
-                    ParameterSpec("verify", False, "bool", "Without effect: packages are not signed here."),
+                    ParameterSpec(
+                        "verify", False, "bool", "Refused when true: packages are not signed here."
+                    ),
                 ),
                 changes_state=True,
             ),

@@ -7,11 +7,18 @@ keys.py      keys that sign
 kept.py      users' variables and settings, vaults
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
+http_apis.py endpoints of the extended HTTP API
+http_requests.py requests to them
 packages.py  modules, variables and queues of packages
 principals.py  users, roles and gates, and their rules
 projects.py  projects, epics, sprints, tickets, comments
 queues.py    durable queues
+services.py  Storm services and their methods
 stacks.py    views and layers
+view_methods.py   how views stand to each other, merge requests
+layer_methods.py  what one layer holds, its edits, pushes and pulls
+stack_types.py    the types of both
+storage_form.py   nodes and edits as plain lists
 tables.py    lines of tables of text
 tally.py     counts by name
 tokens.py    JSON Web Tokens
@@ -28,6 +35,8 @@ from cellmesh.cortex.storm.objects import (
     builder,
     caching,
     chance,
+    http_apis,
+    http_requests,
     kept,
     keys,
     markup,
@@ -36,7 +45,8 @@ from cellmesh.cortex.storm.objects import (
     principals,
     projects,
     queues,
-    stacks,
+    services,
+    stack_types,
     tables,
     tally,
     tokens,
@@ -55,10 +65,13 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *markup.TYPES,
     *models.TYPES,
     *packages.TYPES,
+    *http_apis.TYPES,
+    *http_requests.TYPES,
+    *services.TYPES,
     *principals.TYPES,
     *projects.TYPES,
     *queues.TYPES,
-    *stacks.TYPES,
+    *stack_types.TYPES,
     *tables.TYPES,
     *tally.TYPES,
     *tokens.TYPES,
