@@ -204,6 +204,8 @@ ARGUMENTS.update({f"$lib.axon.{name}": (NO_SERVER, NO_AXON) for name in ("urlfil
 ARGUMENTS.update({f"$lib.inet.http.{name}": NO_SERVER for name in ("get", "head", "post")})
 ARGUMENTS.update(
     {
+        "$lib.stix.import.ingest": "({'id': 'bundle--x'})",
+        "$lib.inet.imap.connect": ("127.0.0.1, port=(1), timeout=(1)", "StormRuntimeError"),
         "$lib.crypto.jwt.parse": "eyJhbGciOiJub25lIn0.e30.",
         "$lib.crypto.jwt.verify": "a, b, (HS256,)",
         "$lib.feed.fromAxon": (SHA256, NO_AXON),

@@ -1,4 +1,4 @@
-"""`$lib.stix`: bundles of STIX 2.1 checked for their form, and the nodes they carry."""
+"""`$lib.stix`: bundles of STIX 2.1 made of nodes and into nodes, checked for their form."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, BadTypeValu
+from cellmesh.cortex.storm.objects.stix import EXTENSION, StixBundle, check_export_config, stix_time
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toprim
+from cellmesh.cortex.storm.stix_import import StixIngest
+from cellmesh.cortex.storm.stix_mapping import export_config, import_config
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.node import Node
-
-EXTENSION: Final = "extension-definition--bdb6d88f-8c26-4d0b-b218-58925aaa5be0"
-"""The extension by which objects say which node they are of."""
 
 _IDEN: Final = re.compile(
     r"[a-z][a-z0-9-]*--[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII
@@ -106,7 +106,17 @@ def _timestamp(context: RunContext, tick: Any) -> str:
         at = _EPOCH + timedelta(milliseconds=tick)
     except OverflowError:
         raise BadArg("tick is no time that STIX can tell", name="tick") from None
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
+    return stix_time(at)
+
+
+def _bundle(context: RunContext, config: Any) -> StixBundle:
+    given = export_config() if config is None else toprim(config)
+    return StixBundle(check_export_config(context, given))
+
+
+def _ingest(context: RunContext, bundle: Any, config: Any) -> Iterator[Node]:
+    given = import_config() if config is None else toprim(config)
+    yield from StixIngest(context, toprim(bundle), given).run()
 
 
 _BUNDLE: Final = ParameterSpec("bundle", type="dict", doc="The bundle.")
@@ -138,11 +148,50 @@ LIBRARIES: Final = (
         "STIX 2.1 made of nodes.",
         (
             FunctionSpec(
+                "bundle",
+                "An empty bundle, to which nodes are added.",
+                _bundle,
+                (ParameterSpec("config", None, "dict", "How nodes are told in STIX; see config()."),),
+                "stix:bundle",
+            ),
+            FunctionSpec(
+                "config",
+                "How nodes are told in STIX, to be changed and given to bundle().",
+                lambda context: export_config(),
+                (),
+                "dict",
+            ),
+            FunctionSpec(
                 "timestamp",
                 "A time as STIX writes it.",
                 _timestamp,
                 (ParameterSpec("tick", type="time", doc="The time, in milliseconds."),),
                 "str",
+            ),
+        ),
+    ),
+    LibrarySpec(
+        ("stix", "import"),
+        "STIX 2.1 made into nodes.",
+        (
+            FunctionSpec(
+                "config",
+                "How objects become nodes, to be changed and given to ingest().",
+                lambda context: import_config(),
+                (),
+                "dict",
+            ),
+            FunctionSpec(
+                "ingest",
+                "Make nodes of the objects of a bundle and give them, the bundle's own first.",
+                _ingest,
+                (
+                    _BUNDLE,
+                    ParameterSpec("config", None, "dict", "How objects become nodes; see config()."),
+                ),
+                "nodes",
+                is_generator=True,
+                changes_state=True,
             ),
         ),
     ),

@@ -19,6 +19,7 @@ view_methods.py   how views stand to each other, merge requests
 layer_methods.py  what one layer holds, its edits, pushes and pulls
 stack_types.py    the types of both
 storage_form.py   nodes and edits as plain lists
+stix.py      bundles of STIX
 tables.py    lines of tables of text
 tally.py     counts by name
 tokens.py    JSON Web Tokens
@@ -47,6 +48,7 @@ from cellmesh.cortex.storm.objects import (
     queues,
     services,
     stack_types,
+    stix,
     tables,
     tally,
     tokens,
@@ -72,6 +74,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *projects.TYPES,
     *queues.TYPES,
     *stack_types.TYPES,
+    *stix.TYPES,
     *tables.TYPES,
     *tally.TYPES,
     *tokens.TYPES,
