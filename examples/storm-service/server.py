@@ -27,9 +27,10 @@ $service = $lib.service.get($cmdconf.svciden)
 $found = $service.lookup($node.value())
 if $found {
     [ +#whois ]
-    if $cmdopts.hosts {
+    // In braces of its own, so that it adds no nodes to what comes out.
+    if $cmdopts.hosts {{
         for $host in $service.hosts($node.value()) { [( inet:fqdn=$host +#whois.host )] }
-    }
+    }}
 } else {
     $lib.warn(`nothing is known of {$node.value()}`)
 }

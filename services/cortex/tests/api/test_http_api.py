@@ -327,6 +327,17 @@ def test_rights_on_an_endpoint(cell: CortexCell) -> None:
     assert found == ["IsReadOnly"]
 
 
+def test_the_endpoint_of_the_documentation(cell: CortexCell) -> None:
+    page = Path(__file__).resolve().parents[4] / "docs" / "http-api.md"
+    block = page.read_text(encoding="utf-8").split("```\n")[1]
+    assert told(cell, block) == []
+    assert told(cell, "[ inet:fqdn=vertex.link +#seen ]") == []
+    code, _, body = call(cell, "GET", "domains/vertex.link")
+    assert (code, json.loads(body)) == (200, {"name": "vertex.link", "tags": ["seen"]})
+    # Nothing is lifted, so nothing replies.
+    assert failure(call(cell, "GET", "domains/not.there")) == (500, "StormRuntimeError")
+
+
 def test_a_request_of_ones_own_is_answered_with_events(cell: CortexCell) -> None:
     endpoint(cell, "")
     text = f'$r=$lib.cortex.httpapi.response(({{"iden": "{IDEN}"}})) $r.reply(201, body=({{"a": 1}}))'
