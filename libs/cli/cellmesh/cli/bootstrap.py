@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 from cellmesh.common.addresses import split_host_port
@@ -12,6 +14,10 @@ from cellmesh.common.errors import BadArg, NoSuchCert
 from cellmesh.common.files import write_atomically
 from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.tls.xds_bootstrap import Json, envoy_bootstrap, grpc_bootstrap
+
+BOOTSTRAP_VARIABLE: Final = "GRPC_XDS_BOOTSTRAP"
+FALLBACK_VARIABLE: Final = "GRPC_EXPERIMENTAL_XDS_ENDPOINT_FALLBACK"
+"""Has gRPC go to the next registry whenever the first one is away, as the bootstrap says."""
 
 
 def make_bootstrap(
@@ -56,14 +62,18 @@ def make_bootstrap(
     return envoy_bootstrap(folder, mesh.network, addresses, named, [_read_listen(text) for text in listens])
 
 
-def write_bootstrap(bootstrap: Json, out: Path | None) -> None:
-    """Write it into a file, or print it."""
+def write_bootstrap(bootstrap: Json, client: str, out: Path | None) -> None:
+    """Write it into a file and tell how it is used, or print it."""
     text = json.dumps(bootstrap, indent=2)
     if out is None:
         click.echo(text)
         return
     write_atomically(out, (text + "\n").encode())
     click.echo(f"written to {out}")
+    if client == "grpc":
+        click.echo(f"export {BOOTSTRAP_VARIABLE}={shlex.quote(str(out.absolute()))}", err=True)
+        if len(bootstrap["xds_servers"]) > 1:
+            click.echo(f"export {FALLBACK_VARIABLE}=true", err=True)
 
 
 def _read_listen(text: str) -> tuple[str, str]:

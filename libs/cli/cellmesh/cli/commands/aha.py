@@ -146,6 +146,13 @@ def list_instances(
     help="Identity folder to call with. [CELLMESH_IDENTITY; default ~/.cellmesh/identity]",
 )
 @click.option(
+    "--dir",
+    "mesh_dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder of a mesh on this machine, to call with as its root.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default=None,
@@ -157,6 +164,7 @@ def bootstrap(
     listens: tuple[str, ...],
     node_id: str | None,
     identity: Path | None,
+    mesh_dir: Path | None,
     out: Path | None,
 ) -> None:
     """Write the bootstrap with which a gRPC client finds xds:///NAME, or an Envoy its clusters.
@@ -165,5 +173,13 @@ def bootstrap(
     no secrets in it.
     """
     from cellmesh.cli.bootstrap import make_bootstrap, write_bootstrap
+    from cellmesh.cli.mesh import Mesh
+    from cellmesh.common.errors import BadArg
 
-    write_bootstrap(make_bootstrap(client, servers, listens, node_id, identity), out)
+    if mesh_dir is not None:
+        if identity is not None:
+            raise BadArg("--identity and --dir both say who calls: give one", name="dir")
+        mesh = Mesh(mesh_dir)
+        mesh.require()
+        identity = mesh.identity
+    write_bootstrap(make_bootstrap(client, servers, listens, node_id, identity), client, out)

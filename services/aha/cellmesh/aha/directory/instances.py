@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cellmesh.api.aha.v1 import registry_pb2
@@ -13,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 ADDRESS_SIZE_MAX: Final = 512
 TEXT_SIZE_MAX: Final = 128
+MESSAGE_COUNT_MAX: Final = 4096
+"""Messages that are kept made: look-ups and watches tell of the same instances all the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,9 @@ def from_proto(message: registry_pb2.Instance) -> Instance:
     )
 
 
+@lru_cache(MESSAGE_COUNT_MAX)
 def to_proto(instance: Instance) -> registry_pb2.Instance:
-    """Write an instance."""
+    """Write an instance. The message is shared by all who are told of it: put it into another one, and do not change it."""
     return registry_pb2.Instance(
         name=instance.name,
         service=instance.service,
