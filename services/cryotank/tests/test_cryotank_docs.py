@@ -69,6 +69,6 @@ def test_the_code_of_the_page_works(cell: CryotankCell, capsys: pytest.CaptureFi
     (code,) = blocks("python")
     names: dict[str, object] = {"url": f"unix://{cell.config.dir}"}
     exec(compile(code, str(PAGE), "exec"), names)
-    assert cell.store.metrics("numbers").record_count == 101_000
+    assert cell.store.metrics("numbers").record_count == 102_000
     assert names["offset"] == 1499
-    assert capsys.readouterr().out.startswith("1000 ")
+    assert capsys.readouterr().out.startswith("2000 ")
