@@ -25,6 +25,7 @@ OF_THE_INSTANCE = {
     "ChangeLogService/HoldChanges",
     "ChangeLogService/ReleaseChanges",
     "ChangeLogService/TrimChanges",
+    "LayerService/VerifyLayer",
     "MirrorService/CreateCheckpoint",
     "MirrorService/Follow",
     "MirrorService/HandOver",

@@ -6,6 +6,7 @@ cell      builds every part and wires them together
 api/      the Cortex on the wire; proto messages stop here
 identities  users and roles as the model and Storm see them
 axon_link, axon_client  the way to the Axon that keeps contents
+syncing/  layers that send their edits to other Cortexes, and take theirs
 replay/   change records of one Cortex applied to another: its mirrors, a log replayed
 storm_services/  programs beside the Cortex that give queries methods and commands
 automation/  queries that run by themselves: triggers, cron jobs, daemons

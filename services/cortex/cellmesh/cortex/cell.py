@@ -10,10 +10,12 @@ from cellmesh.common.changelog import Applier
 from cellmesh.common.rpc import Service
 from cellmesh.cortex.api.feed import FeedServicer
 from cellmesh.cortex.api.http_api import HttpApiServicer
+from cellmesh.cortex.api.layers import LayerServicer
 from cellmesh.cortex.api.model import ModelServicer
 from cellmesh.cortex.api.permissions import (
     FEED_SERVICE,
     HTTP_API_SERVICE,
+    LAYER_SERVICE,
     MODEL_SERVICE,
     PERMISSIONS,
     STORM_SERVICE,
@@ -38,6 +40,7 @@ from cellmesh.cortex.storm.primitives import TYPES
 from cellmesh.cortex.storm.runtime.options import QueryLimits
 from cellmesh.cortex.storm_services.links import ServiceLinks
 from cellmesh.cortex.storm_services.loader import PackageLoader
+from cellmesh.cortex.syncing.part import Syncing
 from cellmesh.cortex.views.graph import Graph
 
 
@@ -62,6 +65,7 @@ class CortexCell(Cell[CortexConfig]):
         self.service_links = ServiceLinks(
             self.stores.services, self.stores.packages, identity, is_active=leads
         )
+        self.syncing = Syncing(self.graph, identity, is_active=leads)
         self.packages = PackageLoader(self.stores.packages, self.stores.user_values, is_active=leads)
         self.engine = Engine(
             self.graph,
@@ -75,6 +79,7 @@ class CortexCell(Cell[CortexConfig]):
                 **self.automation.capabilities,
                 "axon": self.axon,
                 "service.links": self.service_links,
+                "syncing": self.syncing,
             },
             limits=limits,
         )
@@ -82,7 +87,7 @@ class CortexCell(Cell[CortexConfig]):
         self.automation.load(self.engine)
         self.service_links.load(self.engine)
         self.packages.load(self.engine)
-        return (self.axon, self.packages, self.service_links, self.automation)
+        return (self.axon, self.packages, self.service_links, self.automation, self.syncing)
 
     def appliers(self) -> Sequence[Applier]:
         """Node edits, layers and views, stores, automation."""
@@ -106,6 +111,11 @@ class CortexCell(Cell[CortexConfig]):
                 raw_requests=("AddNodes",),
             ),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
+            Service(
+                LAYER_SERVICE,
+                LayerServicer(self.graph, self.workers, self.auth, lambda: self.is_stopping),
+                PERMISSIONS,
+            ),
             Service(
                 HTTP_API_SERVICE,
                 HttpApiServicer(self.engine, self.workers, self.auth, self.stores.http_apis),

@@ -5,6 +5,7 @@ convert.py       proto <-> values of the graph and of Storm
 storm.py         StormService: queries, streamed in batches
 feed.py          FeedService: nodes in bulk
 feed_groups.py   small batches of several feeds, written and synced together
+layers.py        LayerService: edits, content and index rows of single layers
 model.py         ModelService: forms and properties
 http_api.py      HttpApiService: requests to the extended HTTP API
 """

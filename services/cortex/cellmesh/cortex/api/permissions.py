@@ -7,6 +7,7 @@ from typing import Final
 from cellmesh.api.cortex.v1 import (
     feed_service_pb2,
     http_api_service_pb2,
+    layer_service_pb2,
     model_service_pb2,
     storm_service_pb2,
 )
@@ -15,6 +16,7 @@ from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, 
 STORM_SERVICE: Final = storm_service_pb2.DESCRIPTOR.services_by_name["StormService"]
 FEED_SERVICE: Final = feed_service_pb2.DESCRIPTOR.services_by_name["FeedService"]
 MODEL_SERVICE: Final = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
+LAYER_SERVICE: Final = layer_service_pb2.DESCRIPTOR.services_by_name["LayerService"]
 HTTP_API_SERVICE: Final = http_api_service_pb2.DESCRIPTOR.services_by_name["HttpApiService"]
 
 SERVICES: Final = (
@@ -22,6 +24,7 @@ SERVICES: Final = (
     FEED_SERVICE.full_name,
     MODEL_SERVICE.full_name,
     HTTP_API_SERVICE.full_name,
+    LAYER_SERVICE.full_name,
 )
 """The services that this cell alone has."""
 
@@ -31,6 +34,16 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
+    # On MEMBER rows the handlers ask for the right on the layer.
+    "/cellmesh.api.cortex.v1.LayerService/ReadLayerEdits": Permission(Level.MEMBER, "layer.read"),
+    "/cellmesh.api.cortex.v1.LayerService/ReadLayerContent": Permission(Level.MEMBER, "layer.read"),
+    "/cellmesh.api.cortex.v1.LayerService/SaveLayerEdits": Permission(
+        Level.MEMBER, "layer.write", Changes.YES
+    ),
+    "/cellmesh.api.cortex.v1.LayerService/GetLayerOffset": Permission(Level.MEMBER, "layer.write"),
+    "/cellmesh.api.cortex.v1.LayerService/ReadIndexRows": Permission(Level.MEMBER, "layer.read"),
+    "/cellmesh.api.cortex.v1.LayerService/VerifyLayer": Permission(Level.ADMIN, "layer.verify"),
+    "/cellmesh.api.cortex.v1.LayerService/CloneLayer": Permission(Level.ADMIN, "layer.clone", Changes.YES),
     # What a user may call is the endpoint's own rule.
     "/cellmesh.api.cortex.v1.HttpApiService/CallHttpApi": Permission(
         Level.MEMBER, "http_api.call", Changes.YES

@@ -12,6 +12,7 @@ wipe            everything taken out of a layer
 sharing         a layer's edits and content as they leave the Cortex
 taking          edits from elsewhere into a layer
 activity        when each layer was edited last
+index_rows      the entries of one index of a layer; copies of layers
 verify          records compared with indexes and counts, and put right
 purge           all values of a property taken out of every layer
 session         GraphSession: one unit of work, put together from the parts below; edits

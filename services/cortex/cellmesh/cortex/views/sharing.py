@@ -126,18 +126,21 @@ class Sharing:
 
     # All that a layer holds.
 
-    def content(self, layer: Layer, after: bytes) -> tuple[list[SharedNode], bytes]:
+    def content(
+        self, layer: Layer, after: bytes, count_max: int = SCAN_COUNT
+    ) -> tuple[list[SharedNode], bytes]:
         """Return the next nodes that a layer says anything of, as the edits that say it.
 
         Args:
             layer: The layer.
             after: What the call before returned; empty to begin with.
+            count_max: At most so many nodes.
 
         Returns:
             The nodes, and what to go on with; empty at the end.
         """
         with self._graph.slab.view() as txn:
-            nids = changed_nids(txn, layer.key, after)[:SCAN_COUNT]
+            nids = changed_nids(txn, layer.key, after)[:count_max]
             found = [edits for nid in nids if (edits := content_edits(self._graph, txn, layer.key, nid))]
         return self.nodes(found), nids[-1] if nids else b""
 

@@ -63,6 +63,7 @@ def take_edits(
     source: str = "",
     begins: Taken | None = None,
     ends: Taken | None = None,
+    with_masks: bool = False,
 ) -> tuple[int, Taken | None]:
     """Apply edits from elsewhere to a layer in one transaction, durable on return.
 
@@ -71,6 +72,7 @@ def take_edits(
             those before ended are not applied, so that each is applied once, however often it is sent.
         begins: How far the source had been taken when these were read; None for a source that is new.
         ends: How far it is with these.
+        with_masks: Whether deletions mask in any case, wherever the layer lies.
 
     Returns:
         How many edits changed anything, and how far the source is taken now.
@@ -81,7 +83,9 @@ def take_edits(
         IsReadOnly, NoSuchLayer: the layer takes no edits, or was removed.
     """
     check_edits(graph, nodes)
-    may_mask = any(layer.id == one.id for view in graph.views.values() for one in view.layers[:-1])
+    may_mask = with_masks or any(
+        layer.id == one.id for view in graph.views.values() for one in view.layers[:-1]
+    )
     now_ms = graph.now_ms()
 
     def run(txn: WriteTxn) -> tuple[int, Taken | None, list[tuple[Names, str]]]:
