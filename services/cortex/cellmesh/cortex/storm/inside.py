@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cortex.storm.runtime.functions import NativeFunction
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec
 from cellmesh.cortex.storm.runtime.messages import Error, Message, Warn
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cellmesh.cortex.storm.engine import Engine, Running
     from cellmesh.cortex.storm.runtime.context import RunContext
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = get_logger(__name__)
 
 NAME = "act"
 
@@ -33,11 +33,11 @@ def run_logged(running: Running, event: str, **facts: str) -> bool:
     def take(message: Message) -> None:
         nonlocal is_well
         if isinstance(message, Warn):
-            LOGGER.warning(event, extra={**facts, "warning": message.text})
+            LOGGER.warning(event, **facts, warning=message.text)
         elif isinstance(message, Error):
             is_well = False
             error = message.error
-            LOGGER.error(event, extra={**facts, "error": error.name, "error_text": error.message})
+            LOGGER.warning(event, **facts, error=error.name, error_text=error.message)
 
     running.send_to(take)
     return is_well

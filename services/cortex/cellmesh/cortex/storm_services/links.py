@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.api.storm_service.v1 import provider_pb2
 from cellmesh.common.cell.part import WELL, PartHealth
 from cellmesh.common.errors import CellError, IsFini, ShuttingDown
+from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cortex.automation.executor import Executor
 from cellmesh.cortex.storm.inside import query_of, run_logged
 from cellmesh.cortex.storm.library.packages import add_package
@@ -23,11 +23,11 @@ from cellmesh.cortex.storm_services.definitions import definitions_of, events_of
 if TYPE_CHECKING:
     from cellmesh.cortex.stores.packages import Packages
     from cellmesh.cortex.stores.services import StormServices
-    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.engine import Engine, Running
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.storm_services.client import ServiceClient
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = get_logger(__name__)
 
 LOOK_S: Final = 5.0
 """How often a service that is there is asked whether it still is, and whether its packages have changed."""
@@ -57,6 +57,7 @@ class ServiceLink:
         self._client: ServiceClient | None = None
         self._is_closed = False
         self._wake = threading.Event()
+        self._running: Running | None = None
 
     @property
     def is_closed(self) -> bool:
@@ -96,6 +97,21 @@ class ServiceLink:
 
     def wake(self) -> None:
         """End a wait."""
+        self._wake.set()
+
+    def run(self, running: Running, event: str) -> bool:
+        """Run a query that the service is the reason for; `interrupt` ends it. Returns whether it did not fail."""
+        self._running = running
+        try:
+            return run_logged(running, event, service=self.iden)
+        finally:
+            self._running = None
+
+    def interrupt(self) -> None:
+        """End a wait, and what is run."""
+        running = self._running
+        if running is not None:
+            running.cancel()
         self._wake.set()
 
     def close(self) -> None:
@@ -242,7 +258,9 @@ class ServiceLinks:
 
     def _keep(self, link: ServiceLink) -> None:
         with suppress(ShuttingDown):
-            self._executor.start(f"service-{link.iden[:8]}", lambda: self._keep_in_touch(link), link.wake)
+            self._executor.start(
+                f"service-{link.iden[:8]}", lambda: self._keep_in_touch(link), link.interrupt
+            )
 
     def _keep_in_touch(self, link: ServiceLink) -> None:
         taken: bytes | None = None
@@ -253,7 +271,7 @@ class ServiceLinks:
             except CellError as error:
                 if link.is_closed:
                     return
-                LOGGER.debug("service_away", extra={"service": link.iden, "error_text": error.message})
+                LOGGER.debug("service_away", service=link.iden, error_text=error.message)
                 link.wait(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MAX_S)
                 continue
@@ -266,7 +284,9 @@ class ServiceLinks:
                 taken = told
                 LOGGER.info(
                     "service_taken",
-                    extra={"service": link.iden, "service_name": provider.name, "version": provider.version},
+                    service=link.iden,
+                    service_name=provider.name,
+                    version=provider.version,
                 )
             pause_s = PAUSE_MIN_S
             link.is_ready = not link.is_closed
@@ -282,17 +302,19 @@ class ServiceLinks:
             return False
         user = row["user"]
         running = query_of(engine, lambda context: self._store(context, link.iden, provider), user)
-        is_stored = run_logged(running, "service_packages", service=link.iden)
+        is_stored = link.run(running, "service_packages")
         if is_stored and not row["is_added"]:
-            self._run_added(engine, link.iden, user, provider.on_added)
+            self._run_added(engine, link, user, provider.on_added)
         return is_stored
 
-    def _run_added(self, engine: Engine, iden: str, user: str, text: str) -> None:
+    def _run_added(self, engine: Engine, link: ServiceLink, user: str, text: str) -> None:
+        iden = link.iden
+
         def note(session: Any) -> None:
             self._services.tell(session, iden, {"is_added": True})
 
         options = QueryOptions(vars={"cmdconf": {SERVICE_KEY: iden}}, user=user)
-        run_logged(engine.start(text, options, note), "service_on_added", service=iden)
+        link.run(engine.start(text, options, note), "service_on_added")
         with engine.graph.begin(readonly=True) as session:
             self._services.follow(session.read)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.cell.part import WELL, PartHealth
+from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cortex.automation.executor import Executor
 from cellmesh.cortex.storm.inside import query_of, run_logged
 from cellmesh.cortex.storm.library.packages import load_package, user_of_package
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cellmesh.cortex.stores.user_values import UserValues
     from cellmesh.cortex.storm.engine import Engine, Running
 
-LOGGER = logging.getLogger(__name__)
+LOGGER = get_logger(__name__)
 
 KEYS: Final = ("onload", "inits")
 
@@ -100,7 +100,7 @@ class PackageLoader:
             if self._is_ending:
                 return
             if user is None:
-                LOGGER.warning("package_of_nobody", extra={"package": name})
+                LOGGER.warning("package_of_nobody", package=name)
                 continue
             self._running = query_of(engine, partial(load_package, definition=known), user)
             run_logged(self._running, "package_load", package=name)
