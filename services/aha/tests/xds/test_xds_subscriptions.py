@@ -28,6 +28,7 @@ from cellmesh.third_party.xds.v3 import (
     core_pb2,
     discovery_pb2,
     endpoint_pb2,
+    http_connection_manager_pb2,
     listener_pb2,
     route_pb2,
     tls_pb2,
@@ -579,3 +580,56 @@ def test_a_pool_that_is_deleted_keeps_its_name_and_trusts_nobody(tmp_path: Path)
         assert ports(unpacked(endpoints)[0]) == [(0, 9)]
 
     run(tmp_path, body)
+
+
+def test_within_the_authority_of_the_network_everything_is_named_there(tmp_path: Path) -> None:
+    """As bootstraps have it, so that clients may be told to leave a server that is away."""
+    begin = "xdstp://demo/envoy.config"
+    cluster_type, endpoints_type = "cluster.v3.Cluster", "endpoint.v3.ClusterLoadAssignment"
+
+    async def body(world: World) -> None:
+        await world.register(instance("00.cortex.demo", port=1, leader=True))
+        peer = world.peer()
+        peer.ask(Kind.LISTENER, [f"{begin}.listener.v3.Listener/cortex"])
+        (listener,) = unpacked(await peer.read())
+        assert listener.name == f"{begin}.listener.v3.Listener/cortex"
+        manager = http_connection_manager_pb2.HttpConnectionManager.FromString(
+            listener.api_listener.api_listener.value
+        )
+        routes_name = f"{begin}.route.v3.RouteConfiguration/cortex.demo"
+        assert manager.rds.route_config_name == routes_name
+        peer.ask(Kind.ROUTES, [routes_name])
+        (routes,) = unpacked(await peer.read())
+        assert {route.route.cluster for route in routes.virtual_hosts[0].routes} == {
+            f"{begin}.{cluster_type}/cortex.demo/any",
+            f"{begin}.{cluster_type}/cortex.demo/leader",
+        }
+        peer.ask(Kind.CLUSTER, [f"{begin}.{cluster_type}/cortex.demo/leader"])
+        (cluster,) = unpacked(await peer.read())
+        endpoints_name = f"{begin}.{endpoints_type}/cortex.demo/leader"
+        assert cluster.eds_cluster_config.service_name == endpoints_name
+        peer.ask(Kind.ENDPOINTS, [endpoints_name])
+        first = await peer.read()
+        assert names(first) == [endpoints_name]
+        assert ports(unpacked(first)[0]) == [(0, 1)]
+        # Changes come under this name as well.
+        await world.register(instance("01.cortex.demo", port=2))
+        changed = await peer.read()
+        assert names(changed) == [endpoints_name]
+        assert ports(unpacked(changed)[0]) == [(0, 1), (1, 2)]
+
+    run(tmp_path, body)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "xdstp://other/envoy.config.listener.v3.Listener/cortex",
+        "xdstp://demo/envoy.config.cluster.v3.Cluster/cortex",
+        "xdstp://demo/cortex",
+        "xdstp://demo/envoy.config.listener.v3.Listener/",
+        "xdstp://demo/envoy.config.listener.v3.Listener/cortex/any",
+    ],
+)
+def test_names_of_other_authorities_and_types_are_none(name: str) -> None:
+    assert parse(Kind.LISTENER, name, "demo") is None
