@@ -29,6 +29,7 @@ services.py    $lib.service
 http_apis.py   $lib.cortex.httpapi
 projections.py $lib.graph
 projects.py    $lib.projects
+mail.py        $lib.inet.smtp, $lib.inet.imap
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 stix.py        $lib.stix
 stored.py      $lib.globals, $lib.macro, $lib.queue
@@ -56,6 +57,7 @@ from cellmesh.cortex.storm.library import (
     infosec,
     kept,
     keys,
+    mail,
     markup,
     model,
     model_facts,
@@ -103,6 +105,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *tokens.LIBRARIES,
     *kept.LIBRARIES,
     *auth.LIBRARIES,
+    *mail.LIBRARIES,
     *markup.LIBRARIES,
     *packages.LIBRARIES,
     *services.LIBRARIES,

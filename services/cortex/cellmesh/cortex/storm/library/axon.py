@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from cellmesh.common.errors import BadArg, NoSuchForm
+from cellmesh.cortex.storm.axon_files import axon_of
 from cellmesh.cortex.storm.library.http import HEADERS, JSON, PARAMS, PROXY, TLS, URL, pairs
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import toiter
@@ -20,13 +21,6 @@ READ_SIZE_MAX: Final = 1 << 30
 """Bytes that one call reads into a query."""
 
 SHA256_SIZE: Final = 32
-
-
-def axon_of(context: RunContext) -> Any:
-    """Return the client of the Axon that the Cortex is connected to; raises FeatureNotSupported without one."""
-    # What was edited before must not hold up others while the Axon is asked.
-    context.session.pause()
-    return context.capability("axon").client()
 
 
 def read_sha256(value: Any) -> bytes:

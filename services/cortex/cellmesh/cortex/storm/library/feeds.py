@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
 from cellmesh.common.errors import BadArg, NoSuchName, StormRuntimeError
-from cellmesh.cortex.storm.library.axon import axon_of, read_sha256
+from cellmesh.cortex.storm.axon_files import axon_of
+from cellmesh.cortex.storm.library.axon import read_sha256
 from cellmesh.cortex.storm.objects.stacks import running_in
 from cellmesh.cortex.storm.packed_nodes import Feeder, export_node
 from cellmesh.cortex.storm.rights.checks import confirm_reading

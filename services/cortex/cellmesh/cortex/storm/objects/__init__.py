@@ -5,6 +5,7 @@ caching.py   caches, pipes and spooled sets
 chance.py    sources of random numbers
 keys.py      keys that sign
 kept.py      users' variables and settings, vaults
+mail.py      messages and mailboxes
 markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
 http_apis.py endpoints of the extended HTTP API
@@ -40,6 +41,7 @@ from cellmesh.cortex.storm.objects import (
     http_requests,
     kept,
     keys,
+    mail,
     markup,
     models,
     packages,
@@ -64,6 +66,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *chance.TYPES,
     *keys.TYPES,
     *kept.TYPES,
+    *mail.TYPES,
     *markup.TYPES,
     *models.TYPES,
     *packages.TYPES,
