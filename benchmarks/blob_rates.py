@@ -243,14 +243,17 @@ def main() -> None:
     samples: dict[str, list[Sample]] = sides.run_in_turns(
         "benchmarks.blob_rates", ["--mib", str(options.mib)], options.runs, options.peer
     )
-    print(f"{'':8} {'ours':>12} {'(spread)':>24} {'server s':>9} {'peer':>12} {'ratio':>6}")
+    print(f"{'':8} {'ours':>12} {'(spread)':>24} {'server s':>9} {'peer':>12} {'ratio':>6} (range)")
     for part, unit in UNITS.items():
         ours = [sample[part]["rate"] for sample in samples["ours"]]
         busy = statistics.median(sample[part]["server_s"] for sample in samples["ours"])
         line = f"{part:8} {statistics.median(ours):12,.0f} {f'{min(ours):,.0f}..{max(ours):,.0f}':>24} {busy:9.2f}"
         if options.peer and part in samples["peer"][0]:
-            peer = statistics.median(sample[part]["rate"] for sample in samples["peer"])
-            line += f" {peer:12,.0f} {statistics.median(ours) / peer:6.2f}"
+            peer = [sample[part]["rate"] for sample in samples["peer"]]
+            # Each run beside the one that came next to it: the machine's speed moves meanwhile.
+            ratios = [one / other for one, other in zip(ours, peer)]
+            line += f" {statistics.median(peer):12,.0f} {statistics.median(ratios):6.2f}"
+            line += f" ({min(ratios):.2f}..{max(ratios):.2f})"
         print(f"{line}  {unit}/s")
 
 
