@@ -206,6 +206,7 @@ ARGUMENTS.update(
     {
         "$lib.stix.import.ingest": "({'id': 'bundle--x'})",
         "$lib.inet.imap.connect": ("127.0.0.1, port=(1), timeout=(1)", "StormRuntimeError"),
+        "$lib.inet.http.connect": "'ws://127.0.0.1:1/'",
         "$lib.crypto.jwt.parse": "eyJhbGciOiJub25lIn0.e30.",
         "$lib.crypto.jwt.verify": "a, b, (HS256,)",
         "$lib.feed.fromAxon": (SHA256, NO_AXON),

@@ -31,6 +31,7 @@ projections.py $lib.graph
 projects.py    $lib.projects
 mail.py        $lib.inet.smtp, $lib.inet.imap
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
+sockets.py     $lib.inet.http.connect
 stix.py        $lib.stix
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
@@ -68,6 +69,7 @@ from cellmesh.cortex.storm.library import (
     root,
     scrape,
     services,
+    sockets,
     statistics,
     stix,
     stored,
@@ -94,6 +96,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *model_facts.LIBRARIES,
     *queries.LIBRARIES,
     *scrape.LIBRARIES,
+    *sockets.LIBRARIES,
     *stix.LIBRARIES,
     *stored.LIBRARIES,
     *axon.LIBRARIES,

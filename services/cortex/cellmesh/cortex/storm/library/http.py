@@ -218,13 +218,13 @@ TLS: Final = ParameterSpec(
     "ssl_opts", None, "dict", "For TLS: verify, client_cert, client_key, ca_cert; certificates as PEM."
 )
 VERIFY: Final = ParameterSpec("ssl_verify", True, "bool", "Check the server's certificate.")
-_TIMEOUT: Final = ParameterSpec("timeout", 300, "int", "Seconds to wait for an answer.")
+TIMEOUT: Final = ParameterSpec("timeout", 300, "int", "Seconds to wait for an answer.")
 _FOLLOW: Final = ParameterSpec("allow_redirects", True, "bool", "Follow redirects.")
 _STAY: Final = ParameterSpec("allow_redirects", False, "bool", "Follow redirects.")
 _FIELDS: Final = ParameterSpec(
     "fields", None, "list", "Parts of a multipart body: name, value, filename, content_type."
 )
-_SENT: Final = (URL, HEADERS, JSON, BODY, VERIFY, PARAMS, _TIMEOUT, _FOLLOW, _FIELDS, PROXY, TLS)
+_SENT: Final = (URL, HEADERS, JSON, BODY, VERIFY, PARAMS, TIMEOUT, _FOLLOW, _FIELDS, PROXY, TLS)
 
 LIBRARIES: Final = (
     LibrarySpec(
@@ -235,14 +235,14 @@ LIBRARIES: Final = (
                 "get",
                 "Get a page.",
                 _get,
-                (URL, HEADERS, VERIFY, PARAMS, _TIMEOUT, _FOLLOW, PROXY, TLS),
+                (URL, HEADERS, VERIFY, PARAMS, TIMEOUT, _FOLLOW, PROXY, TLS),
                 "inet:http:resp",
             ),
             FunctionSpec(
                 "head",
                 "Ask for the headers of a page.",
                 _head,
-                (URL, HEADERS, VERIFY, PARAMS, _TIMEOUT, _STAY, PROXY, TLS),
+                (URL, HEADERS, VERIFY, PARAMS, TIMEOUT, _STAY, PROXY, TLS),
                 "inet:http:resp",
             ),
             FunctionSpec("post", "Post a body.", _post, _SENT, "inet:http:resp"),

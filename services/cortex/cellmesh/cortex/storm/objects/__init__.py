@@ -20,6 +20,7 @@ view_methods.py   how views stand to each other, merge requests
 layer_methods.py  what one layer holds, its edits, pushes and pulls
 stack_types.py    the types of both
 storage_form.py   nodes and edits as plain lists
+sockets.py   web sockets
 stix.py      bundles of STIX
 tables.py    lines of tables of text
 tally.py     counts by name
@@ -49,6 +50,7 @@ from cellmesh.cortex.storm.objects import (
     projects,
     queues,
     services,
+    sockets,
     stack_types,
     stix,
     tables,
@@ -77,6 +79,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *projects.TYPES,
     *queues.TYPES,
     *stack_types.TYPES,
+    *sockets.TYPES,
     *stix.TYPES,
     *tables.TYPES,
     *tally.TYPES,
