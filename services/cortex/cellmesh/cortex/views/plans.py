@@ -18,6 +18,9 @@ from cellmesh.cortex.values.ids import buid_of
 from cellmesh.cortex.views.hooks import DERIVED, Derived
 
 DEPTH_MAX: Final = 200
+VARIED_COUNT: Final = 1000
+"""After so many different values of a property it is looked at whether values come twice at all."""
+
 KEPT_COUNT_MAX: Final = 20_000
 FORM_NAME_SIZE_MAX: Final = 127
 
@@ -94,10 +97,25 @@ class _PropFacts:
         plans: Plans of values seen so far as sub-values, if they are kept.
         given: The same of values set.
         shapes: Of a form's own value: what its sub-values make of a node, where that is kept.
+        hit_count, miss_count: How often a plan of a sub-value was there, and was not.
+        is_varied: Whether its sub-values seldom come twice, so that nothing is kept of them.
         is_derived: Of a form's own value: whether further properties follow from it.
     """
 
-    __slots__ = ("given", "is_derived", "is_form", "is_kept", "plans", "prop", "shapes", "subs", "type")  # fmt: skip
+    __slots__ = (
+        "given",
+        "hit_count",
+        "is_derived",
+        "is_form",
+        "is_kept",
+        "is_varied",
+        "miss_count",
+        "plans",
+        "prop",
+        "shapes",
+        "subs",
+        "type",
+    )
 
     def __init__(self, prop: Prop, model: Model) -> None:
         self.prop = prop
@@ -108,6 +126,9 @@ class _PropFacts:
         self.plans: dict[str | int, PropPlan] = {}
         self.given: dict[str | int, PropPlan] = {}
         self.shapes: dict[tuple[tuple[str, object], ...], Shape] = {}
+        self.hit_count = 0
+        self.miss_count = 0
+        self.is_varied = False
         self.is_derived = prop.form is not None and (prop.form.name, "") in DERIVED
 
 
@@ -249,11 +270,17 @@ class Planner:
     def _sub_plan(self, facts: _PropFacts, value: Any, depth: int) -> PropPlan:
         """Plan the property that a sub-value fills, keeping plans that will be the same next time."""
         kind = type(value)
-        is_kept = facts.is_kept and (kind is str or kind is int)
+        is_kept = facts.is_kept and not facts.is_varied and (kind is str or kind is int)
         if is_kept:
             found = facts.plans.get(value)
             if found is not None:
+                facts.hit_count += 1
                 return found
+            facts.miss_count += 1
+            if facts.miss_count >= VARIED_COUNT and facts.hit_count < facts.miss_count:
+                facts.is_varied = True
+                facts.plans.clear()
+                is_kept = False
         subs: list[tuple[Prop, Any]] = []
         implied: list[NodePlan] = []
         stored = self._set(facts, value, subs, implied, depth)
@@ -271,7 +298,11 @@ class Planner:
         implied: list[NodePlan],
         depth: int,
     ) -> Any:
-        normed = self.normalize(facts.type, value)
+        if facts.is_varied:
+            normed = facts.type.normalize(value)
+            facts.type.encode(normed.value)
+        else:
+            normed = self.normalize(facts.type, value)
         if facts.is_form:
             self._imply(facts.prop.type_name, normed.value, implied, depth)
         for form, part in normed.adds:
