@@ -29,7 +29,7 @@ from cellmesh.cryotank.tanks.batches import APPEND_SIZE_MAX, MSGPACK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-READER_COUNT = 3000
+READER_COUNT = 2000
 CONNECTION_COUNT = 3
 
 
