@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,7 +269,7 @@ def test_a_revocation_counts_where_another_aha_is_followed(world: MirroredMesh) 
     assert not any(refused(world, cell, alice) for cell in cells)
     revoke(world, "aha", "alice@mesh")
     for cell in cells:
-        wait(f"{cell} refuses who was revoked", lambda cell=cell: refused(world, cell, alice), 10.0)
+        wait(f"{cell} refuses who was revoked", partial(refused, world, cell, alice), 10.0)
     wait("it is in the audit log", lambda: any("alice@mesh" in line for line in audit(world, "axon")))
 
 
@@ -294,5 +295,5 @@ def test_an_aha_that_is_lost_is_replaced_by_the_next(world: MirroredMesh, face: 
         seen_by(client, "cortex", {full(follower)}, read="leader")
     revoke(world, "02.aha", f"bob-{face}@mesh")
     for cell in ("02.aha", "01.aha", "cortex", "01.cortex", "axon"):
-        wait(f"{cell} refuses who was revoked", lambda cell=cell: refused(world, cell, user))
+        wait(f"{cell} refuses who was revoked", partial(refused, world, cell, user))
     world.mesh.up()
