@@ -378,3 +378,25 @@ def test_a_package_of_a_web_server(cell: CortexCell) -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_what_a_command_of_a_package_is_given(cell: CortexCell) -> None:
+    definition = {
+        "name": "given",
+        "version": "1.0.0",
+        "commands": [
+            {
+                "name": "given.cmd",
+                "cmdargs": [
+                    ["what", {}],
+                    ["--on", {"action": "store_true"}],
+                    ["--off", {"action": "store_false"}],
+                ],
+                "storm": "$lib.print($cmdopts)",
+            }
+        ],
+    }
+    cell.engine.call("$lib.pkg.add($p)", QueryOptions(vars={"p": definition}))
+    assert told(cell, "given.cmd { inet:ipv4 }") == ["{'what': 'inet:ipv4', 'on': $lib.null, 'off': $lib.null}"]
+    assert told(cell, "given.cmd (5 + 5) --on --off") == ["{'what': 10, 'on': true, 'off': false}"]
+    told(cell, "pkg.del given")

@@ -31,6 +31,9 @@ _KINDS: Final = {
     "dict": "dict",
 }
 
+_NOT_GIVEN: Final = {"store_true": False, "store_false": True}
+"""What flags are that were not given."""
+
 
 class PackageTable:
     """Modules and commands of all packages, by name.
@@ -77,7 +80,7 @@ def command_of(definition: Definition) -> CommandSpec:
     settings = definition.get("cmdconf", {})
 
     def variables(arguments: Arguments) -> dict[str, Any]:
-        options = {spec.destination: getattr(arguments, spec.destination) for spec in specs}
+        options = {spec.destination: _option(spec, getattr(arguments, spec.destination)) for spec in specs}
         return {"cmdopts": options, "cmdconf": dict(settings)}
 
     def run(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
@@ -94,6 +97,15 @@ def command_of(definition: Definition) -> CommandSpec:
         specs,
         may_change=True,
     )
+
+
+def _option(spec: ArgumentSpec, value: Any) -> Any:
+    """Return an argument as the command's Storm sees it: a query as its text, a flag that was not given as null."""
+    if isinstance(value, StormQuery):
+        return value.text.strip()
+    if spec.default is None and _NOT_GIVEN.get(spec.action) is value:
+        return None
+    return value
 
 
 def _argument(parts: list[Any]) -> ArgumentSpec:
