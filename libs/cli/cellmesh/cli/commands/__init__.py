@@ -10,6 +10,7 @@ axon      axon serve, put, get, has, list
 cryotank  cryotank serve, list, create, info, limit, trim, delete
 cryotank_records  cryotank append, read, tail, import, export, consumer
 cortex    cortex serve
+model     model, asked of a running Cortex
 backup    backup, restore
 storage   storage, compact, trim
 mirror    mirror status, promote, remove, check
