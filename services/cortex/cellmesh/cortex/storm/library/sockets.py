@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -55,13 +56,20 @@ def _connect(
         raise BadArg("ssl_opts is a dictionary", name="ssl_opts")
     context.session.pause()
     try:
-        link = connect(
-            parts.geturl(),
-            additional_headers=list(pairs(headers, "headers")),
-            ssl=tls_context(tobool(verifies), options) if parts.scheme == "wss" else None,
-            proxy=proxy if isinstance(proxy, str) else True if proxy is not None and tobool(proxy) else None,
-            open_timeout=None if timeout is None else toint(timeout),
-            max_size=MESSAGE_SIZE_MAX,
+        # The socket outlives this call: it is closed with the value.
+        link = ExitStack().enter_context(
+            connect(
+                parts.geturl(),
+                additional_headers=list(pairs(headers, "headers")),
+                ssl=tls_context(tobool(verifies), options) if parts.scheme == "wss" else None,
+                proxy=proxy
+                if isinstance(proxy, str)
+                else True
+                if proxy is not None and tobool(proxy)
+                else None,
+                open_timeout=None if timeout is None else toint(timeout),
+                max_size=MESSAGE_SIZE_MAX,
+            )
         )
     except (WebSocketException, OSError, ValueError, ImportError) as error:
         return failure(error)
