@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -189,6 +192,90 @@ def test_an_answer_without_a_length_is_bounded(web: Web) -> None:
     with RawServer(say(HEAD + b"\r\n", b"to the end")) as server:
         info = web.fetch(server.url)
     assert (info["ok"], info["hashes"]["sha256"]) == (True, hashlib.sha256(b"to the end").hexdigest())
+
+
+def bomb(size_mib: int) -> bytes:
+    made = zlib.compressobj(9, zlib.DEFLATED, 31)
+    pieces = [made.compress(bytes(1 << 20)) for _ in range(size_mib)]
+    return b"".join((*pieces, made.flush()))
+
+
+def coded(coding: bytes, body: bytes) -> Serve:
+    return say(HEAD + b"Content-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body)), body)
+
+
+def test_a_bomb_takes_no_memory(web: Web) -> None:
+    one = bomb(48)
+    peak = 0
+    over = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not over.wait(0.002):
+            peak = max(peak, anonymous_bytes())
+
+    before = anonymous_bytes()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        # In one piece of the network, and bombs of bombs: 48 MiB in a few hundred bytes.
+        for coding, body, name in (
+            (b"gzip", one, "HitLimit"),
+            (b"gzip, gzip", gzip.compress(one), "DecodingError"),
+            (b"gzip, deflate", zlib.compress(one), "DecodingError"),
+        ):
+            with RawServer(coded(coding, body)) as server:
+                assert web.fetch(server.url)["err"][0] == name
+                form = web_pb2.SendFormRequest(
+                    fields=[web_pb2.FormField(name="a", value=to_value("b"))], url=server.url
+                )
+                assert len(web.stub.SendForm(form, timeout=60).body) <= 1 << 20
+    finally:
+        over.set()
+        watcher.join()
+    assert peak - before < 32 << 20
+    web.check_nothing_is_left()
+
+
+def anonymous_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("Linux tells no RssAnon")
+
+
+RAW_DEFLATE = zlib.compressobj(9, zlib.DEFLATED, -15)
+TEXT = b"text" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "expected"),
+    [
+        (b"gzip", gzip.compress(TEXT), TEXT),
+        (b"X-GZIP", gzip.compress(TEXT), TEXT),
+        (b"identity, gzip", gzip.compress(TEXT), TEXT),
+        (b"gzip", gzip.compress(b"one") + gzip.compress(b"two"), b"onetwo"),
+        (b"gzip", b"", b""),
+        (b"deflate", zlib.compress(TEXT), TEXT),
+        (b"deflate", RAW_DEFLATE.compress(TEXT) + RAW_DEFLATE.flush(), TEXT),
+        (b"unheard-of", b"as it is", b"as it is"),
+        (b"gzip", gzip.compress(TEXT)[:-1], None),
+        (b"gzip", gzip.compress(TEXT)[:-8] + bytes(8), None),
+        (b"gzip", gzip.compress(b"one") + b"more", None),
+        (b"deflate", b"neither", None),
+    ],
+    ids=range(12),
+)
+def test_what_is_compressed_is_stored_as_it_was_before(
+    web: Web, coding: bytes, body: bytes, expected: bytes | None
+) -> None:
+    with RawServer(coded(coding, body)) as server:
+        info = web.fetch(server.url)
+    if expected is None:
+        assert info["err"][0] == "DecodingError"
+        web.check_nothing_is_left()
+    else:
+        assert info["hashes"]["sha256"] == hashlib.sha256(expected).hexdigest()
 
 
 def test_what_follows_an_answer_is_not_part_of_it(web: Web) -> None:

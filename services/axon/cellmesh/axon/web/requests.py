@@ -15,6 +15,7 @@ from cellmesh.axon.blobs import BlobHashes
 from cellmesh.axon.blobs.interface import Blobs
 from cellmesh.axon.web import results
 from cellmesh.axon.web.bodies import Body, Field, blob_body, form_body
+from cellmesh.axon.web.decoding import decoded
 from cellmesh.axon.web.trust import Trust, make_context
 from cellmesh.common.cell.version import cellmesh_version
 from cellmesh.common.errors import CellError, HitLimit
@@ -200,7 +201,7 @@ class WebClient:
         task = UploadTask(self._store.upload(), self._workers)
         size = 0
         try:
-            async for data in response.aiter_bytes(READ_SIZE):
+            async for data in decoded(response, READ_SIZE):
                 size += len(data)
                 if self._size_max is not None and size > self._size_max:
                     raise HitLimit(
@@ -228,7 +229,7 @@ def _proxy(url: str, context: ssl.SSLContext) -> httpx.Proxy | None:
 async def _read_head(response: httpx.Response) -> bytes:
     """The first of an answer that is not stored."""
     found = bytearray()
-    async for data in response.aiter_bytes(READ_SIZE):
+    async for data in decoded(response, READ_SIZE):
         found += data
         if len(found) >= BODY_SIZE_MAX:
             break
