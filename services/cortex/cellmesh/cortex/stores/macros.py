@@ -78,6 +78,27 @@ class Macros(NamedValues):
 
         self.changes.run(access, op)
 
+    def grant(self, access: Access, name: str, kind: str, holder: str, level: int | None) -> None:
+        """Set what a user or role (`kind` is "users" or "roles") may do, or take it back with None.
+
+        Raises:
+            NoSuchName: there is no such macro.
+        """
+        key = self.key(name)
+
+        def op(rows: Rows) -> None:
+            found = rows.txn.get(self.db, key)
+            if found is None:
+                raise NoSuchName(f"no macro named {name}", name=name)
+            known = decode_value(found)
+            if level is None:
+                known["permissions"][kind].pop(holder, None)
+            else:
+                known["permissions"][kind][holder] = level
+            rows.put(self.db, key, encode_value(known))
+
+        self.changes.run(access, op)
+
     def remove(self, access: Access, name: str) -> None:
         """Remove a macro; raises NoSuchName."""
         if self.pop(access, name) is None:

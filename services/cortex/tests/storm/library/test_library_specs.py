@@ -207,6 +207,7 @@ ARGUMENTS.update(
         "$lib.stix.import.ingest": "({'id': 'bundle--x'})",
         "$lib.inet.imap.connect": ("127.0.0.1, port=(1), timeout=(1)", "StormRuntimeError"),
         "$lib.inet.http.connect": "'ws://127.0.0.1:1/'",
+        "$lib.macro.grant": ("nosuch, users, me, (1)", "NoSuchName"),
         "$lib.crypto.jwt.parse": "eyJhbGciOiJub25lIn0.e30.",
         "$lib.crypto.jwt.verify": "a, b, (HS256,)",
         "$lib.feed.fromAxon": (SHA256, NO_AXON),
@@ -402,3 +403,15 @@ def test_sizes_are_bounded(engine: Engine) -> None:
     assert Run(engine, "$lib.hex.signext(ff, (100000000))").error == "LimitExceeded"
     assert Run(engine, '$lib.pack.en("999999999x", ([]))').error in ("LimitExceeded", "BadArg")
     assert Run(engine, "$lib.basex.encode($lib.pack.en('20000x', ([])), '01')").error == "LimitExceeded"
+
+
+def test_what_is_granted_on_a_macro(engine: Engine) -> None:
+    run = Run(
+        engine,
+        "$lib.macro.set(granted, 'inet:fqdn') $lib.macro.grant(granted, roles, r, (2)) $lib.macro.grant(granted, users, u, (1))"
+        " $lib.macro.grant(granted, users, u, (null)) $p=$lib.macro.get(granted).permissions"
+        " $lib.print(($p.roles.r, $p.users.u))",
+    )
+    assert run.prints == ["[2, $lib.null]"], run.message
+    assert Run(engine, "$lib.macro.grant(granted, zork, r, (2))").error == "BadArg"
+    assert Run(engine, "$lib.macro.grant(granted, roles, r, (7))").error == "BadArg"

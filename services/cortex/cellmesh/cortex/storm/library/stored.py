@@ -11,7 +11,8 @@ from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.queries import StormQuery
-from cellmesh.cortex.storm.runtime.values import toprim, tostr
+from cellmesh.cortex.storm.runtime.rights import EASY_ADMIN, EASY_DENY
+from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
 from cellmesh.cortex.storm.source import Source
 
 if TYPE_CHECKING:
@@ -88,6 +89,16 @@ def _macro_mod(context: RunContext, name: Any, info: Any) -> None:
     if "storm" in facts:
         facts["storm"] = macro_text(context, facts["storm"])
     context.capability("macros").change(context.session, tostr(name), facts)
+
+
+def _macro_grant(context: RunContext, name: Any, scope: Any, holder: Any, level: Any) -> None:
+    kind = tostr(scope)
+    if kind not in ("users", "roles"):
+        raise BadArg("scope is users or roles", name="scope", valu=kind)
+    wanted = None if level is None else toint(level)
+    if wanted is not None and not EASY_DENY <= wanted <= EASY_ADMIN:
+        raise BadArg(f"level is {EASY_DENY} to {EASY_ADMIN}", name="level", valu=wanted)
+    context.capability("macros").grant(context.session, tostr(name), kind, tostr(holder), wanted)
 
 
 # Queues.
@@ -168,6 +179,20 @@ LIBRARIES: Final = (
             FunctionSpec("del", "Remove a macro.", _macro_del, (_MACRO,), changes_state=True),
             FunctionSpec(
                 "get", "What is known of a macro; null if there is none.", _macro_get, (_MACRO,), "dict"
+            ),
+            FunctionSpec(
+                "grant",
+                "Say what a user or role may do with a macro.",
+                _macro_grant,
+                (
+                    _MACRO,
+                    ParameterSpec("scope", type="str", doc="What the iden is of: users or roles."),
+                    ParameterSpec("iden", type="str", doc="The user or role."),
+                    ParameterSpec(
+                        "level", type="int", doc="0 nothing, 1 read, 2 edit, 3 all; null takes it back."
+                    ),
+                ),
+                changes_state=True,
             ),
             FunctionSpec("list", "All macros.", _macro_list, (), "list"),
             FunctionSpec(

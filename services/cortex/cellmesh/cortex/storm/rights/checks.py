@@ -307,6 +307,7 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     ("macro", "set"): _macro(EASY_EDIT, "edit"),
     ("macro", "mod"): _macro(EASY_EDIT, "edit"),
     ("macro", "del"): _macro(EASY_ADMIN, "admin"),
+    ("macro", "grant"): _macro(EASY_ADMIN, "admin"),
     # The model.
     ("model", "ext", "addForm"): asks_with("model", "form", "add"),
     ("model", "ext", "delForm"): asks_with("model", "form", "del"),
