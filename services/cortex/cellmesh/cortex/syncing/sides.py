@@ -20,6 +20,8 @@ from cellmesh.cortex.views.taking import take_edits
 
 WAIT_S: Final = 0.5
 CONTENT_NODE_COUNT: Final = 500
+EDITS_NODE_COUNT: Final = 1000
+"""A call has no further transaction once it has so many nodes."""
 
 IsOver = Callable[[], bool]
 
@@ -85,11 +87,16 @@ class LocalLayer:
             if not log.wait(offset, WAIT_S):
                 yield [], offset
                 continue
-            chunk = log.read(offset)
-            for record in chunk.records:
+            nodes: list[SharedNode] = []
+            for record in log.read(offset).records:
                 shared = self._sharing.record(record, wanted)
-                yield list(shared.nodes) if shared is not None else [], record.offset + 1
-            offset = chunk.next_offset
+                if shared is not None:
+                    nodes += shared.nodes
+                offset = record.offset + 1
+                if len(nodes) >= EDITS_NODE_COUNT:
+                    break
+            # Many transactions here are one there: each call waits for the other's disk.
+            yield nodes, offset
 
     def taken(self) -> Taken | None:
         """See Target."""
