@@ -12,7 +12,7 @@ from cellmesh.common.errors import BadCmprValu, BadTypeValu, NoSuchCmpr
 from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.model.scans import Exact, Filtered, IndexScan, Prefix, Range
 from cellmesh.cortex.model.types.base import BaseType
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 MODEL = Model.load()
@@ -84,6 +84,7 @@ def test_index_scans_find_what_filters_match(
 ) -> None:
     type_ = MODEL.type(name)
 
+    @settings(deadline=None)
     @given(st.lists(values, max_size=12, unique=True))
     def check(given_values: list[Any]) -> None:
         for comparison, operand in comparisons:

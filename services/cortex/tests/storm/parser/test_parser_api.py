@@ -14,7 +14,7 @@ from cellmesh.cortex.storm.source import Source, Span
 
 CORPUS = Path(__file__).parents[5] / "tests" / "conformance"
 PARSES_PER_S_MIN = 400
-"""A tenth or less of what one idle core does, so that a busy one passes."""
+"""In processor time: a tenth or less of what one idle core does, so that a busy one passes."""
 
 
 def test_a_fault_has_place_token_and_hint() -> None:
@@ -115,9 +115,9 @@ def test_thirty_real_queries_parse_fast() -> None:
 
     best = 1e9
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         for text in texts:
             parse_query(text)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
 
     assert len(texts) / best > PARSES_PER_S_MIN

@@ -114,9 +114,9 @@ def test_time_grows_with_the_length() -> None:
         text = unit * count
         best = 1e9
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.thread_time()
             parse_query(text)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.thread_time() - start)
         return best
 
     # Eight times the text; twenty leaves room for a busy machine and is far from sixty-four.
