@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := libs services tests benchmarks tools
+SOURCES := libs services tests benchmarks tools examples
 PROTOS := $(shell find protos -name '*.proto')
 # The commit that protos are compared with: the one before this change.
 AGAINST ?= HEAD
@@ -53,7 +53,7 @@ verify-lint: setup
 	@$(BIN)/ruff format --check -q $(SOURCES) || { echo "not formatted: make fix"; exit 1; }
 
 verify-types: setup
-	@$(BIN)/mypy libs services tools benchmarks
+	@$(BIN)/mypy libs services tools benchmarks examples/storm-service
 
 verify-imports: setup
 	@$(BIN)/lint-imports --no-cache

@@ -12,6 +12,12 @@ top_levels.py        top-level domains that names found in text may end in
 container_tools.py   the same for lists and dictionaries
 cvss.py              scores of vulnerabilities, from vectors
 http_calls.py        HTTP requests of queries
+mail_calls.py        mail servers asked by queries
+json_tokens.py       JSON Web Tokens, signed and checked
+packed_nodes.py      nodes as plain values, for feeds and exports
+stix_mapping.py      how nodes are told in STIX, and back
+stix_import.py       bundles of STIX made into nodes
+axon_files.py        nodes that tell what the Axon keeps
 keccak.py            the hash of Ethereum
 service_calls.py     what queries need of the links to Storm services
 waiting.py           sleeping that ends when the query does

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import AuthDeny, BadArg, CellError, IsReadOnly
+import msgpack  # type: ignore[import-untyped]  # it has no types
+from cellmesh.common.errors import AuthDeny, BadArg, CellError, IsReadOnly, StormRuntimeError
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 
 if TYPE_CHECKING:
@@ -17,10 +18,41 @@ if TYPE_CHECKING:
     from cellmesh.cortex.views.node import Node
     from cellmesh.cortex.views.session import GraphSession
 
+FEED: Final = "syn.nodes"
+"""The one kind of feed: packed nodes."""
+
+ITEM_SIZE_MAX: Final = 1 << 28
+"""Bytes of one packed node in a stream."""
+
 PENDING_EDGE_COUNT_MAX: Final = 1_000_000
 """Edges to nodes that have not come yet which are remembered until the end of a feed."""
 
 _PAIR: Final = 2
+
+
+def confirm_feeding(context: RunContext) -> None:
+    """Check that the user may feed packed nodes; raises AuthDeny."""
+    context.check_writable()
+    context.confirm(("feed:data", *FEED.split(".")))
+
+
+def unpacked(parts: Iterable[bytes], what: str) -> Iterator[Any]:
+    """Yield the msgpack values of a stream.
+
+    Raises:
+        StormRuntimeError: it is no msgpack, or ends within a value.
+    """
+    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, use_list=True, max_buffer_size=ITEM_SIZE_MAX)
+    size = 0
+    try:
+        for part in parts:
+            unpacker.feed(part)
+            size += len(part)
+            yield from unpacker
+        if unpacker.tell() != size:
+            raise StormRuntimeError(f"{what} ends within a value")
+    except (ValueError, msgpack.exceptions.UnpackException, msgpack.exceptions.BufferFull) as error:
+        raise StormRuntimeError(f"{what} is no msgpack: {error}") from error
 
 
 def export_node(session: GraphSession, node: Node, known: set[bytes]) -> tuple[Any, dict[str, Any]]:

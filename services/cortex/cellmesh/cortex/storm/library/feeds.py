@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack  # type: ignore[import-untyped]  # it has no types
-from cellmesh.common.errors import BadArg, NoSuchName, StormRuntimeError
+from cellmesh.common.errors import BadArg, NoSuchName
 from cellmesh.cortex.storm.axon_files import axon_of
 from cellmesh.cortex.storm.library.axon import read_sha256
 from cellmesh.cortex.storm.objects.stacks import running_in
-from cellmesh.cortex.storm.packed_nodes import Feeder, export_node
+from cellmesh.cortex.storm.packed_nodes import FEED, Feeder, confirm_feeding, export_node, unpacked
 from cellmesh.cortex.storm.rights.checks import confirm_reading
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import toiter
@@ -21,38 +21,7 @@ if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.node import Node
 
-FEED: Final = "syn.nodes"
-"""The one kind of feed: packed nodes."""
-
-ITEM_SIZE_MAX: Final = 1 << 28
-"""Bytes of one packed node in a stream."""
-
 _SUMMARY: Final = "Packed nodes: pairs of form and value with their properties, tags, data and edges."
-
-
-def confirm_feeding(context: RunContext) -> None:
-    """Check that the user may feed packed nodes; raises AuthDeny."""
-    context.check_writable()
-    context.confirm(("feed:data", *FEED.split(".")))
-
-
-def unpacked(parts: Iterable[bytes], what: str) -> Iterator[Any]:
-    """Yield the msgpack values of a stream.
-
-    Raises:
-        StormRuntimeError: it is no msgpack, or ends within a value.
-    """
-    unpacker = msgpack.Unpacker(raw=False, strict_map_key=False, use_list=True, max_buffer_size=ITEM_SIZE_MAX)
-    size = 0
-    try:
-        for part in parts:
-            unpacker.feed(part)
-            size += len(part)
-            yield from unpacker
-        if unpacker.tell() != size:
-            raise StormRuntimeError(f"{what} ends within a value")
-    except (ValueError, msgpack.exceptions.UnpackException, msgpack.exceptions.BufferFull) as error:
-        raise StormRuntimeError(f"{what} is no msgpack: {error}") from error
 
 
 def _feed(context: RunContext, name: Any, data: Any) -> Iterator[Node]:
