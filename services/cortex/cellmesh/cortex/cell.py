@@ -8,11 +8,13 @@ from cellmesh.common.cell import Cell, Part
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.changelog import Applier
 from cellmesh.common.rpc import Service
+from cellmesh.cortex.api.export import ExportServicer
 from cellmesh.cortex.api.feed import FeedServicer
 from cellmesh.cortex.api.http_api import HttpApiServicer
 from cellmesh.cortex.api.layers import LayerServicer
 from cellmesh.cortex.api.model import ModelServicer
 from cellmesh.cortex.api.permissions import (
+    EXPORT_SERVICE,
     FEED_SERVICE,
     HTTP_API_SERVICE,
     LAYER_SERVICE,
@@ -94,7 +96,7 @@ class CortexCell(Cell[CortexConfig]):
         return appliers(self.graph, self.stores, self.automation)
 
     def services(self) -> Sequence[Service]:
-        """Storm, feeds, the model and the extended HTTP API."""
+        """Storm, feeds, exports, the model and the extended HTTP API."""
         return (
             Service(
                 STORM_SERVICE,
@@ -110,6 +112,7 @@ class CortexCell(Cell[CortexConfig]):
                 PERMISSIONS,
                 raw_requests=("AddNodes",),
             ),
+            Service(EXPORT_SERVICE, ExportServicer(self.engine, self.workers, self.auth), PERMISSIONS),
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
             Service(
                 LAYER_SERVICE,

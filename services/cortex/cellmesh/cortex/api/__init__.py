@@ -4,6 +4,7 @@ permissions.py   a row for every RPC: who may call it
 convert.py       proto <-> values of the graph and of Storm
 storm.py         StormService: queries, streamed in batches
 feed.py          FeedService: nodes in bulk
+export.py        ExportService: the nodes of a query with their edges and data
 feed_groups.py   small batches of several feeds, written and synced together
 layers.py        LayerService: edits, content and index rows of single layers
 model.py         ModelService: forms and properties

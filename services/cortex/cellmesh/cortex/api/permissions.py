@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from cellmesh.api.cortex.v1 import (
+    export_service_pb2,
     feed_service_pb2,
     http_api_service_pb2,
     layer_service_pb2,
@@ -15,6 +16,7 @@ from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, 
 
 STORM_SERVICE: Final = storm_service_pb2.DESCRIPTOR.services_by_name["StormService"]
 FEED_SERVICE: Final = feed_service_pb2.DESCRIPTOR.services_by_name["FeedService"]
+EXPORT_SERVICE: Final = export_service_pb2.DESCRIPTOR.services_by_name["ExportService"]
 MODEL_SERVICE: Final = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 LAYER_SERVICE: Final = layer_service_pb2.DESCRIPTOR.services_by_name["LayerService"]
 HTTP_API_SERVICE: Final = http_api_service_pb2.DESCRIPTOR.services_by_name["HttpApiService"]
@@ -22,6 +24,7 @@ HTTP_API_SERVICE: Final = http_api_service_pb2.DESCRIPTOR.services_by_name["Http
 SERVICES: Final = (
     STORM_SERVICE.full_name,
     FEED_SERVICE.full_name,
+    EXPORT_SERVICE.full_name,
     MODEL_SERVICE.full_name,
     HTTP_API_SERVICE.full_name,
     LAYER_SERVICE.full_name,
@@ -34,6 +37,7 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
+    "/cellmesh.api.cortex.v1.ExportService/ExportNodes": Permission(Level.RULE, "storm"),
     # On MEMBER rows the handlers ask for the right on the layer.
     "/cellmesh.api.cortex.v1.LayerService/ReadLayerEdits": Permission(Level.MEMBER, "layer.read"),
     "/cellmesh.api.cortex.v1.LayerService/ReadLayerContent": Permission(Level.MEMBER, "layer.read"),
