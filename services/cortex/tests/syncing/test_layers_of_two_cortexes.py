@@ -109,6 +109,32 @@ def test_two_layers_that_send_each_other_their_edits_come_to_rest(
     wait_until(lambda: ends() == _later(ends))
 
 
+def test_two_layers_that_disagree_come_to_rest_too(
+    pair: tuple[CortexCell, CortexCell, str], tmp_path: Path
+) -> None:
+    first, second, url = pair
+    first.engine.call("[ inet:asn=1 :name=a inet:asn=2 ]")
+    second.engine.call("[ inet:asn=1 :name=b inet:asn=3 ]")
+    back = f"unix://{first.folder.path}/layer/{first.graph.default_view.layers[0].id}"
+    first.engine.call("$lib.layer.get().addPush($url)", _vars(url=url))
+    second.engine.call("$lib.layer.get().addPush($url)", _vars(url=back))
+    numbers = [1, 2, 3]
+    wait_until(lambda: [row[0] for row in names(first)] == [row[0] for row in names(second)] == numbers)
+
+    def ends() -> list[int]:
+        found = []
+        for cell in (first, second):
+            with cell.slab.view() as txn:
+                found.append(cell.graph.log.next_offset(txn))
+        return found
+
+    wait_until(lambda: ends() == _later(ends))
+    # What comes afterwards goes each way once.
+    first.engine.call("[ inet:asn=1 :name=c ]")
+    wait_until(lambda: names(first) == names(second) == [[1, "c"], [2, None], [3, None]])
+    wait_until(lambda: ends() == _later(ends))
+
+
 def _later(ends: Any) -> Any:
     import time
 

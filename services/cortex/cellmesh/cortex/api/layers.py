@@ -38,6 +38,7 @@ FOLLOW_CHECK_S: Final = 0.5
 """How often a stream that waits looks whether its caller is still there, in seconds."""
 
 SOURCE_SIZE_MAX: Final = 200
+ORIGIN_SIZE_MAX: Final = 64
 CONTENT_NODE_COUNT: Final = 500
 """Nodes in one message of a layer's content."""
 
@@ -110,7 +111,11 @@ class LayerServicer:
             chunk = log.read(offset)
             for record in chunk.records:
                 token.check()
-                made = [item for item in _layer_records(sharing, record, matches) if may_read(item.layer_id)]
+                made = [
+                    item
+                    for item in _layer_records(sharing, record, matches)
+                    if may_read(item.layer_id) and not (item.origin and item.origin == request.skip_origin)
+                ]
                 skipped += 1
                 if made or skipped >= SKIPPED_COUNT_MAX:
                     skipped = 0
@@ -165,6 +170,8 @@ class LayerServicer:
             raise BadArg(f"a call holds at most {BATCH_NODE_COUNT_MAX} nodes", name="nodes")
         if len(request.source) > SOURCE_SIZE_MAX:
             raise BadArg(f"a source has at most {SOURCE_SIZE_MAX} characters", name="source")
+        if len(request.origin) > ORIGIN_SIZE_MAX:
+            raise BadArg(f"an origin has at most {ORIGIN_SIZE_MAX} characters", name="origin")
         if request.source and not request.HasField("ends"):
             raise BadArg("edits of a source need to say where they end", name="ends")
         user = user_name(current_caller())
@@ -182,6 +189,7 @@ class LayerServicer:
             source=request.source,
             begins=taken_from(request.begins) if request.HasField("begins") else None,
             ends=taken_from(request.ends) if request.HasField("ends") else None,
+            origin=request.origin,
         )
         return layer_pb2.SaveLayerEditsResponse(edit_count=count, taken=taken_to(taken))
 
@@ -307,6 +315,7 @@ def _layer_records(
             user=shared.user,
             time_ms=shared.time_ms,
             nodes=[to_node_edits(node) for node in nodes],
+            origin=shared.origin,
         )
 
 

@@ -34,7 +34,7 @@ def copy_edits(
     """
     taken = target.taken()
     if taken is None and offset > 0:
-        taken = _take(target, [], None, Taken(offset))
+        taken = _take(target, [], None, Taken(offset), source.layer_id)
     while not is_over():
         if taken is None or taken.after:
             note("takes the content")
@@ -61,26 +61,24 @@ def _copy_content(
     for nodes, following, offset in source.content(after):
         if begin is None:
             begin = offset
-        taken = _take(target, nodes, taken, Taken(begin, following))
+        taken = _take(target, nodes, taken, Taken(begin, following), source.layer_id)
         if is_over():
             break
     return taken
 
 
 def _copy_edits(source: Source, target: Target, taken: Taken, is_over: IsOver) -> Taken:
-    waiting: list[SharedNode] = []
-    for nodes, offset in source.edits(taken.offset):
-        waiting += nodes
-        if waiting or offset - taken.offset >= IDLE_COUNT_MAX:
-            taken = _take(target, waiting, taken, Taken(offset))
-            waiting = []
+    # What was made in the target is not sent back: it would undo what changed there meanwhile, over and over.
+    for edits in source.edits(taken.offset, target.layer_id):
+        if edits.nodes or edits.offset - taken.offset >= IDLE_COUNT_MAX:
+            taken = _take(target, edits.nodes, taken, Taken(edits.offset), edits.origin)
         if is_over():
             break
     return taken
 
 
-def _take(target: Target, nodes: list[SharedNode], begins: Taken | None, ends: Taken) -> Taken:
-    taken = target.take(nodes, begins, ends)
+def _take(target: Target, nodes: list[SharedNode], begins: Taken | None, ends: Taken, origin: str) -> Taken:
+    taken = target.take(nodes, begins, ends, origin)
     if taken != ends:
         raise Lost
     return ends

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -26,27 +27,54 @@ EDITS_NODE_COUNT: Final = 1000
 IsOver = Callable[[], bool]
 
 
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """Some edits of a layer.
+
+    Attributes:
+        nodes: What they change; may be nothing.
+        offset: Where to read on.
+        origin: The layer that they were made in first.
+    """
+
+    nodes: list[SharedNode]
+    offset: int
+    origin: str
+
+
 class Source(Protocol):
     """Where edits come from."""
+
+    @property
+    def layer_id(self) -> str:
+        """The layer."""
+        ...
 
     def content(self, after: bytes) -> Iterator[tuple[list[SharedNode], bytes, int]]:
         """Yield all that the layer holds: nodes, what to go on with (empty at the end), and from where on edits follow."""
         ...
 
-    def edits(self, offset: int) -> Iterator[tuple[list[SharedNode], int]]:
-        """Yield edits and where to read on, without an end; nothing and the same offset now and then while there is none."""
+    def edits(self, offset: int, skip_origin: str) -> Iterator[Edits]:
+        """Yield edits that were not made in the layer `skip_origin`, without an end; now and then none at all."""
         ...
 
 
 class Target(Protocol):
     """Where edits go to."""
 
+    @property
+    def layer_id(self) -> str:
+        """The layer."""
+        ...
+
     def taken(self) -> Taken | None:
         """Return how far the source was taken."""
         ...
 
-    def take(self, nodes: Sequence[SharedNode], begins: Taken | None, ends: Taken) -> Taken | None:
-        """Apply edits; returns how far the source is taken then."""
+    def take(
+        self, nodes: Sequence[SharedNode], begins: Taken | None, ends: Taken, origin: str
+    ) -> Taken | None:
+        """Apply edits that were made in the layer `origin` first; returns how far the source is taken then."""
         ...
 
 
@@ -63,7 +91,7 @@ class LocalLayer:
 
     def __init__(self, graph: Graph, layer_id: str, source: str, user: str, is_over: IsOver) -> None:
         self._graph = graph
-        self._layer_id = layer_id
+        self.layer_id = layer_id
         self._source = source
         self._user = user
         self._is_over = is_over
@@ -71,7 +99,7 @@ class LocalLayer:
 
     def content(self, after: bytes) -> Iterator[tuple[list[SharedNode], bytes, int]]:
         """See Source."""
-        layer = self._graph.layer(self._layer_id)
+        layer = self._graph.layer(self.layer_id)
         with self._graph.slab.view() as txn:
             offset = self._graph.log.next_offset(txn)
         while True:
@@ -80,34 +108,47 @@ class LocalLayer:
             if not after:
                 return
 
-    def edits(self, offset: int) -> Iterator[tuple[list[SharedNode], int]]:
+    def edits(self, offset: int, skip_origin: str) -> Iterator[Edits]:
         """See Source."""
-        log, wanted = self._graph.log, frozenset((self._layer_id,))
+        log, wanted = self._graph.log, frozenset((self.layer_id,))
         while not self._is_over():
             if not log.wait(offset, WAIT_S):
-                yield [], offset
+                yield Edits([], offset, self.layer_id)
                 continue
             nodes: list[SharedNode] = []
+            origin = self.layer_id
             for record in log.read(offset).records:
                 shared = self._sharing.record(record, wanted)
-                if shared is not None:
+                if shared is not None and shared.origin != skip_origin:
+                    made_in = shared.origin or self.layer_id
+                    if nodes and made_in != origin:
+                        break
+                    origin = made_in
                     nodes += shared.nodes
                 offset = record.offset + 1
                 if len(nodes) >= EDITS_NODE_COUNT:
                     break
             # Many transactions here are one there: each call waits for the other's disk.
-            yield nodes, offset
+            yield Edits(nodes, offset, origin)
 
     def taken(self) -> Taken | None:
         """See Target."""
         with self._graph.slab.view() as txn:
-            return find_taken(txn, self._layer_id, self._source)
+            return find_taken(txn, self.layer_id, self._source)
 
-    def take(self, nodes: Sequence[SharedNode], begins: Taken | None, ends: Taken) -> Taken | None:
+    def take(
+        self, nodes: Sequence[SharedNode], begins: Taken | None, ends: Taken, origin: str
+    ) -> Taken | None:
         """See Target."""
-        layer = self._graph.layer(self._layer_id)
         _, taken = take_edits(
-            self._graph, layer, nodes, user=self._user, source=self._source, begins=begins, ends=ends
+            self._graph,
+            self._graph.layer(self.layer_id),
+            nodes,
+            user=self._user,
+            source=self._source,
+            begins=begins,
+            ends=ends,
+            origin=origin,
         )
         return taken
 
@@ -116,7 +157,7 @@ class RemoteLayer:
     """A layer of another Cortex."""
 
     def __init__(self, url: str, identity: Path, source: str, is_over: IsOver) -> None:
-        cell, self._layer_id = split_url(url)
+        cell, self.layer_id = split_url(url)
         self._source = source
         self._is_over = is_over
         self._client: CellClient = open_cell(cell, identity=identity)
@@ -129,34 +170,47 @@ class RemoteLayer:
 
     def content(self, after: bytes) -> Iterator[tuple[list[SharedNode], bytes, int]]:
         """See Source."""
-        request = layer_pb2.ReadLayerContentRequest(layer_id=self._layer_id, after=after)
+        request = layer_pb2.ReadLayerContentRequest(layer_id=self.layer_id, after=after)
         for message in self._stub.ReadLayerContent(request):
             yield [shared_from_proto(node) for node in message.nodes], message.after, message.offset
 
-    def edits(self, offset: int) -> Iterator[tuple[list[SharedNode], int]]:
+    def edits(self, offset: int, skip_origin: str) -> Iterator[Edits]:
         """See Source."""
-        request = layer_pb2.ReadLayerEditsRequest(layer_ids=[self._layer_id], offset=offset, follow=True)
+        request = layer_pb2.ReadLayerEditsRequest(
+            layer_ids=[self.layer_id], offset=offset, follow=True, skip_origin=skip_origin
+        )
         for message in self._stub.ReadLayerEdits(request):
-            nodes = [shared_from_proto(node) for record in message.records for node in record.nodes]
-            yield nodes, message.next_offset
+            waiting = Edits([], offset, self.layer_id)
+            for record in message.records:
+                nodes = [shared_from_proto(node) for node in record.nodes]
+                origin = record.origin or self.layer_id
+                if waiting.nodes and origin != waiting.origin:
+                    yield waiting
+                    waiting = Edits([], record.offset, origin)
+                waiting = Edits(waiting.nodes + nodes, record.offset + 1, origin)
+            offset = message.next_offset
+            yield Edits(waiting.nodes, offset, waiting.origin)
             if self._is_over():
                 return
 
     def taken(self) -> Taken | None:
         """See Target."""
-        request = layer_pb2.GetLayerOffsetRequest(layer_id=self._layer_id, source=self._source)
+        request = layer_pb2.GetLayerOffsetRequest(layer_id=self.layer_id, source=self._source)
         response = self._stub.GetLayerOffset(request)
         return taken_from(response.taken) if response.HasField("taken") else None
 
-    def take(self, nodes: Sequence[SharedNode], begins: Taken | None, ends: Taken) -> Taken | None:
+    def take(
+        self, nodes: Sequence[SharedNode], begins: Taken | None, ends: Taken, origin: str
+    ) -> Taken | None:
         """See Target."""
         response = self._stub.SaveLayerEdits(
             layer_pb2.SaveLayerEditsRequest(
-                layer_id=self._layer_id,
+                layer_id=self.layer_id,
                 nodes=[to_node_edits(node) for node in nodes],
                 source=self._source,
                 begins=taken_to(begins),
                 ends=taken_to(ends),
+                origin=origin,
             )
         )
         return taken_from(response.taken) if response.HasField("taken") else None

@@ -62,7 +62,8 @@ NODE_ADD: Final = b"\x22\x02\x0a\x00"
 def encode_layer_edits(edits: LayerEdits) -> bytes:
     """Serialize the edits of one transaction."""
     nodes = [encode_node_edits(node) for node in edits.nodes]
-    return frame(edits.layer_id, nodes, edits.user, edits.time_ms) + encode_names(edits.names)
+    origin = field(0x32, edits.origin.encode()) if edits.origin else b""
+    return frame(edits.layer_id, nodes, edits.user, edits.time_ms) + encode_names(edits.names) + origin
 
 
 def encode_names(names: Iterable[NameNumber]) -> bytes:
@@ -286,7 +287,7 @@ def from_proto(message: node_edit_pb2.LayerEdits) -> LayerEdits:
     """Make domain values of a message."""
     nodes = tuple(_node_edits(node) for node in message.nodes)
     names = tuple((item.kind, item.name, item.number) for item in message.names)
-    return LayerEdits(message.layer_id, nodes, message.user, message.time_ms, names)
+    return LayerEdits(message.layer_id, nodes, message.user, message.time_ms, names, message.origin)
 
 
 def to_proto(edits: LayerEdits) -> node_edit_pb2.LayerEdits:

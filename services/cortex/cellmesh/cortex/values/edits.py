@@ -238,6 +238,7 @@ class LayerEdits:
         user: Who asked for it.
         time_ms: When, in milliseconds since 1970.
         names: The names that got their numbers in the transaction.
+        origin: The layer that they were made in first, if they came from another one.
     """
 
     layer_id: str
@@ -245,6 +246,7 @@ class LayerEdits:
     user: str = ""
     time_ms: int = 0
     names: tuple[NameNumber, ...] = ()
+    origin: str = ""
 
     def inverse(self) -> LayerEdits:
         """The edits that restore the layer's state from before."""

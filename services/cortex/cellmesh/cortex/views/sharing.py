@@ -53,6 +53,7 @@ class SharedRecord:
         user: Who asked for them.
         time_ms: When, in milliseconds since 1970.
         nodes: What changed.
+        origin: The layer that it was made in first, if it came from another one.
     """
 
     offset: int
@@ -60,6 +61,7 @@ class SharedRecord:
     user: str
     time_ms: int
     nodes: tuple[SharedNode, ...]
+    origin: str = ""
 
 
 class Sharing:
@@ -79,7 +81,7 @@ class Sharing:
         edits = decode_record(record.type_name, record.payload)
         nodes = [node for node in edits.nodes if node.edits]
         return SharedRecord(
-            record.offset, edits.layer_id, edits.user, edits.time_ms, tuple(self.nodes(nodes))
+            record.offset, edits.layer_id, edits.user, edits.time_ms, tuple(self.nodes(nodes)), edits.origin
         )
 
     def nodes(self, nodes: Sequence[NodeEdits]) -> list[SharedNode]:

@@ -64,6 +64,7 @@ def take_edits(
     begins: Taken | None = None,
     ends: Taken | None = None,
     with_masks: bool = False,
+    origin: str = "",
 ) -> tuple[int, Taken | None]:
     """Apply edits from elsewhere to a layer in one transaction, durable on return.
 
@@ -73,6 +74,7 @@ def take_edits(
         begins: How far the source had been taken when these were read; None for a source that is new.
         ends: How far it is with these.
         with_masks: Whether deletions mask in any case, wherever the layer lies.
+        origin: The layer that they were made in first; see `LayerEdits`.
 
     Returns:
         How many edits changed anything, and how far the source is taken now.
@@ -99,7 +101,8 @@ def take_edits(
         done = taker.finish()
         if done:
             graph.log_layer_edits(
-                txn, LayerEdits(layer.id, tuple(done), user, now_ms, tuple(graph.names.take_fresh()))
+                txn,
+                LayerEdits(layer.id, tuple(done), user, now_ms, tuple(graph.names.take_fresh()), origin),
             )
         if source and ends is not None:
             store_taken(txn, layer.id, source, ends)
