@@ -3,6 +3,7 @@
 serve     `serve` of every kind of cell
 mesh      up, down, status
 storm     storm
+storm_text  storm fmt, lint
 aha       aha serve, provision, list
 aha_admin aha pool, revoke, certs, enrollments, services, down, up, remove
 cert      cert init, request, issue, renew, list, show, revoke, verify

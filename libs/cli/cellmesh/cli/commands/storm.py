@@ -1,4 +1,7 @@
-"""`cellmesh storm`: runs a query and prints what comes, for people or as JSON lines."""
+"""`cellmesh storm`: runs a query and prints what comes, for people or as JSON lines.
+
+`cellmesh storm fmt` and `cellmesh storm lint` are in `storm_text.py`.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,22 @@ RATE_COUNT_MIN = 1000
 COUNT_TIMEOUT_S = 86400.0
 
 
-@click.command()
+class QueryOrTool(click.Command):
+    """A command whose first word may name a tool instead of being a query: `storm fmt`, but `storm -- fmt`."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Read the arguments, those of the tool if it is one."""
+        if args and args[0] in ("fmt", "lint"):
+            from cellmesh.cli.commands.storm_text import TOOLS
+
+            name = args[0]
+            return TOOLS[name].make_context(f"{info_name} {name}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=QueryOrTool)
 @click.argument("query")
 @cell_options
 @click.option("--jsonl", is_flag=True, help="Print every message as JSON, one a line.")
@@ -48,6 +66,12 @@ def storm(
     only_count: bool,
 ) -> None:
     """Run a Storm query on the Cortex and print what comes. The query `-` is read from standard input.
+
+    \b
+    cellmesh storm fmt [FILES]     lay texts out anew
+    cellmesh storm lint [FILES]    check that texts are Storm
+
+    Both need no Cortex. A query that is the word fmt or lint is given behind `--`.
 
     Exit code: 0 the query ran, 1 it failed.
     """

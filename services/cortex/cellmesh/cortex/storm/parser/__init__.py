@@ -12,6 +12,7 @@ parser_query.py         whole queries, what each operation is, the words of a lo
 strength.py             how strongly operators bind
 depth.py                measures a tree, for the bound on its depth
 printer.py              tree back to text
+formatter.py            text laid out anew, comments and all
 
 The parser classes build on each other in that order, and `parse_query` drives the last. `parse_query` accepts exactly
 what is a query; names of forms, commands and operators are checked later, against the model.
@@ -36,6 +37,7 @@ __all__ = [
     "parse_query",
     "parse_source",
     "parse_value",
+    "run_parser",
 ]
 
 
@@ -59,22 +61,23 @@ def parse_query(text: str, mode: ast.ParseMode = ast.ParseMode.STORM) -> ast.Que
 def parse_source(source: Source, mode: ast.ParseMode = ast.ParseMode.STORM) -> ast.Query:
     """Parse a query whose text has a name for messages; else like parse_query."""
     parser = QueryParser(source)
-    return _run(parser, lambda: parser.whole_text(mode))
+    return run_parser(parser, lambda: parser.whole_text(mode))
 
 
 def parse_value(text: str) -> ast.Expression:
     """Parse a value as it could stand after `$x=`. Raises BadSyntax like parse_query."""
     parser = QueryParser(Source(text))
-    return _run(parser, parser.whole_value)
+    return run_parser(parser, parser.whole_value)
 
 
 def parse_expression(text: str) -> ast.Expression:
     """Parse an expression as it could stand in `$( )`. Raises BadSyntax like parse_query."""
     parser = QueryParser(Source(text))
-    return _run(parser, parser.whole_expression)
+    return run_parser(parser, parser.whole_expression)
 
 
-def _run(parser: QueryParser, parse: Callable[[], _NodeType]) -> _NodeType:
+def run_parser(parser: QueryParser, parse: Callable[[], _NodeType]) -> _NodeType:
+    """Run a parser over its whole text, within the bounds; `parse` is a method of it."""
     if len(parser.text) > TEXT_LENGTH_MAX:
         parser.fail(f"the text is longer than {TEXT_LENGTH_MAX} characters", at=0)
     try:
