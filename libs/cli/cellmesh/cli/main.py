@@ -23,7 +23,7 @@ _COMMANDS: Final = {
     "up": Lazy("cellmesh.cli.commands.mesh:up", "Start the four cells under a folder."),
     "down": Lazy("cellmesh.cli.commands.mesh:down", "Stop them."),
     "status": Lazy("cellmesh.cli.commands.mesh:status", "Show how they do."),
-    "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query and print what comes."),
+    "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query, or a shell."),
     "model": Lazy("cellmesh.cli.commands.model:model", "Show forms, properties, types and edges."),
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(

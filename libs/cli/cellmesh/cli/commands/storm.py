@@ -23,6 +23,8 @@ INDENT = " " * 8
 EXCERPT_SIZE = 100
 RATE_COUNT_MIN = 1000
 COUNT_TIMEOUT_S = 86400.0
+FORMATS = ("nodes", "table", "tree", "json", "jsonl", "csv")
+URL = re.compile(r"(?:aha|grpcs?|unix|cell)://")
 
 
 class QueryOrTool(click.Command):
@@ -41,8 +43,18 @@ class QueryOrTool(click.Command):
 
 
 @click.command(cls=QueryOrTool)
-@click.argument("query")
+@click.argument("query", required=False, metavar="[QUERY | URL]")
 @cell_options
+@click.option(
+    "-c", "--command", "command", metavar="QUERY", default=None, help="Run this query; for scripts."
+)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(FORMATS),
+    default=None,
+    help="How to print: data on standard output, all else on standard error.",
+)
 @click.option("--jsonl", is_flag=True, help="Print every message as JSON, one a line.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="Stop after this many nodes.")
 @click.option(
@@ -54,7 +66,9 @@ class QueryOrTool(click.Command):
 @click.pass_context
 def storm(
     ctx: click.Context,
-    query: str,
+    query: str | None,
+    command: str | None,
+    format_name: str | None,
     url: str | None,
     folder: Path | None,
     identity: Path | None,
@@ -67,6 +81,9 @@ def storm(
 ) -> None:
     """Run a Storm query on the Cortex and print what comes. The query `-` is read from standard input.
 
+    Without a query a shell starts on a terminal, and anywhere else the query is read from standard input. The first word
+    may then be the URL of the Cortex, or an alias of it: `cellmesh storm unix:///path -c QUERY`.
+
     \b
     cellmesh storm fmt [FILES]     lay texts out anew
     cellmesh storm lint [FILES]    check that texts are Storm
@@ -78,7 +95,10 @@ def storm(
     from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
     from cellmesh.common.errors import CellError
 
-    text = sys.stdin.read() if query == "-" else query
+    url, given = query_of(query, command, url)
+    if given is None and sys.stdin.isatty():
+        ctx.exit(_shell(url, folder, identity, view, readonly, limit, variables, format_name))
+    text = sys.stdin.read() if given in (None, "-") else given
     options = storm_pb2.StormOptions(view_id=view, readonly=readonly, limit=limit or 0, repr=not jsonl)
     for name, value in map(_read_variable, variables):
         options.vars[name].CopyFrom(value)
@@ -86,17 +106,72 @@ def storm(
         stub = client.stub(storm_service_pb2_grpc.StormServiceStub)
         if only_count:
             try:
-                request = storm_pb2.CountStormRequest(text=text, options=options)
-                click.echo(str(stub.CountStorm(request, timeout=COUNT_TIMEOUT_S).count))
+                count_request = storm_pb2.CountStormRequest(text=text, options=options)
+                click.echo(str(stub.CountStorm(count_request, timeout=COUNT_TIMEOUT_S).count))
             except CellError as error:
                 _print_error(error, text)
                 ctx.exit(1)
             return
+        if format_name is not None and not jsonl:
+            from cellmesh.cli.shell.oneshot import run_once
+
+            options.repr = format_name not in ("json", "jsonl")
+            request = storm_pb2.StormRequest(text=text, options=options)
+            ctx.exit(0 if run_once(client, request, format_name, sys.stdout, sys.stderr) else 1)
         printer = JsonPrinter() if jsonl else TextPrinter(text)
         messages = stub.Storm(storm_pb2.StormRequest(text=text, options=options))
         for message in _messages(messages):
             printer.show(message)
     ctx.exit(1 if printer.failed else 0)
+
+
+def query_of(word: str | None, command: str | None, url: str | None) -> tuple[str | None, str | None]:
+    """Tell the URL and the query from what stands on the command line; None for what is not there.
+
+    Args:
+        word: The first word: a query, or the URL or alias of a Cortex.
+        command: What is given by -c.
+        url: What is given by --url.
+
+    Raises:
+        click.UsageError: there are two queries, or two URLs.
+    """
+    is_url = word is not None and (command is not None or is_cell(word))
+    if is_url and url is not None:
+        raise click.UsageError(f"{word} is a second URL or query")
+    return (word, command) if is_url else (url, command if command is not None else word)
+
+
+def is_cell(word: str) -> bool:
+    """Whether a word is a URL of a cell, or an alias of one, rather than a query."""
+    if URL.match(word):
+        return True
+    from cellmesh.client.aliases import NAME, read_aliases
+
+    return NAME.fullmatch(word) is not None and word in read_aliases()
+
+
+def _shell(
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+    view: str,
+    readonly: bool,
+    limit: int | None,
+    variables: tuple[str, ...],
+    format_name: str | None,
+) -> int:
+    """Run the shell; returns the exit code."""
+    from cellmesh.cli.shell.session import Session
+    from cellmesh.common.values import from_value
+
+    with open_by_options("cortex", url, folder, identity) as client:
+        session = Session(client, url or str(folder or "") or str(client.url))
+        session.view, session.readonly, session.limit = view, readonly, limit or 0
+        session.format = format_name or session.format
+        session.variables = {name: from_value(value) for name, value in map(_read_variable, variables)}
+        session.loop()
+    return 0
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,0 +1,384 @@
+"""What begins with a backslash: commands of the shell itself."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cellmesh.api.cortex.v1 import storm_pb2
+from cellmesh.cli.shell.rendering import FORMATS, SUFFIXES, Paint, counted, error_lines, make_renderer
+from cellmesh.cli.shell.running import RunningQuery
+from cellmesh.common.errors import CellError, from_detail
+
+if TYPE_CHECKING:
+    from cellmesh.cli.shell.session import Session
+
+DEFAULT: Final = "default"
+EDITOR: Final = "vi"
+HISTORY_COUNT: Final = 20
+FILE_SIZE_MAX: Final = 4_000_000
+"""A file with a longer query is none: the Cortex takes no longer text."""
+
+
+class Wrong(Exception):
+    """A command was not given what it needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetaCommand:
+    """A command of the shell.
+
+    Attributes:
+        name: With its backslash.
+        usage: What stands behind it.
+        doc: What it does.
+        run: Does it, given the session and what stands behind the name.
+        completes: What completes its argument: file, query, help, view, user, variable, "one of A B", or nothing.
+        takes_query: Whether a query may stand behind it, over several lines.
+    """
+
+    name: str
+    usage: str
+    doc: str
+    run: Callable[[Session, str], None]
+    completes: str = ""
+    takes_query: bool = False
+
+
+def run(session: Session, line: str) -> None:
+    """Run a line that begins with a backslash.
+
+    Raises:
+        CellError: the Cortex refused it.
+        Leave: the shell is to end.
+    """
+    name, _, rest = line.partition(" ")
+    command = COMMANDS.get(_ALIASES.get(name, name))
+    if command is None:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        session.say(
+            f"there is no command {name}{f'; did you mean {near[0]}?' if near else ''}. \\? lists them"
+        )
+        return
+    try:
+        command.run(session, rest.strip())
+    except Wrong as wrong:
+        session.say(f"{wrong}\nusage: {command.name} {command.usage}".rstrip())
+    except OSError as error:
+        session.say(f"{error.filename or command.name}: {error.strerror or error}")
+
+
+# Help.
+
+
+def _commands(session: Session, rest: str) -> None:
+    width = max(len(f"{command.name} {command.usage}") for command in COMMANDS.values())
+    lines = [f"  {f'{command.name} {command.usage}':{width}}  {command.doc}" for command in COMMANDS.values()]
+    session.show(
+        [
+            "A line is a query in Storm. Enter runs it once its brackets and quotes are closed;",
+            "Alt-Enter begins a new line, Tab completes, Ctrl-R searches the history, Ctrl-X Ctrl-E opens an editor,",
+            "Ctrl-C clears the line or cancels the query, Ctrl-D leaves.",
+            "",
+            *lines,
+            "",
+            "help NAME, explain QUERY, profile QUERY, exit and quit work without the backslash.",
+            "`$x = VALUE` alone on a line keeps $x for the queries that follow.",
+        ]
+    )
+
+
+def _help(session: Session, rest: str) -> None:
+    from cellmesh.cli.shell import helping
+
+    if not rest:
+        _commands(session, "")
+    elif rest == "commands":
+        session.show(helping.command_lines(session.names))
+    else:
+        helping.tell(session, rest)
+
+
+# How answers look.
+
+
+def _format(session: Session, rest: str) -> None:
+    if not rest:
+        session.say(f"format {session.format}; there are {', '.join(FORMATS)}")
+    elif rest in FORMATS:
+        session.format = rest
+    else:
+        raise Wrong(f"there is no format {rest}")
+
+
+def _pager(session: Session, rest: str) -> None:
+    session.paged = _on_or_off(session, "pager", session.paged, rest)
+
+
+def _limit(session: Session, rest: str) -> None:
+    if not rest:
+        session.say(f"limit {session.limit:,}" if session.limit else "no limit")
+        return
+    if not rest.isdigit():
+        raise Wrong("a limit is a number of nodes, 0 for none")
+    session.limit = int(rest)
+
+
+def _readonly(session: Session, rest: str) -> None:
+    session.readonly = _on_or_off(session, "readonly", session.readonly, rest)
+
+
+def _on_or_off(session: Session, name: str, present: bool, rest: str) -> bool:
+    if not rest:
+        session.say(f"{name} {'on' if present else 'off'}")
+        return present
+    if rest not in ("on", "off"):
+        raise Wrong("either on or off")
+    return rest == "on"
+
+
+# Where queries run.
+
+
+def _view(session: Session, rest: str) -> None:
+    views = session.names.views()
+    if not rest:
+        own = session.view or session.call("return($lib.view.get().iden)")
+        for view in views:
+            session.say(f"{'*' if view.iden == own else ' '} {view.iden}  {view.name}".rstrip())
+        return
+    if rest == DEFAULT:
+        session.view, session.view_name = "", ""
+        session.names.forget()
+        return
+    found = [view for view in views if rest in (view.iden, view.name)] or [
+        view for view in views if view.iden.startswith(rest)
+    ]
+    if len(found) != 1:
+        what = "more than one view is" if found else "no view that you may read is"
+        raise Wrong(f"{what} named {rest}; \\view lists them")
+    session.view, session.view_name = found[0].iden, found[0].name
+    session.names.forget()
+
+
+def _user(session: Session, rest: str) -> None:
+    if not rest:
+        session.say(str(session.call("return($lib.user.name())")))
+        return
+    before = session.user
+    session.user = "" if rest == "-" else rest
+    try:
+        session.call("return($lib.user.name())")
+    except CellError:
+        session.user = before
+        raise
+    session.names.forget()
+
+
+# Variables.
+
+
+def _set(session: Session, rest: str) -> None:
+    if not rest:
+        for name, value in session.variables.items():
+            session.say(f"${name} = {value!r}")
+        return
+    name, _, text = rest.removeprefix("$").partition(" ")
+    text = text.strip()
+    if not name.isidentifier() or name == "lib" or not text:
+        raise Wrong("a variable needs a name and a value")
+    if text.startswith("="):
+        session.assign(name, f"${name} = {text[1:].strip()}")
+        return
+    try:
+        session.variables[name] = json.loads(text)
+    except ValueError:
+        session.variables[name] = text
+
+
+def _unset(session: Session, rest: str) -> None:
+    name = rest.removeprefix("$")
+    if name not in session.variables:
+        raise Wrong(f"there is no variable {name}" if name else "which variable?")
+    del session.variables[name]
+
+
+# Files.
+
+
+def _run(session: Session, rest: str) -> None:
+    session.run_query(_read(_one_path(rest)))
+
+
+def _save(session: Session, rest: str) -> None:
+    """Write the last answer, or that of a query, to a file, in the format that the file's name tells."""
+    words = rest.split(maxsplit=1)
+    if not words:
+        raise Wrong("which file?")
+    path, query = _one_path(words[0]), words[1] if len(words) > 1 else ""
+    format_name = SUFFIXES.get(path.suffix, session.format)
+    renderer = make_renderer(format_name, Paint(False), None)
+    if not query and not session.kept.messages:
+        raise Wrong(
+            "there is no answer yet; give a query behind the file" if not session.kept.text else _TOO_MUCH
+        )
+    if not query and not session.kept.is_whole:
+        raise Wrong(_TOO_MUCH)
+    options = session.options()
+    running = (
+        RunningQuery(session.client, storm_pb2.StormRequest(text=query, options=options)) if query else None
+    )
+    count = 0
+    # Beside it first: a query that is cancelled or fails leaves what was there as it was.
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            for message in running.messages() if running else session.kept.messages:
+                if message is None:
+                    continue
+                if query and message.HasField("err"):
+                    session.show(error_lines(from_detail(message.err), query, session.paint))
+                    return
+                count += message.HasField("node")
+                for line in renderer.lines(message):
+                    file.write(line + "\n")
+            for line in renderer.end():
+                file.write(line + "\n")
+        beside.replace(path)
+    finally:
+        if running is not None:
+            running.cancel()
+        beside.unlink(missing_ok=True)
+    session.say(f"{counted(count, 'node')} as {format_name} in {path}")
+
+
+_TOO_MUCH: Final = "the last answer was cancelled or too large to be kept; give its query behind the file"
+
+
+def _edit(session: Session, rest: str) -> None:
+    """Open an editor on a file or the last query; what is saved is the next line."""
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR)
+    if rest:
+        path = _one_path(rest)
+        subprocess.run([*editor, str(path)], check=False)
+        session.next_text = _read(path).rstrip("\n")
+        return
+    handle, name = tempfile.mkstemp(suffix=".storm")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(session.kept.text + "\n")
+        subprocess.run([*editor, name], check=False)
+        session.next_text = _read(Path(name)).rstrip("\n")
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _history(session: Session, rest: str) -> None:
+    from cellmesh.cli.shell.history import ShellHistory, history_file
+
+    found = []
+    for entry in ShellHistory(history_file()).load_history_strings():
+        if rest.lower() in entry.lower():
+            found.append(entry)
+        if not rest and len(found) == HISTORY_COUNT:
+            break
+    session.show(line for entry in reversed(found) for line in entry.split("\n"))
+
+
+def _one_path(text: str) -> Path:
+    if not text:
+        raise Wrong("which file?")
+    return Path(text.strip("'\"")).expanduser()
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        try:
+            text = file.read(FILE_SIZE_MAX + 1)
+        except UnicodeDecodeError:
+            raise Wrong(f"{path} is no text in UTF-8") from None
+    if len(text) > FILE_SIZE_MAX:
+        raise Wrong(f"{path} has more than {FILE_SIZE_MAX:,} characters")
+    return text
+
+
+# The rest.
+
+
+def _refresh(session: Session, rest: str) -> None:
+    session.names.load()
+    names = session.names
+    if names.failure:
+        raise Wrong(names.failure)
+    session.say(
+        f"{len(names.forms):,} forms, {sum(map(len, names.props.values())):,} properties, "
+        f"{len(names.commands):,} commands, {len(names.libraries):,} libraries"
+    )
+
+
+def _quit(session: Session, rest: str) -> None:
+    from cellmesh.cli.shell.session import Leave
+
+    raise Leave
+
+
+_EVERY: Final = (
+    MetaCommand("\\?", "", "Show this.", _commands),
+    MetaCommand(
+        "\\help", "[NAME]", "Tell about a form, property, edge, command or $lib function.", _help, "help"
+    ),
+    MetaCommand(
+        "\\format",
+        "[FORMAT]",
+        f"How nodes are shown: {', '.join(FORMATS)}.",
+        _format,
+        f"one of {' '.join(FORMATS)}",
+    ),
+    MetaCommand("\\pager", "[on|off]", "Whether long answers go to the pager.", _pager, "one of on off"),
+    MetaCommand("\\limit", "[NUMBER]", "End queries after so many nodes; 0 for never.", _limit),
+    MetaCommand("\\readonly", "[on|off]", "Refuse every edit.", _readonly, "one of on off"),
+    MetaCommand(
+        "\\view", "[NAME|IDEN|default]", "Run queries in a view; alone it lists them.", _view, "view"
+    ),
+    MetaCommand(
+        "\\user", "[NAME|-]", "Run queries as a user, for administrators; - as yourself.", _user, "user"
+    ),
+    MetaCommand(
+        "\\set",
+        "[NAME VALUE | NAME = EXPRESSION]",
+        "Keep a variable: text or JSON, or what Storm makes of it.",
+        _set,
+        "variable",
+    ),
+    MetaCommand("\\unset", "NAME", "Forget a variable.", _unset, "variable"),
+    MetaCommand("\\run", "FILE", "Run the query in a file.", _run, "file"),
+    MetaCommand(
+        "\\save",
+        "FILE [QUERY]",
+        "Write the last answer, or a query's, to .csv, .json, .jsonl, .txt or .tree.",
+        _save,
+        "file",
+        takes_query=True,
+    ),
+    MetaCommand("\\edit", "[FILE]", "Edit the last query, or a file, for the next line.", _edit, "file"),
+    MetaCommand("\\history", "[TEXT]", "Show the last lines, or all with a text in them.", _history),
+    MetaCommand("\\refresh", "", "Ask the Cortex for its names again.", _refresh),
+    MetaCommand("\\quit", "", "Leave.", _quit),
+)
+
+COMMANDS: Final[dict[str, MetaCommand]] = {command.name: command for command in _EVERY}
+_ALIASES: Final[dict[str, Any]] = {
+    "\\q": "\\quit",
+    "\\h": "\\help",
+    "\\e": "\\edit",
+    "\\i": "\\run",
+    "\\vars": "\\set",
+}
