@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,10 @@ from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.replay import EditsApplier, StackApplier
 from cellmesh.cortex.views.graph import Graph
 from cellmesh.cortex.views.session import GraphSession
+from cellmesh.testing.memory import memory_slab
+
+STORAGE: ContextVar[str] = ContextVar("storage", default="lmdb")
+"""What graphs are opened over: "lmdb" or "memory"; see `conftest.py`."""
 
 START_MS = 1_700_000_000_000
 
@@ -36,8 +41,13 @@ def ticking() -> Callable[[], int]:
 
 
 @contextmanager
-def open_graph(folder: Path, **options: Any) -> Iterator[Graph]:
-    slab = Slab.open(folder, (*DATABASES, *LOG_DATABASES), sync=False)
+def open_graph(folder: Path, *, storage: str | None = None, **options: Any) -> Iterator[Graph]:
+    """Give a graph over LMDB in a folder, or over its twin in memory, which begins empty each time."""
+    names = (*DATABASES, *LOG_DATABASES)
+    if (storage or STORAGE.get()) == "memory":
+        slab = memory_slab(names)
+    else:
+        slab = Slab.open(folder, names, sync=False)
     try:
         yield Graph.open(slab, the_model(), now_ms=ticking(), **options)
     finally:
@@ -62,9 +72,11 @@ def content(session: GraphSession, forms: tuple[str, ...]) -> dict[tuple[str, An
     return found
 
 
-def replayed(graph: Graph, folder: Path) -> dict[str, list[tuple[bytes, bytes]]]:
+def replayed(
+    graph: Graph, folder: Path, *, storage: str | None = None
+) -> dict[str, list[tuple[bytes, bytes]]]:
     """Replay a graph's change log into an empty one; returns its databases."""
-    with open_graph(folder, leads=False) as copy:
+    with open_graph(folder, storage=storage, leads=False) as copy:
         replay = Replay(copy.slab, (EditsApplier(copy), StackApplier(copy)))
         offset = 0
         while True:
