@@ -22,7 +22,7 @@ from cellmesh.common.auth.credentials import (
     verify_password,
 )
 from cellmesh.common.auth.principals import User
-from cellmesh.common.auth.records import ApiKey, Credentials
+from cellmesh.common.auth.records import API_KEY_NAME_SIZE_MAX, ApiKey, Credentials
 from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.errors import AuthDeny, BadArg, CellError, Unauthenticated
 from cellmesh.common.telemetry.logs import get_logger
@@ -30,7 +30,6 @@ from cellmesh.common.telemetry.logs import get_logger
 MICROS: Final = 1_000_000
 ONE_TIME_LIFE_S_DEFAULT: Final = 24 * 3600.0
 ONE_TIME_LIFE_S_MAX: Final = 7 * 24 * 3600.0
-API_KEY_NAME_SIZE_MAX: Final = 128
 ROOT_PAUSE_US: Final = 60 * MICROS
 """root is not locked by wrong passwords, or anybody could lock it: it may try once a minute then. So may every user on
 a follower, which cannot lock anybody."""

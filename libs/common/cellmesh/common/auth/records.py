@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from cellmesh.api.common.v1 import auth_change_pb2, auth_pb2
 from cellmesh.common.auth.gates import Gate, GateUser
@@ -37,6 +37,9 @@ class Credentials:
     failed_time_us: int = 0
     one_time_sha256: bytes = b""
     one_time_expire_time_us: int = 0
+
+
+API_KEY_NAME_SIZE_MAX: Final = 128
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cellmesh.common.auth.principals import (
     check_email,
     check_name,
 )
-from cellmesh.common.auth.records import ApiKey
+from cellmesh.common.auth.records import API_KEY_NAME_SIZE_MAX, ApiKey
 from cellmesh.common.auth.retention import AuditRules
 from cellmesh.common.auth.rules import Rule, check_rules
 from cellmesh.common.errors import (
@@ -273,6 +273,18 @@ class AuthStore(PolicyKeeper):
                     f"user {user.name} has {count} API keys, and no user has more", limit=API_KEY_COUNT_MAX
                 )
             return self.put(key, detail=f"API key {key.name or key.key_id} created")
+
+    def rename_api_key(self, key_id: str, name: str) -> ApiKey:
+        """Give a key another name. Raises NoSuchIden, BadArg."""
+        with self.changing():
+            key = self.policy.api_keys.get(key_id)
+            if key is None:
+                raise NoSuchIden(f"there is no API key {key_id[:64]}", iden=key_id[:64])
+            if len(name) > API_KEY_NAME_SIZE_MAX or not (name == "" or name.isprintable()):
+                raise BadArg(
+                    f"the name of a key has up to {API_KEY_NAME_SIZE_MAX} printable characters", name="name"
+                )
+            return self.put(replace(key, name=name), detail=f"API key {key.name or key_id} is named {name}")
 
     def delete_api_key(self, key_id: str) -> None:
         """End a key. Raises NoSuchIden."""

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from cellmesh.common.errors import (
     RecursionLimitHit,
     StormRuntimeError,
 )
+from cellmesh.cortex.storm.commands.graph import Picture, rules_of
 from cellmesh.cortex.storm.compiler.core import Body
 from cellmesh.cortex.storm.compiler.dispatch import compile_scope
 from cellmesh.cortex.storm.parser import parse_source
@@ -430,6 +432,7 @@ class Running:
             rows = compiled.body.rows(context, self._inbound(context))
         else:
             rows = compiled.body.rows_of_none(context)
+        rows = _projected(context, rows)
         limit = options.limit
         if not limit:
             return rows
@@ -462,6 +465,18 @@ def _value_of_rows(body: Body, context: RunContext, rows: Iterator[Path]) -> Any
     except StormReturn as signal:
         return signal.value
     return None
+
+
+def _projected(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
+    """Yield rows, or the picture that grows from them if the query has asked for one by when its first row comes."""
+    for first in rows:
+        if context.run.projection is None:
+            yield first
+            yield from rows
+        else:
+            rules = rules_of(context.run.projection)
+            yield from Picture(context, rules).grow(chain((first,), rows))
+        return
 
 
 def _plain_vars(vars: Mapping[str, Any]) -> dict[str, Any]:

@@ -295,6 +295,24 @@ ARGUMENTS.update(
         "$lib.xml.parse": '"<a/>"',
         "$lib.yaml.load": '"a: 1"',
         "$lib.yaml.save": '({"a": 1})',
+        **{
+            f"$lib.model.migration.{name}": ("a, b", "BadArg")
+            for name in ("copyData", "copyEdges", "copyTags")
+        },
+        **{f"$lib.model.migration.{name}": ("a, b", "BadArg") for name in ("copyExtProps", "fuse")},
+        "$lib.model.migration.loop": "${ inet:ipv4 }",
+        **{
+            f"$lib.model.migration.s.{name}": ("a", "BadArg")
+            for name in (
+                "inetServiceInstanceToPlatform",
+                "inetServiceMessageClientAddress",
+                "inetSslCertToTlsServerCert",
+                "riskHasVulnToVulnerable",
+            )
+        },
+        "$lib.graph.activate": ("none", "NoSuchIden"),
+        "$lib.inet.whois.guid": '({"net4": "1.2.3.0/24", "asof": "2020"}), iprec',
+        **{f"$lib.{name}.kill": ("none", "StormRuntimeError") for name in ("ps", "task")},
     }
 )
 

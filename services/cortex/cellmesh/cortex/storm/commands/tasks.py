@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pprint import pformat
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from cellmesh.common.errors import NoSuchName, StormRuntimeError
+from cellmesh.common.errors import NoSuchName
 from cellmesh.cortex.storm.commands.stored import doing
+from cellmesh.cortex.storm.running import end_query, visible_queries
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.runtime.context import RunContext, RunningQuery
+    from cellmesh.cortex.storm.runtime.context import RunContext
 
 TEXT_SIZE_MAX: Final = 1000
 LINE_SIZE: Final = 120
@@ -21,16 +22,9 @@ SHORT_LINE_COUNT: Final = 4
 DAY_S: Final = 86_400
 
 
-def _visible(context: RunContext) -> list[RunningQuery]:
-    """The queries a user may see: the own ones, and with the permission task.get all."""
-    rights: Any = getattr(context.run, "rights", None)
-    sees_all = rights is None or rights.allowed(("task", "get"))
-    return [found for found in context.engine.running if sees_all or found.options.user == context.user]
-
-
 def _list(word: str, *, is_plain: bool) -> Callable[[RunContext, Arguments], None]:
     def act(context: RunContext, arguments: Arguments) -> None:
-        found = _visible(context)
+        found = visible_queries(context)
         for query in found:
             context.print(f"task iden: {query.task_id}")
             context.print("    name: storm")
@@ -51,15 +45,7 @@ def _list(word: str, *, is_plain: bool) -> Callable[[RunContext, Arguments], Non
 
 
 def _kill(context: RunContext, arguments: Arguments) -> None:
-    wanted = arguments.iden
-    found = [query for query in _visible(context) if query.task_id.startswith(wanted)]
-    if not wanted or len(found) != 1:
-        how_many = "no task has" if not found else "more than one task has"
-        raise StormRuntimeError(f"{how_many} an iden that begins so", iden=wanted)
-    rights: Any = getattr(context.run, "rights", None)
-    if rights is not None and found[0].options.user != context.user:
-        rights.confirm(("task", "del"))
-    found[0].cancel()
+    end_query(context, arguments.iden)
     context.print("kill status: true")
 
 

@@ -33,6 +33,9 @@ mail.py        $lib.inet.smtp, $lib.inet.imap
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 sockets.py     $lib.inet.http.connect
 stix.py        $lib.stix
+migration.py   $lib.model.migration; migration_forms.py what is under .s
+tasks.py       $lib.ps, $lib.task
+whois.py       $lib.inet.whois
 stored.py      $lib.globals, $lib.macro, $lib.queue
 
 `LIBRARIES` lists them for the Engine; nothing is registered by being imported.
@@ -60,6 +63,8 @@ from cellmesh.cortex.storm.library import (
     keys,
     mail,
     markup,
+    migration,
+    migration_forms,
     model,
     model_facts,
     packages,
@@ -73,10 +78,12 @@ from cellmesh.cortex.storm.library import (
     statistics,
     stix,
     stored,
+    tasks,
     text,
     times,
     tokens,
     variables,
+    whois,
 )
 from cellmesh.cortex.storm.runtime.interface import LibrarySpec
 
@@ -115,4 +122,8 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *http_apis.LIBRARIES,
     *projections.LIBRARIES,
     *projects.LIBRARIES,
+    *migration.LIBRARIES,
+    *migration_forms.LIBRARIES,
+    *tasks.LIBRARIES,
+    *whois.LIBRARIES,
 )

@@ -102,6 +102,10 @@ def _get(context: RunContext, iden: Any) -> Any:
     return found
 
 
+def _activate(context: RunContext, iden: Any) -> None:
+    context.run.projection = _get(context, tostr(iden))
+
+
 def _list(context: RunContext) -> list[Any]:
     own = [known for _, known in context.capability("graph.projections").all(context.session)]
     return sorted([*own, *_of_packages(context).values()], key=lambda known: str(known["name"]))
@@ -151,6 +155,12 @@ LIBRARIES: Final = (
                 (ParameterSpec("gdef", type="dict", doc="Its name and rules."),),
                 "dict",
                 changes_state=True,
+            ),
+            FunctionSpec(
+                "activate",
+                "Have the query give the picture that grows from its nodes by a projection's rules.",
+                _activate,
+                (_IDEN,),
             ),
             FunctionSpec("del", "Remove a projection.", _del, (_IDEN,), changes_state=True),
             FunctionSpec(

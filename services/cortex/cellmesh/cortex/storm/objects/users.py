@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import NoSuchIden
+from cellmesh.common.errors import BadArg, NoSuchIden
 from cellmesh.cortex.storm.objects.principals import (
     GATE,
     SHARED,
@@ -157,6 +157,15 @@ def _get_key(context: RunContext, self: UserObject, iden: Any) -> Any:
     return _key_plain(_key(self, iden))
 
 
+def _mod_key(context: RunContext, self: UserObject, iden: Any, name: Any, value: Any) -> Any:
+    _confirm_set(context, self, "apikey")
+    found, what = _key(self, iden), tostr(name)
+    if what != "name":
+        raise BadArg(f"of an API key only the name can be changed, not {what[:64]}", name=what[:64])
+    context.session.pause()
+    return _key_plain(self.auth.rename_api_key(found.key_id, tostr(value)))
+
+
 def _del_key(context: RunContext, self: UserObject, iden: Any) -> bool:
     _confirm_set(context, self, "apikey")
     context.session.pause()
@@ -276,6 +285,18 @@ TYPES: Final = (
                 changes_state=True,
             ),
             FunctionSpec("getApiKey", "What is known of an API key.", _get_key, (_KEY,), "dict"),
+            FunctionSpec(
+                "modApiKey",
+                "Change the name of an API key; gives what is known of it.",
+                _mod_key,
+                (
+                    _KEY,
+                    ParameterSpec("name", type="str", doc="What to change: name."),
+                    ParameterSpec("valu", type="any", doc="The new value."),
+                ),
+                "dict",
+                changes_state=True,
+            ),
             FunctionSpec("listApiKeys", "What is known of its API keys.", _list_keys, (), "list"),
             FunctionSpec("delApiKey", "End an API key.", _del_key, (_KEY,), "bool", changes_state=True),
             FunctionSpec(

@@ -81,6 +81,7 @@ class QueryRun:
     Attributes:
         emit: Takes each message as it arises.
         is_readonly: Whether edits are refused.
+        projection: Rules of a graph projection to grow a picture by from the query's nodes; None for the nodes as they are.
         rights: What its user may do; None for everything.
     """
 
@@ -92,6 +93,7 @@ class QueryRun:
         "library",
         "model",
         "options",
+        "projection",
         "rights",
         "session",
     )
@@ -110,6 +112,7 @@ class QueryRun:
         self.options = options
         self.budget = budget
         self.emit = emit
+        self.projection: Mapping[str, Any] | None = None
         self.is_readonly = options.readonly
         # For a user with all rights there is nothing to ask.
         self.rights = None if options.has_all_rights else rights_of(engine, options.user)
