@@ -108,7 +108,9 @@ def page(model: Model, domain: str, names: list[str], users: Mapping[str, list[s
     lines = [HEAD, "", f"# Model: {domain}", ""]
     if forms:
         lines += ["| form | what it is |", "| --- | --- |"]
-        lines += [f"| {link(name, page_of=domain)} | {model.require_form(name).doc} |" for name in forms]
+        for form in map(model.require_form, forms):
+            mark = " (deprecated)" if form.deprecated else ""
+            lines.append(f"| {link(form.name, page_of=domain)} | {form.doc}{mark} |")
         lines.append("")
     if domain == BASE:
         lines += ["## Of every node", ""]
@@ -138,7 +140,10 @@ def form_entry(model: Model, form: Form, domain: str, users: list[str]) -> list[
         lines += ["Its nodes are made on the fly and cannot be edited.", ""]
     lines += type_facts(model, form.name, domain)
     if form.interfaces:
-        lines.append(f"- interfaces: {', '.join(link(name, page_of=domain) for name in form.interfaces)}")
+        note = ", whose properties it has" if TAXONOMY in form.interfaces else ""
+        lines.append(
+            f"- interfaces: {', '.join(link(name, page_of=domain) for name in form.interfaces)}{note}"
+        )
     if users:
         rest = f" and {len(users) - USERS_SHOWN} more" if len(users) > USERS_SHOWN else ""
         lines.append(f"- referred to by: {', '.join(f'`{name}`' for name in users[:USERS_SHOWN])}{rest}")
