@@ -198,3 +198,25 @@ def test_arguments_and_defaults_see_what_stands_before_them(engine: Engine) -> N
     run(engine, "for $i in $lib.range(5) { [ it:dev:int=$i ] }")
     assert values(run(engine, "$n=2 it:dev:int | limit $n")) == [0, 1]
     assert prints(run(engine, "$d=7 function f(x=$d) { return($x) } it:dev:int=1 $lib.print($f())")) == ["7"]
+
+
+def test_a_join_passes_on_its_row_before_it_looks_where_it_leads(engine: Engine) -> None:
+    """What comes behind may edit the node; and a missing way is an error of what follows the row."""
+    ndefs = [
+        m.node.ndef
+        for m in engine.storm("[ ou:org=* ] -+> * +ou:org [ :name=bob ]")
+        if isinstance(m, NodeRow)
+    ]
+    assert [form for form, _ in ndefs] == ["ou:org"]
+    found = [m for m in engine.storm("ou:org -+> * [ +#seen ]") if isinstance(m, NodeRow)]
+    assert [row.node.form.name for row in found] == ["ou:org", "ou:name"]
+    messages = list(engine.storm("[ inet:asn=8 ] -+> inet:asn"))
+    assert [m.node.value for m in messages if isinstance(m, NodeRow)] == [8]
+    assert [m.error.name for m in messages if isinstance(m, Error)] == ["NoSuchPivot"]
+
+
+def test_a_pivot_from_a_property_that_is_not_there_to_anything_leads_nowhere(engine: Engine) -> None:
+    assert [type(m) for m in engine.storm("[ inet:ipv4=4 ] :nosuch -> *")] == [Init, Fini]
+    assert [m.error.name for m in engine.storm("inet:ipv4 :nosuch -> inet:asn") if isinstance(m, Error)] == [
+        "NoSuchProp"
+    ]

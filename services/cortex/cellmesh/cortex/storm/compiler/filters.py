@@ -317,13 +317,14 @@ def _subquery_condition(compiler: Compiler, node: ast.SubqueryCondition) -> Make
             f"{node.comparison.operator} does not compare counts", cmpr=node.comparison.operator, name="int"
         )
     value = compiler.expression(node.comparison.value)
+    spare = 0 if node.comparison.operator in (">=", "<") else 1
 
     def counted(context: RunContext, path: Path) -> bool:
         wanted = toint(value(context, path))
         count = 0
         for _ in body.rows(context, iter((path,))):
             count += 1
-            if count > wanted:  # more rows cannot change the answer
+            if count >= wanted + spare:  # more rows cannot change the answer
                 break
         return test(count, wanted)
 

@@ -65,13 +65,25 @@ def pivot_step(legs_of: LegsOf, *, is_join: bool, is_batched: bool, per_row: boo
                     end += 1
                 found = known.get(form.name)
                 if found is None or per_row:
-                    found = known[form.name] = legs_of(context, batch[start], form)
+                    try:
+                        found = known[form.name] = legs_of(context, batch[start], form)
+                    except CellError as error:
+                        if is_join and _is_of_row(error):
+                            yield batch[start]
+                        raise
                 yield from _follow(context, batch[start:end], found, is_join, tick)
                 start = end
             if error is not None:
                 raise error
 
     return run
+
+
+def _is_of_row(error: CellError) -> bool:
+    """Whether an error is about the row, which a join has passed on by then, and not about a name in the text."""
+    return isinstance(error, NoSuchPivot | StormRuntimeError) or (
+        isinstance(error, NoSuchProp) and error.get("form") is not None
+    )
 
 
 def batches(rows: Iterator[Path], is_batched: bool) -> Iterator[tuple[list[Path], CellError | None]]:
@@ -101,6 +113,14 @@ def _follow(
     context: RunContext, batch: Sequence[Path], found: list[Leg], is_join: bool, tick: Callable[[], None]
 ) -> Iterator[Path]:
     nodes = [path.node for path in batch]
+    if is_join and len(batch) == 1:
+        # What comes behind may edit the node: only then is it asked where it leads to.
+        yield batch[0]
+        for leg in found:
+            for _, node in leg(context, nodes):
+                tick()
+                yield batch[0].fork(node)
+        return
     if len(found) == 1:
         pairs: Iterator[tuple[int, Node]] = found[0](context, nodes)
     elif len(batch) == 1:
@@ -289,6 +309,8 @@ def _source_legs(compiler: Compiler, source: ast.RelativeProp, target: ast.Pivot
         name = names[0]
         prop = form.props.get(name)
         if prop is None:
+            if find is None:
+                return []  # `:nosuch -> *` leads nowhere, and is no error
             raise NoSuchProp(f"{form.name} has no property {name}", name=name, form=form.name)
         if find is None:
             return legs.out_of_prop(context, prop)
