@@ -79,6 +79,7 @@ NODES: dict[str, tuple[str, dict[str, Any]]] = {
     "it:app:snort:rule": ("it:app:snort:rule=(y,) :text=rule", {"pattern": "rule", "pattern_type": "snort"}),
 }
 
+
 @pytest.fixture(scope="module", name="engine")
 def _engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One for all, as none changes what another looks at."""
