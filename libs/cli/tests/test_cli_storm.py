@@ -15,7 +15,7 @@ from cellmesh.api.cortex.v1 import node_pb2, storm_pb2, storm_service_pb2_grpc
 from cellmesh.cli.commands.storm import TextPrinter, error_text, excerpt, node_lines
 from cellmesh.cli.main import run
 from cellmesh.common.errors import BadSyntax, BadTypeValu, NoSuchProp, NoSuchVar
-from cellmesh.common.errors.status import to_detail
+from cellmesh.common.errors.status import to_abort, to_detail
 from cellmesh.common.values import from_value, to_value
 
 
@@ -54,7 +54,18 @@ class Cortex(storm_service_pb2_grpc.StormServiceServicer):
                     Message(warn=storm_pb2.StormWarn(text="careful")),
                 ]
             )
+        if request.options.profile:
+            yield storm_pb2.StormResponse(messages=[Message(profile=plan())])
         yield storm_pb2.StormResponse(messages=[Message(fini=fini)])
+
+    def ExplainStorm(
+        self, request: storm_pb2.ExplainStormRequest, context: grpc.ServicerContext
+    ) -> storm_pb2.ExplainStormResponse:
+        if request.text == "bad":
+            code, text, metadata = to_abort(BadSyntax("unexpected character", line=1, column=1))
+            context.set_trailing_metadata(metadata)
+            context.abort(code, text)
+        return storm_pb2.ExplainStormResponse(plan=plan())
 
     def CountStorm(self, request: storm_pb2.CountStormRequest, context: Any) -> storm_pb2.CountStormResponse:
         return storm_pb2.CountStormResponse(count=41)
@@ -199,3 +210,53 @@ def test_a_value_with_line_breaks_stays_on_its_line() -> None:
     made.props["norm"].CopyFrom(to_value("a\nb"))
     made.repr.props["norm"] = "A\nb"
     assert node_lines(made) == [r"it:dev:str='a\nb'", r"        :norm = 'A\nb'"]
+
+
+def plan() -> storm_pb2.StormPlan:
+    made = storm_pb2.StormPlan(may_change=True)
+    lift = made.steps.add(kind="lift", text="inet:ipv4", line=1, column=1, notes=["all nodes of the form"])
+    lift.run_count, lift.row_count = 1, 12345
+    lift.duration.FromMicroseconds(2500)
+    made.steps.add(kind="filter", text="+{ … }").steps.add(kind="pivot", text="-> *")
+    return made
+
+
+def test_the_plan_of_a_query_is_a_tree(
+    cortex: tuple[Cortex, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["storm", "--url", cortex[1], "--explain", "inet:ipv4"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "inet:ipv4  // all nodes of the form",
+        "+{ … }",
+        "  -> *",
+        "The query may change data. Each row goes through all steps in turn.",
+    ]
+    assert run(["storm", "--url", cortex[1], "--explain", "--jsonl", "inet:ipv4"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["may_change"] is True
+    assert told["steps"][1]["steps"][0]["text"] == "-> *"
+
+
+def test_a_query_without_a_plan_says_why(
+    cortex: tuple[Cortex, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["storm", "--url", cortex[1], "--explain", "bad"]) == 1
+    assert "ERROR: BadSyntax: unexpected character" in capsys.readouterr().err
+
+
+def test_a_profile_comes_after_the_nodes(
+    cortex: tuple[Cortex, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["storm", "--url", cortex[1], "--profile", "profiled"]) == 0
+    assert cortex[0].request.options.profile
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1:5] == [
+        "      rows         time     runs  step",
+        "    12,345      2.50 ms        1  inet:ipv4  // all nodes of the form",
+        "         -            -        -  +{ … }",
+        "         -            -        -    -> *",
+    ]
+    assert run(["storm", "--url", cortex[1], "--profile", "--jsonl", "profiled"]) == 0
+    messages = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert messages[-2]["type"] == "profile"
+    assert messages[-2]["steps"][0]["rows"] == 12345

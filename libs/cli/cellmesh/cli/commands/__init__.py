@@ -4,6 +4,7 @@ serve     `serve` of every kind of cell
 mesh      up, down, status
 storm     storm
 storm_text  storm fmt, lint
+storm_plan  plans of queries as text and JSON, for storm --explain, --profile
 aha       aha serve, provision, list
 aha_admin aha pool, revoke, certs, enrollments, services, down, up, remove
 cert      cert init, request, issue, renew, list, show, revoke, verify

@@ -23,6 +23,7 @@ INDENT = " " * 8
 EXCERPT_SIZE = 100
 RATE_COUNT_MIN = 1000
 COUNT_TIMEOUT_S = 86400.0
+EXPLAIN_TIMEOUT_S = 60.0
 FORMATS = ("nodes", "table", "tree", "json", "jsonl", "csv")
 URL = re.compile(r"(?:aha|grpcs?|unix|cell)://")
 
@@ -63,6 +64,8 @@ class QueryOrTool(click.Command):
 @click.option("--view", default="", help="The view to run in, 32 hexadecimal digits.")
 @click.option("--readonly", is_flag=True, help="Refuse every edit.")
 @click.option("--count", "only_count", is_flag=True, help="Print only how many nodes come out.")
+@click.option("--explain", is_flag=True, help="Print how the query would be done; it is not run.")
+@click.option("--profile", is_flag=True, help="Run the query, then print what each step cost.")
 @click.pass_context
 def storm(
     ctx: click.Context,
@@ -78,6 +81,8 @@ def storm(
     view: str,
     readonly: bool,
     only_count: bool,
+    explain: bool,
+    profile: bool,
 ) -> None:
     """Run a Storm query on the Cortex and print what comes. The query `-` is read from standard input.
 
@@ -104,6 +109,20 @@ def storm(
         options.vars[name].CopyFrom(value)
     with open_by_options("cortex", url, folder, identity) as client:
         stub = client.stub(storm_service_pb2_grpc.StormServiceStub)
+        if explain:
+            from cellmesh.cli.commands.storm_plan import plan_fields, plan_lines
+
+            try:
+                explain_request = storm_pb2.ExplainStormRequest(text=text, options=options)
+                plan = stub.ExplainStorm(explain_request, timeout=EXPLAIN_TIMEOUT_S).plan
+            except CellError as error:
+                _print_error(error, text)
+                ctx.exit(1)
+            is_json = jsonl or format_name in ("json", "jsonl")
+            lines = [json.dumps(plan_fields(plan))] if is_json else plan_lines(plan, is_profiled=False)
+            click.echo("\n".join(lines))
+            return
+        options.profile = profile
         if only_count:
             try:
                 count_request = storm_pb2.CountStormRequest(text=text, options=options)
@@ -224,6 +243,10 @@ class TextPrinter:
 
                 self.failed = True
                 _print_error(from_detail(message.err), self._text)
+            case "profile":
+                from cellmesh.cli.commands.storm_plan import plan_lines
+
+                click.echo("\n".join(plan_lines(message.profile, is_profiled=True)), err=True)
             case "fini":
                 click.echo(self._totals(message.fini), err=True)
 
@@ -276,6 +299,10 @@ def message_fields(message: storm_pb2.StormMessage) -> dict[str, Any]:
         case "err":
             error = from_detail(message.err)
             return {"name": error.name, "message": error.message, "fields": plain(dict(error.items()))}
+        case "profile":
+            from cellmesh.cli.commands.storm_plan import plan_fields
+
+            return plan_fields(message.profile)
         case "fini":
             fini = message.fini
             seconds = fini.duration.ToNanoseconds() / 1e9

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import click
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2
 from cellmesh.cli.commands.storm import error_text, excerpt, message_fields, node_fields
+from cellmesh.cli.commands.storm_plan import plan_lines
 from cellmesh.cli.output import plain, value_text
 from cellmesh.common.errors import CellError, from_detail
 from cellmesh.common.time.parse import print_time
@@ -141,6 +142,8 @@ def other_lines(message: storm_pb2.StormMessage, text: str, paint: Paint) -> lis
             return [_csv_line([value_text(from_value(item)) for item in message.csv_row.row.items])]
         case "err":
             return error_lines(from_detail(message.err), text, paint)
+        case "profile":
+            return [safe_text(line) for line in plan_lines(message.profile, is_profiled=True)]
         case _:
             return []
 

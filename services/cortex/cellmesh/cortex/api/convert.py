@@ -21,9 +21,11 @@ from cellmesh.cortex.storm.runtime.messages import (
     Message,
     NodeRow,
     Print,
+    Profiled,
     Warn,
 )
 from cellmesh.cortex.storm.runtime.options import QueryOptions
+from cellmesh.cortex.storm.runtime.plan import Plan, PlanStep
 from cellmesh.cortex.views.node import Node
 
 _LENGTH_DELIMITED: Final = 2
@@ -102,6 +104,7 @@ def options_from_proto(text_options: storm_pb2.StormOptions, user: str) -> Query
         show=frozenset(text_options.show),
         path=text_options.path,
         time_limit_s=text_options.time_limit.ToTimedelta().total_seconds() if has_limit else None,
+        profile=text_options.profile,
     )
 
 
@@ -170,6 +173,8 @@ def _other(message: Message) -> storm_pb2.StormMessage:
             out.csv_row.table = message.table or ""
         case Error():
             out.err.CopyFrom(to_detail(message.error))
+        case Profiled():
+            out.profile.CopyFrom(plan_to_proto(message.plan))
         case Fini():
             out.fini.node_count, out.fini.edit_count = message.node_count, message.edit_count
             out.fini.duration.FromMilliseconds(round(message.duration_s * 1000))
@@ -177,6 +182,29 @@ def _other(message: Message) -> storm_pb2.StormMessage:
             raise AssertionError("nodes are put together from bytes")
         case _:
             assert_never(message)
+    return out
+
+
+def plan_to_proto(plan: Plan) -> storm_pb2.StormPlan:
+    """The plan of a query on the wire."""
+    return storm_pb2.StormPlan(
+        steps=map(_step, plan.steps), may_change=plan.may_change, is_batched=plan.is_batched
+    )
+
+
+def _step(step: PlanStep) -> storm_pb2.StormStep:
+    out = storm_pb2.StormStep(
+        kind=step.kind,
+        text=step.text,
+        line=step.line,
+        column=step.column,
+        notes=step.notes,
+        steps=map(_step, step.steps),
+        run_count=step.run_count,
+        row_count=step.row_count,
+    )
+    if step.run_count:
+        out.duration.FromNanoseconds(round(step.time_s * 1e9))
     return out
 
 

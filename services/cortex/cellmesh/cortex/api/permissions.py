@@ -36,6 +36,7 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.StormService/Storm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
+    "/cellmesh.api.cortex.v1.StormService/ExplainStorm": Permission(Level.RULE, "storm"),
     "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
     "/cellmesh.api.cortex.v1.ExportService/ExportNodes": Permission(Level.RULE, "storm"),
     # On MEMBER rows the handlers ask for the right on the layer.

@@ -13,7 +13,13 @@ from cellmesh.common.errors import AuthDeny
 from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
-from cellmesh.cortex.api.convert import message_bytes, mode_of, options_from_proto, pack_messages
+from cellmesh.cortex.api.convert import (
+    message_bytes,
+    mode_of,
+    options_from_proto,
+    pack_messages,
+    plan_to_proto,
+)
 from cellmesh.cortex.storm.engine import Engine, Running
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
@@ -71,6 +77,15 @@ class StormServicer:
         running = self._engine.start(request.text, options)
         count = await self._workers.run_long(_cancelled_with(running, running.count))
         return storm_pb2.CountStormResponse(count=count)
+
+    async def ExplainStorm(
+        self, request: storm_pb2.ExplainStormRequest, context: Any
+    ) -> storm_pb2.ExplainStormResponse:
+        """Tell how a query would be done, without running it."""
+        current_call().text = request.text
+        options = query_options(request.options, self._auth)
+        plan = await self._workers.run(lambda: self._engine.plan(request.text, options))
+        return storm_pb2.ExplainStormResponse(plan=plan_to_proto(plan))
 
 
 def changes_asked(engine: Engine) -> Mapping[str, Callable[[Any], bool]]:

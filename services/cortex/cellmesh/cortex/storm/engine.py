@@ -27,6 +27,7 @@ from cellmesh.common.errors import (
 from cellmesh.cortex.storm.commands.graph import Picture, rules_of
 from cellmesh.cortex.storm.compiler.core import Body
 from cellmesh.cortex.storm.compiler.dispatch import compile_scope
+from cellmesh.cortex.storm.compiler.explain import explain
 from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode, Query
 from cellmesh.cortex.storm.planner.changes import ChangeRules
@@ -38,10 +39,11 @@ from cellmesh.cortex.storm.runtime.budget import Budget
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import CommandSpec, LibrarySpec, TypeSpec
 from cellmesh.cortex.storm.runtime.libraries import TypeTable, build_library
-from cellmesh.cortex.storm.runtime.messages import Error, Fini, Init, Message, NodeRow, Warn
+from cellmesh.cortex.storm.runtime.messages import Error, Fini, Init, Message, NodeRow, Profiled, Warn
 from cellmesh.cortex.storm.runtime.options import QueryLimits, QueryOptions
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.places import locate
+from cellmesh.cortex.storm.runtime.plan import Plan, Profile
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.signals import LoopSignal, StormExit, StormReturn, StormSignal, StormStop
 from cellmesh.cortex.storm.runtime.turns import Turns
@@ -143,6 +145,36 @@ class Engine:
                     self._cache.popitem(last=False)
         return compiled
 
+    def prepare_profiled(self, text: str, mode: str, names: Iterable[str], profile: Profile) -> Compiled:
+        """Parse and compile a text for one run that is measured; raises what `prepare` does."""
+        source = Source(text)
+        query = parse_source(source, _mode(mode))
+        body = compile_scope(query, source, names, self.library, is_batched=is_pure(query), profile=profile)
+        return Compiled(query, body)
+
+    def plan(self, text: str, options: QueryOptions = NO_OPTIONS) -> Plan:
+        """Return the plan of a query, which is not run.
+
+        Raises:
+            BadSyntax: it does not parse.
+            NoSuchVar: it uses a variable that is set nowhere.
+        """
+        return self.plan_of(self.prepare(text, options.mode, options.vars), text, options, None)
+
+    def plan_of(self, compiled: Compiled, text: str, options: QueryOptions, profile: Profile | None) -> Plan:
+        """Return the plan of a compiled query, with what was counted in a run of it."""
+        query = compiled.query
+        is_batched = is_pure(query)
+        steps = explain(
+            query,
+            Source(text),
+            self.graph.model,
+            names=tuple(options.vars),
+            is_batched=is_batched,
+            profile=profile,
+        )
+        return Plan(steps, self._rules.may_change(query), is_batched)
+
     def compile(self, text: str, mode: str, names: Iterable[str]) -> Body:
         """Parse and compile a text that a running query gave."""
         source = Source(text)
@@ -157,7 +189,9 @@ class Engine:
         found = query.compiled.get(key)
         if found is None:
             source = query.source if query.source is not None else Source(query.text)
-            found = query.compiled[key] = compile_scope(query.query, source, key, self.library)
+            found = query.compiled[key] = compile_scope(
+                query.query, source, key, self.library, profile=query.profile
+            )
         return found
 
     def may_change(self, text: str, mode: str = "storm") -> bool:
@@ -278,6 +312,8 @@ class Running:
         self._budget: Budget | None = None
         self._session: GraphSession | None = None
         self._is_cancelled = False
+        self._profile: Profile | None = None
+        self._profiled: Compiled | None = None
 
     def cancel(self) -> None:
         """Make the query end with Cancelled at its next row."""
@@ -362,7 +398,7 @@ class Running:
                         if self._is_cancelled:
                             raise Cancelled("the query was stopped")
                         self._first(session)
-                    compiled = self._prepare()
+                    compiled = self._prepare_profiled() if self.options.profile else self._prepare()
                     context = RunContext(self._run(session, shown), dict(self.options.vars))
                     for path in self._rows(compiled, context):
                         count += 1
@@ -375,6 +411,10 @@ class Running:
                     yield Error(_surfaced(error))
                 self._let_others()
                 session.sync()
+                if self._profiled is not None:
+                    yield Profiled(
+                        self._engine.plan_of(self._profiled, self.text, self.options, self._profile)
+                    )
                 is_ended = True
                 yield Fini(count, time.monotonic() - started, session.edit_count)
         except CellError as error:
@@ -408,6 +448,13 @@ class Running:
 
     def _prepare(self) -> Compiled:
         return self._engine.prepare(self.text, self.options.mode, self.options.vars)
+
+    def _prepare_profiled(self) -> Compiled:
+        self._profile = Profile()
+        options = self.options
+        compiled = self._engine.prepare_profiled(self.text, options.mode, options.vars, self._profile)
+        self._profiled = compiled
+        return compiled
 
     def _run(self, session: GraphSession, emit: Callable[[Message], None]) -> QueryRun:
         limits = self._engine.limits

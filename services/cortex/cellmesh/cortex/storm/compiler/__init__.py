@@ -15,6 +15,7 @@ control       loops, branches, try, subqueries, init, empty, fini
 yields        yield
 commands      commands
 emitting      values that pass the steps behind an `emit`
+explain       what the steps are and how each is done, for people
 dispatch      the tables that tie them together; `compile_scope`
 
 Each operation compiles to a step `(context, rows) -> rows`; those that can do without rows also to a statement

@@ -11,6 +11,7 @@ from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.path import NO_VARS, Path
 from cellmesh.cortex.storm.runtime.places import Place
+from cellmesh.cortex.storm.runtime.plan import Profile
 from cellmesh.cortex.storm.runtime.signals import StormBreak, StormContinue, StormReturn, StormStop
 from cellmesh.cortex.storm.source import Source
 
@@ -76,9 +77,10 @@ class Compiler:
         library: `$lib`, so that calls into it are resolved once.
         is_emitting: Whether the scope is the body of a function with `emit`.
         is_batched: Whether steps may take several rows at once, since nobody can tell.
+        profile: Where each step is measured; None for runs that are not profiled.
     """
 
-    __slots__ = ("_tables", "is_batched", "is_emitting", "library", "scope", "source")
+    __slots__ = ("_tables", "is_batched", "is_emitting", "library", "profile", "scope", "source")
 
     def __init__(
         self,
@@ -89,6 +91,7 @@ class Compiler:
         *,
         is_emitting: bool = False,
         is_batched: bool = False,
+        profile: Profile | None = None,
     ) -> None:
         self._tables = tables
         self.source = source
@@ -96,6 +99,7 @@ class Compiler:
         self.library = library
         self.is_emitting = is_emitting
         self.is_batched = is_batched
+        self.profile = profile
 
     def place(self, node: ast.Node) -> Place:
         """Return where a node stands."""
@@ -115,11 +119,20 @@ class Compiler:
         steps = [
             self._tables.hinted(self, nodes, at) or self.operation(node) for at, node in enumerate(nodes)
         ]
-        return tuple(self._tables.folded(self, nodes, steps))
+        folded = self._tables.folded(self, nodes, steps)
+        profile = self.profile
+        if profile is not None:
+            # What was folded is measured as the last of it.
+            last = nodes[len(nodes) - len(folded) :]
+            folded = [profile.measured(node, step) for node, step in zip(last, folded)]
+        return tuple(folded)
 
     def statement(self, node: ast.Node) -> Exec:
         """Compile a statement to be run without rows."""
-        return self._tables.statements[type(node)](self, node)
+        statement = self._tables.statements[type(node)](self, node)
+        if self.profile is not None:
+            return self.profile.measured_statement(node, statement)
+        return statement
 
     def body(self, query: ast.Query) -> Body:
         """Compile a query or body of this scope."""
@@ -149,7 +162,9 @@ class Compiler:
 
     def inner(self, scope: Scope, *, is_emitting: bool) -> Compiler:
         """Return a compiler for the body of a function."""
-        return Compiler(self._tables, self.source, scope, self.library, is_emitting=is_emitting)
+        return Compiler(
+            self._tables, self.source, scope, self.library, is_emitting=is_emitting, profile=self.profile
+        )
 
 
 def _bodies(node: ast.Node) -> Iterator[ast.Query]:

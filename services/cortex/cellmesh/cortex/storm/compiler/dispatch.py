@@ -18,6 +18,7 @@ from cellmesh.cortex.storm.compiler.pivots import compile_pivot
 from cellmesh.cortex.storm.compiler.yields import compile_yield
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.planner.hints import hint_of
+from cellmesh.cortex.storm.runtime.plan import Profile
 from cellmesh.cortex.storm.source import Source
 
 if TYPE_CHECKING:
@@ -105,7 +106,13 @@ TABLES = Tables(
 
 
 def compile_scope(
-    query: ast.Query, source: Source, names: Iterable[str], library: Library, *, is_batched: bool = False
+    query: ast.Query,
+    source: Source,
+    names: Iterable[str],
+    library: Library,
+    *,
+    is_batched: bool = False,
+    profile: Profile | None = None,
 ) -> Body:
     """Compile a query as a scope of its own.
 
@@ -115,10 +122,11 @@ def compile_scope(
         names: Variables that have values before it runs.
         library: `$lib`.
         is_batched: Whether steps may take several rows at once.
+        profile: Where each step is measured; None for a run that is not profiled.
 
     Raises:
         NoSuchVar: it uses a variable that is set nowhere.
     """
     scope = Scope(query, names)
     scope.check(source)
-    return Compiler(TABLES, source, scope, library, is_batched=is_batched).body(query)
+    return Compiler(TABLES, source, scope, library, is_batched=is_batched, profile=profile).body(query)

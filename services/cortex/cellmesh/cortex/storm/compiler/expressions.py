@@ -428,8 +428,9 @@ def compile_embedded_query(compiler: Compiler, node: ast.EmbeddedQuery) -> Expr:
     if text.endswith("}"):  # the text as written, blanks included
         text = text[text.index("{") + 1 : -1]
     compiled: dict[frozenset[str], Any] = {}
+    profile = compiler.profile
 
     def make(context: RunContext, path: Path) -> Any:
-        return StormQuery(text, query, {**context.all_vars(), **path.vars}, source, compiled)
+        return StormQuery(text, query, {**context.all_vars(), **path.vars}, source, compiled, profile)
 
     return make

@@ -1,6 +1,7 @@
 """What runs a compiled query, and the seam to commands, libraries and primitives.
 
 interface    specs of commands, libraries, types; the kinds of values
+plan         the steps of a query for people, and what is counted of each in a profiled run
 path         a row: a node and its variables
 options      options and bounds of a query
 counted      rows of which only the number is known

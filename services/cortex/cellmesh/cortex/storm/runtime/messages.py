@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from cellmesh.common.errors import CellError
+from cellmesh.cortex.storm.runtime.plan import Plan
 from cellmesh.cortex.views.node import Node
 
 
@@ -95,4 +96,11 @@ class Fini:
     edit_count: int
 
 
-Message: TypeAlias = Init | NodeRow | Print | Warn | Fire | CsvRow | Error | Fini
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """What the steps of the query cost; comes before Fini if the options asked for it."""
+
+    plan: Plan
+
+
+Message: TypeAlias = Init | NodeRow | Print | Warn | Fire | CsvRow | Error | Profiled | Fini

@@ -45,6 +45,7 @@ class QueryOptions:
         show: Kinds of message to send beside init, err and fini; empty for all.
         path: Send the variables of each node's row.
         time_limit_s: Stop after so many seconds; None for no limit.
+        profile: Measure each step, and tell at the end; see `runtime.plan`.
         has_all_rights: Whether it may do everything whoever the user is: a cell of the mesh is no user here.
     """
 
@@ -61,3 +62,4 @@ class QueryOptions:
     path: bool = False
     time_limit_s: float | None = None
     has_all_rights: bool = False
+    profile: bool = False
