@@ -47,6 +47,7 @@ ELSEWHERE = {
     "axon_upload_chunks_removed": "services/axon/tests",
     "cryotank_records_removed": "tests/mesh/test_mesh_kill.py",
     "cryotank_records_trimmed": "services/cryotank/tests",
+    "layer_edits_taken": "services/cortex/tests/syncing",
     "state_hash_chunk": "libs/common/tests",
 }
 """Points of one cell or job, with the tests that set them; those of mirrors begin with `mirror_`."""

@@ -73,6 +73,7 @@ OPEN_TO_USERS: Final = {
 _KEY_VALUES: Final = "cellmesh.api.common.v1.KeyValueService"
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
     **{f"{_KEY_VALUES}/{name}KeyValue": {"path": ["some", "place"]} for name in ("Get", "Set", "Add", "Pop")},
+    f"{_KEY_VALUES}/MoveKeyValues": {"path": ["some", "place"], "newPath": ["other", "place"]},
     f"{_KEY_VALUES}/LoadKeyValues": {"keyValues": [{"path": ["some", "place"]}]},
     "cellmesh.api.aha.v1.RegistryService/RegisterInstance": {
         "instance": {"name": "00.axon.demo", "address": "127.0.0.1:1"}

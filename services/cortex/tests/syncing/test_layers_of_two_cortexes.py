@@ -16,6 +16,7 @@ from cellmesh.client import CellClient, open_cell
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
 from cellmesh.common.errors import BadTypeValu, NoSuchLayer, NoSuchProp
+from cellmesh.common.failpoints import failing
 from cellmesh.common.values import from_value
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
@@ -140,6 +141,17 @@ def _later(ends: Any) -> Any:
 
     time.sleep(1.5)
     return ends()
+
+
+def test_edits_that_were_not_committed_are_taken_again(pair: tuple[CortexCell, CortexCell, str]) -> None:
+    first, second, url = pair
+    first.engine.call(FIRST)
+    with failing("layer_edits_taken", "error*2"):
+        first.engine.call("$lib.layer.get().addPush($url)", _vars(url=url))
+        wait_until(lambda: names(second) == [[1, "a"], [2, None]])
+    assert is_well(second)
+    first.engine.call("[ inet:asn=3 ]")
+    wait_until(lambda: names(second) == [[1, "a"], [2, None], [3, None]])
 
 
 def test_the_rpcs_of_layers(pair: tuple[CortexCell, CortexCell, str]) -> None:

@@ -168,8 +168,10 @@ def test_answers_are_kept_and_what_was_parsed_for_them_is_used_once(
 def test_items_that_can_be_set_with_an_effect_are_known(bench: Bench) -> None:
     """The rule for `$x.name=value` holds for these types; another one that can be set needs a look at the rule."""
     settable = {spec.name for spec in bench.engine.types.all() if spec.set_item is not None}
-    of_the_query = {"node:path:vars", "node:path:meta"}
-    outside = {"node:props", "auth:user:profile", "auth:user:vars", "pkg:vars", "vault:data"}
+    of_the_query = {"node:path:vars", "node:path:meta", "http:api:request"}
+    outside = {"node:props", "auth:user:profile", "auth:user:vars", "pkg:vars", "vault:data", "http:api:vars"}
+    # Only their attributes can be set.
+    outside |= {"http:api", "http:api:methods"}
     assert settable == of_the_query | outside
     assert {"props", "vars", "profile", "secrets", "configs"} == ITEMS_CHANGED
 
@@ -182,6 +184,11 @@ def test_items_that_can_be_set_with_an_effect_are_known(bench: Bench) -> None:
         ("$u=$lib.auth.users.byname(bob) $p=$u.profile $p.x=1", True),
         ("$d=({}) $d.x=1 return($d)", False),
         ("return($lib.auth.users.byname(bob).email)", False),
+        ("$a=$lib.cortex.httpapi.get($iden) $a.perms.append((foo, bar))", True),
+        ("$a=$lib.cortex.httpapi.get($iden) $a.methods.get=${ return(1) }", True),
+        ("$a=$lib.cortex.httpapi.get($iden) $v=$a.vars $v.x=1", True),
+        ("$a=$lib.cortex.httpapi.get($iden) return($a.perms)", False),
+        ("$d=({}) $d.path=x $l=([]) $l.append($d) return($l)", False),
     ],
 )
 def test_attributes_of_users_can_be_set(bench: Bench, text: str, changes: bool) -> None:

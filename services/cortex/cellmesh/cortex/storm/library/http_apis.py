@@ -110,15 +110,13 @@ LIBRARIES: Final = (
                 changes_state=True,
             ),
             FunctionSpec("del", "Remove an endpoint.", _del, (_IDEN,), changes_state=True),
-            # What is taken from it may change it.
-            FunctionSpec("get", "An endpoint.", _get, (_IDEN,), "http:api", may_change=True),
+            FunctionSpec("get", "An endpoint.", _get, (_IDEN,), "http:api"),
             FunctionSpec(
                 "getByPath",
                 "The endpoint that answers for a path; null if there is none.",
                 _by_path,
                 (ParameterSpec("path", type="str", doc="The path."),),
                 "http:api",
-                may_change=True,
             ),
             FunctionSpec(
                 "index",
@@ -128,7 +126,7 @@ LIBRARIES: Final = (
                 "int",
                 changes_state=True,
             ),
-            FunctionSpec("list", "All endpoints, in their order.", _list, (), "list", may_change=True),
+            FunctionSpec("list", "All endpoints, in their order.", _list, (), "list"),
             FunctionSpec(
                 "response",
                 "A request made of what is known of it, such as `$request`.",

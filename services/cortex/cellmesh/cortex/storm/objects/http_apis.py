@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from cellmesh.cortex.stores.http_apis import HttpApis
     from cellmesh.cortex.storm.runtime.context import RunContext
 
+LIBRARY: Final = "httpapi"
+"""The part of `$lib` that gives endpoints."""
+
 SET: Final = ("storm", "lib", "cortex", "httpapi", "set")
 """What who changes an endpoint needs."""
 
@@ -357,6 +360,7 @@ TYPES: Final = (
             AttributeSpec("view", "The view that it runs in.", _view, "view", _set_view),
         ),
         set_item=partial(_no_member, "http:api"),
+        library=LIBRARY,
     ),
     TypeSpec(
         "http:api:methods",
@@ -374,6 +378,7 @@ TYPES: Final = (
             for name in METHODS
         ),
         set_item=partial(_no_member, "http:api:methods"),
+        library=LIBRARY,
         iterate=_each_query,
     ),
     TypeSpec(
@@ -414,6 +419,7 @@ TYPES: Final = (
         ),
         get_item=_index,
         iterate=lambda c, s: iter(_perms(c, s)),
+        library=LIBRARY,
     ),
     TypeSpec(
         "http:api:vars",
@@ -422,5 +428,6 @@ TYPES: Final = (
         get_item=lambda c, s, name: _vars(c, s).get(tostr(name)),
         set_item=_set_var,
         iterate=lambda c, s: iter(list(_vars(c, s).items())),
+        library=LIBRARY,
     ),
 )

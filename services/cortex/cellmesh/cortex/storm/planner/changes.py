@@ -37,6 +37,27 @@ _EDITS: Final = (
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
+class _Members:
+    """What of some types changes anything.
+
+    Attributes:
+        settable: Attributes that can be set. Whose attribute `$user.email=...` is, shows when the query runs.
+        changing: Methods.
+    """
+
+    def __init__(self, types: Iterable[TypeSpec]) -> None:
+        types = list(types)
+        self.settable = frozenset(
+            one.name for spec in types for one in spec.attributes if one.set is not None
+        )
+        self.changing = frozenset(
+            method.name
+            for spec in types
+            for method in spec.methods
+            if method.changes_state or method.may_change
+        )
+
+
 class ChangeRules:
     """Tells of queries whether they may change anything, by what commands, functions and methods are declared to do.
 
@@ -52,15 +73,13 @@ class ChangeRules:
         self._commands = commands
         self._library = library
         types = list(types)
-        methods = [method for spec in types for method in spec.methods]
-        # `$user.email=...`: whose attribute it is shows when the query runs.
-        self._settable = frozenset(
-            one.name for spec in types for one in spec.attributes if one.set is not None
-        )
-        self._known = frozenset(method.name for method in methods)
-        self._changing = frozenset(
-            method.name for method in methods if method.changes_state or method.may_change
-        )
+        self._known = frozenset(method.name for spec in types for method in spec.methods)
+        self._everywhere = _Members(spec for spec in types if not spec.library)
+        libraries = {spec.library for spec in types if spec.library}
+        self._with_library = {
+            name: _Members(spec for spec in types if spec.library in ("", name)) for name in libraries
+        }
+        self._libraries = _Members(types) if len(libraries) > 1 else None
 
     def may_change(self, query: ast.Query) -> bool:
         """Whether the query, or one in braces inside, may change anything."""
@@ -69,25 +88,37 @@ class ChangeRules:
         assigned = set(_assigned(nodes))
         if LIBRARY_NAME in functions | assigned:
             return True
+        members = self._members(nodes)
         items = [node for node in nodes if isinstance(node, ast.SetItem)]
         if items and any(map(_may_hold_items, nodes)):
             return True
-        if any(_key(item) in self._settable for item in items):
+        if any(_key(item) in members.settable for item in items):
             return True
         callable_names = functions - assigned
         # The parts of a chain such as $lib.queue.list are judged with the chain.
         inner = {id(node.base) for node in nodes if isinstance(node, ast.Attribute)}
         called = {id(node.function) for node in nodes if isinstance(node, ast.Call)}
-        return any(self._changes(node, callable_names, inner, called) for node in nodes)
+        return any(self._changes(node, members, callable_names, inner, called) for node in nodes)
 
-    def _changes(self, node: ast.Node, functions: set[str], inner: set[int], called: set[int]) -> bool:
+    def _members(self, nodes: Iterable[ast.Node]) -> _Members:
+        """The methods and attributes of the types whose values a query may have."""
+        named = {_key(node) for node in nodes if isinstance(node, ast.Attribute)} & self._with_library.keys()
+        if not named:
+            return self._everywhere
+        if len(named) > 1 and self._libraries is not None:
+            return self._libraries
+        return self._with_library[str(named.pop())]
+
+    def _changes(
+        self, node: ast.Node, members: _Members, functions: set[str], inner: set[int], called: set[int]
+    ) -> bool:
         match node:
             case ast.Lookup(mode=ast.ParseMode.AUTOADD):
                 return True
             case ast.Command():
                 return self._command_changes(node)
             case ast.Attribute() if id(node) not in inner:
-                return self._attribute_changes(node, is_called=id(node) in called)
+                return self._attribute_changes(node, members, is_called=id(node) in called)
             case ast.Variable(name=name) if name == LIBRARY_NAME and id(node) not in inner:
                 # The library as a value may go anywhere.
                 return True
@@ -110,7 +141,7 @@ class ChangeRules:
             return not all(map(_is_no_query, others))
         return len(node.arguments) - len(others) < len(wanted)
 
-    def _attribute_changes(self, node: ast.Attribute, *, is_called: bool) -> bool:
+    def _attribute_changes(self, node: ast.Attribute, members: _Members, *, is_called: bool) -> bool:
         """Judge a whole chain of attributes: `$lib.inet.http`, `$node.props.asn`."""
         keys: list[str | None] = []
         base: object = node
@@ -134,7 +165,7 @@ class ChangeRules:
                 return True
             if isinstance(found, NativeFunction):
                 return found.spec.changes_state or found.spec.may_change or bool(keys)
-        if any(key in self._changing for key in keys if key is not None):
+        if any(key in members.changing for key in keys if key is not None):
             return True
         return is_called and (not keys or keys[-1] is None or keys[-1] not in self._known)
 

@@ -126,6 +126,8 @@ class TypeSpec:
         get_item: `(context, self, key)` for what is not declared (`$node.props.asn`, `$dict.key`), or None.
         set_item: `(context, self, key, value)` for `$x.key=value`; value may be UNDEF, which deletes.
         iterate: `(context, self)` -> iterator, for `for`, `yield` and functions that take a list.
+        library: The part of `$lib` without whose name no query has such a value (`httpapi`), where that is so. Queries
+            that do not name it are judged as if the type were not there.
 
     Objects of library classes may further have methods that the coercions look for: `storm_text()` (what
     `$lib.print` shows), `storm_bool()` and `storm_plain()` (the plain value that may leave the query).
@@ -139,6 +141,7 @@ class TypeSpec:
     get_item: Callable[[RunContext, Any, Value], Value] | None = None
     set_item: Callable[[RunContext, Any, Value, Value], None] | None = None
     iterate: Callable[[RunContext, Any], Iterator[Value]] | None = None
+    library: str = ""
 
 
 @dataclass(frozen=True, slots=True)
