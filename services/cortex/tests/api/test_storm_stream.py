@@ -69,3 +69,19 @@ def test_a_query_ends_when_its_client_leaves(cortex: CellClient) -> None:
     begin = time.monotonic()
     assert [m.WhichOneof("kind") for m in messages(cortex, "it:dev:int")] == ["init", "fini"]
     assert time.monotonic() - begin < 2
+
+
+def test_a_plan_is_told_and_a_profile_comes_before_fini(cortex: CellClient) -> None:
+    stub = cortex.stub(StormServiceStub)
+    plan = stub.ExplainStorm(storm_pb2.ExplainStormRequest(text="it:dev:int=5 +{ -> * }")).plan
+    assert [step.kind for step in plan.steps] == ["lift", "filter"]
+    assert plan.steps[0].notes == ["reads one key of the index"]
+    assert plan.steps[1].steps[0].text == "-> *"
+    options = storm_pb2.StormOptions(profile=True)
+    request = storm_pb2.StormRequest(text="[ it:dev:int=1 it:dev:int=2 ] | limit 1", options=options)
+    found = [message for response in stub.Storm(request) for message in response.messages]
+    assert [message.WhichOneof("kind") for message in found] == ["init", "node", "profile", "fini"]
+    steps = found[2].profile.steps
+    assert [(step.run_count, step.row_count) for step in steps] == [(1, 1), (1, 1)]
+    assert found[2].profile.may_change
+    assert steps[0].duration.ToNanoseconds() > 0

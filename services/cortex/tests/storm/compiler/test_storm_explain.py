@@ -7,6 +7,7 @@ goldens/plan/plans.storm holds texts separated by lines of dashes, the `.expecte
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.runtime.messages import Error, Fini, Profiled
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cellmesh.cortex.storm.runtime.plan import Plan, PlanStep
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from storm_kit import open_engine
 
 GOLDEN = Path(__file__).parents[2] / "goldens" / "plan" / "plans.storm"
