@@ -21,8 +21,10 @@ from cellmesh.cortex.api.permissions import (
     MODEL_SERVICE,
     PERMISSIONS,
     STORM_SERVICE,
+    TABLE_SERVICE,
 )
 from cellmesh.cortex.api.storm import StormServicer, changes_asked
+from cellmesh.cortex.api.table import TableServicer, table_changes_asked
 from cellmesh.cortex.automation import registry as automation
 from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
@@ -105,6 +107,13 @@ class CortexCell(Cell[CortexConfig]):
                 raw_responses=("Storm",),
                 last_returned=("Storm",),
                 changes_asked=changes_asked(self.engine),
+            ),
+            Service(
+                TABLE_SERVICE,
+                TableServicer(self.engine, self.workers, self.auth),
+                PERMISSIONS,
+                raw_responses=("QueryColumns",),
+                changes_asked=table_changes_asked(self.engine),
             ),
             Service(
                 FEED_SERVICE,

@@ -3,6 +3,8 @@
 permissions.py   a row for every RPC: who may call it
 convert.py       proto <-> values of the graph and of Storm
 storm.py         StormService: queries, streamed in batches
+table.py         TableService: the nodes of a query as batches of columns
+columns.py       how nodes become columns
 feed.py          FeedService: nodes in bulk
 export.py        ExportService: the nodes of a query with their edges and data
 feed_groups.py   small batches of several feeds, written and synced together

@@ -11,10 +11,12 @@ from cellmesh.api.cortex.v1 import (
     layer_service_pb2,
     model_service_pb2,
     storm_service_pb2,
+    table_service_pb2,
 )
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS, Changes, Level, Permission, PermissionTable
 
 STORM_SERVICE: Final = storm_service_pb2.DESCRIPTOR.services_by_name["StormService"]
+TABLE_SERVICE: Final = table_service_pb2.DESCRIPTOR.services_by_name["TableService"]
 FEED_SERVICE: Final = feed_service_pb2.DESCRIPTOR.services_by_name["FeedService"]
 EXPORT_SERVICE: Final = export_service_pb2.DESCRIPTOR.services_by_name["ExportService"]
 MODEL_SERVICE: Final = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
@@ -23,6 +25,7 @@ HTTP_API_SERVICE: Final = http_api_service_pb2.DESCRIPTOR.services_by_name["Http
 
 SERVICES: Final = (
     STORM_SERVICE.full_name,
+    TABLE_SERVICE.full_name,
     FEED_SERVICE.full_name,
     EXPORT_SERVICE.full_name,
     MODEL_SERVICE.full_name,
@@ -37,6 +40,7 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.StormService/CallStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/ExplainStorm": Permission(Level.RULE, "storm"),
+    "/cellmesh.api.cortex.v1.TableService/QueryColumns": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.FeedService/AddNodes": Permission(Level.RULE, "feed", Changes.YES),
     "/cellmesh.api.cortex.v1.ExportService/ExportNodes": Permission(Level.RULE, "storm"),
     # On MEMBER rows the handlers ask for the right on the layer.
