@@ -337,7 +337,8 @@ def _parts(part: Any) -> Iterator[Any]:
 def edits_what_it_lifts(query: Query) -> bool:
     """Whether a query may change an index while a lift goes through it: then a node may come twice, or not at all.
 
-    Filters count as lifts, since one behind a lift says which index to go through.
+    Filters count as lifts, since one behind a lift says which index to go through. The nodes of tags are not to be
+    deleted either, which is a matter of its own.
     """
     read: set[str] = set()
     edited: set[str] = set()
@@ -347,6 +348,10 @@ def edits_what_it_lifts(query: Query) -> bool:
                 edited.add(tag.partition(".")[0])
             case Set(prop=prop) | Unset(prop=prop):
                 edited.add(f":{prop}")
+            case Pivot(target="#"):
+                read.add("delnode")
+            case Command(name="delnode"):
+                edited.add("delnode")
             case Lift(tag=tag, prop=prop):
                 read.update([tag.partition(".")[0], f":{prop}"])
             case HasTag(tag=tag):

@@ -220,3 +220,19 @@ def test_a_pivot_from_a_property_that_is_not_there_to_anything_leads_nowhere(eng
     assert [m.error.name for m in engine.storm("inet:ipv4 :nosuch -> inet:asn") if isinstance(m, Error)] == [
         "NoSuchProp"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("$lib.layer.add(443)", "BadArg"),
+        ("$lib.layer.add(([1]))", "BadArg"),
+        ("return($lib.time.parse('2020', '%Y %Y'))", "StormRuntimeError"),
+        ("return($lib.time.parse('2020', '%'))", "StormRuntimeError"),
+        ("count :proc-yield", None),
+        ("inet:ipv4 | limit $node.value()", None),
+    ],
+)
+def test_what_is_given_wrongly_is_a_typed_error(engine: Engine, text: str, error: str | None) -> None:
+    errors = [m.error.name for m in engine.storm(text) if isinstance(m, Error)]
+    assert errors == ([] if error is None else [error])

@@ -8,7 +8,7 @@ from itertools import chain
 from cellmesh.common.errors import NoSuchName, StormRuntimeError
 from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
 from cellmesh.cortex.storm.parser import ast
-from cellmesh.cortex.storm.runtime.arguments import Given, fill
+from cellmesh.cortex.storm.runtime.arguments import Given, fill, fill_defaults
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.interface import Arguments
 from cellmesh.cortex.storm.runtime.libraries import near_match
@@ -49,6 +49,7 @@ def compile_command(compiler: Compiler, node: ast.Command) -> Op:
                 return
             raise StormRuntimeError(f"the arguments of {name} may not depend on the node", name=name)
         arguments.is_constant = False
+        fill_defaults(spec, arguments)
 
         def filled() -> Iterator[Path]:
             for path in rows:

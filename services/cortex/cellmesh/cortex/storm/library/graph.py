@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cellmesh.common.auth.rules import parse_path
-from cellmesh.common.errors import BadTypeValu, NoSuchIden, SchemaViolation
+from cellmesh.common.errors import BadArg, BadTypeValu, NoSuchIden, SchemaViolation
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, made_facts, own_iden
 from cellmesh.cortex.storm.objects.view_methods import is_asked
 from cellmesh.cortex.storm.rights.gates import claim, drop_gate
@@ -121,6 +121,8 @@ def _del_view(context: RunContext, iden: Any) -> None:
 
 def _add_layer(context: RunContext, facts: Any) -> LayerObject:
     known = toprim(facts) or {}
+    if not isinstance(known, dict):
+        raise BadArg("what is said of a layer is a dict", name="ldef")
     context.session.pause()
     graph = context.session.graph
     facts = made_facts(context)

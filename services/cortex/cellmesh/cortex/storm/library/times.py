@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -59,7 +60,11 @@ def _format(context: RunContext, value: Any, form: Any) -> str:
 def _parse(context: RunContext, text: Any, form: Any, is_error_ok: Any) -> int | None:
     try:
         moment = datetime.strptime(tostr(text), tostr(form))
-    except ValueError as error:
+    except (
+        ValueError,
+        IndexError,
+        re.error,
+    ) as error:  # the last two of a form that says a thing twice, or ends in %
         if tobool(is_error_ok):
             return None
         raise StormRuntimeError(f"the text is no such time: {error}", valu=tostr(text)) from error

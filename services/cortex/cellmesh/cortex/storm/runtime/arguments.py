@@ -57,6 +57,12 @@ def fill(context: RunContext, spec: CommandSpec, arguments: Arguments, given: li
     return True
 
 
+def fill_defaults(spec: CommandSpec, arguments: Arguments) -> None:
+    """Set the attributes to what they are where nothing is given: no row may come to say more."""
+    for argument in spec.arguments:
+        setattr(arguments, argument.destination, _default(argument))
+
+
 def _default(argument: ArgumentSpec) -> Any:
     if argument.default is not None:
         return argument.default
