@@ -183,6 +183,23 @@ def _user(session: Session, rest: str) -> None:
     session.names.forget()
 
 
+# How queries are done.
+
+
+def _explain(session: Session, rest: str) -> None:
+    session.explain(_one_query(rest))
+
+
+def _profile(session: Session, rest: str) -> None:
+    session.run_query(_one_query(rest), profile=True)
+
+
+def _one_query(text: str) -> str:
+    if not text:
+        raise Wrong("which query?")
+    return text
+
+
 # Variables.
 
 
@@ -352,6 +369,22 @@ _EVERY: Final = (
         "\\user", "[NAME|-]", "Run queries as a user, for administrators; - as yourself.", _user, "user"
     ),
     MetaCommand(
+        "\\explain",
+        "QUERY",
+        "Show how a query would be done, without running it.",
+        _explain,
+        "query",
+        takes_query=True,
+    ),
+    MetaCommand(
+        "\\profile",
+        "QUERY",
+        "Run a query and show what each step cost.",
+        _profile,
+        "query",
+        takes_query=True,
+    ),
+    MetaCommand(
         "\\set",
         "[NAME VALUE | NAME = EXPRESSION]",
         "Keep a variable: text or JSON, or what Storm makes of it.",
@@ -363,7 +396,7 @@ _EVERY: Final = (
     MetaCommand(
         "\\save",
         "FILE [QUERY]",
-        "Write the last answer, or a query's, to .csv, .json, .jsonl, .txt or .tree.",
+        "Write the last answer, or a query's: .csv, .json, .jsonl, .txt.",
         _save,
         "file",
         takes_query=True,

@@ -46,7 +46,8 @@ class StormCompleter(Completer):
             yield from self._of_command(text, complete_event)
             return
         place = place_of(text, self._names)
-        is_typed = bool(place.word) or text[-1:] in ":.#$-("
+        # Nothing jumps up before anything is typed, but behind what can only be a name.
+        is_typed = bool(place.word) or text.endswith(("#", "$")) or place.wanted is Wanted.VERB
         if is_typed or complete_event.completion_requested:
             yield from _first(self._of_query(place, text + document.text_after_cursor))
 
@@ -68,7 +69,7 @@ class StormCompleter(Completer):
                 yield from _first(_matching(word, self._help_names(word)))
             case "view":
                 rows = ((view.name or view.iden, view.iden) for view in self._names.views())
-                yield from _matching(word, [("default", "the default view"), *rows])
+                yield from _first(_matching(word, [("default", "the default view"), *rows]))
             case "user":
                 yield from _matching(word, ((user, "") for user in self._names.users()))
             case "variable":
@@ -197,7 +198,8 @@ def _matching(
 def _completion(word: str, name: str, doc: str) -> Completion:
     line = doc.partition("\n")[0]
     meta = line if len(line) <= META_SIZE else line[: META_SIZE - 1] + "…"
-    return Completion(name, start_position=-len(word), display=name, display_meta=meta)
+    shown = name.rpartition(".")[2] if name.startswith("$lib.") else name
+    return Completion(name, start_position=-len(word), display=shown, display_meta=meta)
 
 
 def _first(found: Iterator[Completion]) -> Sequence[Completion]:

@@ -87,6 +87,7 @@ class Names:
 
     Attributes:
         version: Changes when names came in.
+        on_change: Called then, in the thread that loads them.
         failure: Why names could not be had, the last time; empty when they could.
         model: The model as `cellmesh model` fetches it.
         forms: What forms mean, by name.
@@ -103,6 +104,7 @@ class Names:
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, str], tuple[float, Any]] = {}
         self.version = 0
+        self.on_change: Callable[[], None] = lambda: None
         self.failure = ""
         self.is_loading = False
         self.model: dict[str, Any] = {}
@@ -131,12 +133,16 @@ class Names:
                 step()
             except CellError as error:
                 failure = error.message
-            self.version += 1
+            self._changed()
         with self._lock:
             self._kept.clear()
         self.failure = failure
         self.is_loading = False
+        self._changed()
+
+    def _changed(self) -> None:
         self.version += 1
+        self.on_change()
 
     def _load_model(self) -> None:
         model = fetch(self._client)

@@ -7,8 +7,8 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from contextlib import suppress
 from typing import IO, Any, Final, Protocol
 
 PAGER_VARIABLES: Final = ("CELLMESH_PAGER", "PAGER")
@@ -105,10 +105,8 @@ class Screen:
             return
         pager, self._pager = self._pager, None
         assert pager.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             pager.stdin.close()
-        except BrokenPipeError:
-            pass
         # less goes on at Ctrl-C, and so does who waits for it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -155,6 +153,18 @@ class Screen:
         except BrokenPipeError:
             raise PagerLeft from None
 
+    def leave_pager(self) -> None:
+        """Forget the pager that was left: from now on there is only progress."""
+        pager, self._pager = self._pager, None
+        if pager is not None:
+            with suppress(BrokenPipeError):
+                assert pager.stdin is not None
+                pager.stdin.close()
+            pager.wait()
+        self._paged = False
+        self._held.clear()
+        self._shown = 0
+
 
 def pager_command() -> list[str] | None:
     """The pager to use, in words; None when there is none, or it is set to nothing or to cat."""
@@ -182,8 +192,3 @@ def _visible_size(line: str) -> int:
 def may_color(out: IO[str]) -> bool:
     """Whether colours are wanted there: it is a terminal, and $NO_COLOR is not set."""
     return out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def stdout() -> IO[str]:
-    """Standard output as it is now."""
-    return sys.stdout

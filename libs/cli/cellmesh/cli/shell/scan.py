@@ -191,3 +191,51 @@ def is_complete(text: str) -> bool:
         (token for token in reversed(scanned.tokens) if token.kind not in (Kind.BLANK, Kind.COMMENT)), None
     )
     return last is None or last.kind is not Kind.PIPE
+
+
+READING_COMMANDS: Final = frozenset(
+    {
+        "count",
+        "help",
+        "limit",
+        "max",
+        "min",
+        "sort",
+        "spin",
+        "stats.countby",
+        "tree",
+        "uniq",
+        "version",
+        "intersect",
+    }
+)
+
+
+def only_reads(text: str) -> bool:
+    """Whether a query surely changes nothing: no edits, no calls, and only commands that are known to read."""
+    before: Token | None = None
+    for token in scan(text).tokens:
+        if token.kind in (Kind.BLANK, Kind.COMMENT):
+            continue
+        is_call = (
+            token.text == "("
+            and before is not None
+            and before.kind is Kind.VARIABLE
+            and before.end == token.start
+        )
+        is_edit = token.text == "[" and (before is None or before.text != "(")
+        is_piped = before is not None and before.kind is Kind.PIPE
+        if is_call or is_edit or (is_piped and token.text not in READING_COMMANDS):
+            return False
+        # A query may begin with a command, and a keyword says little of what follows.
+        if (
+            before is None
+            and token.kind is Kind.WORD
+            and ":" not in token.text
+            and token.text not in READING_COMMANDS
+        ):
+            return False
+        if token.kind is Kind.KEYWORD and token.text not in ("and", "or", "not", "in"):
+            return False
+        before = token
+    return True

@@ -24,13 +24,14 @@ from cellmesh.cli.shell.rendering import (
     totals_text,
 )
 from cellmesh.cli.shell.running import RunningQuery
-from cellmesh.cli.shell.scan import Kind, is_complete, scan
+from cellmesh.cli.shell.scan import Kind, is_complete, only_reads, scan
 from cellmesh.client import CellClient
 from cellmesh.common.errors import CellError
 from cellmesh.common.values import from_value, to_value
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 KEPT_SIZE_MAX: Final = 64 * 1024 * 1024
 """The answer to the last query is kept up to this, so that \\save needs not ask again."""
@@ -38,6 +39,8 @@ KEPT_SIZE_MAX: Final = 64 * 1024 * 1024
 CALL_TIMEOUT_S: Final = 60.0
 FLUSH_AFTER_TICKS: Final = 20
 """Ticks without a message after which rows that wait for more are shown."""
+
+INDENT_SIZE: Final = 4
 
 LEAVE_WORDS: Final = frozenset({"exit", "quit"})
 _HELP: Final = re.compile(r"help(?:\s+(\S+))?")
@@ -189,7 +192,7 @@ class Session:
             elif depth == 0 and (
                 token.kind in (Kind.PIPE, Kind.ARROW, Kind.COMPARATOR)
                 or (token.kind is Kind.BLANK and index + 1 < len(rest))
-                or previous is Kind.CLOSE
+                or (previous is Kind.CLOSE and not token.text.startswith("."))
             ):
                 return None
             previous = token.kind
@@ -197,9 +200,29 @@ class Session:
 
     # Queries.
 
-    def run_query(self, text: str) -> bool:
-        """Run a query and show what comes; returns whether it succeeded."""
-        request = storm_pb2.StormRequest(text=text, options=self.options())
+    def explain(self, text: str) -> None:
+        """Show how a query would be done."""
+        from cellmesh.cli.commands.storm_plan import plan_lines
+
+        stub = self.client.stub(storm_service_pb2_grpc.StormServiceStub)
+        request = storm_pb2.ExplainStormRequest(text=text, options=self.options())
+        try:
+            plan = stub.ExplainStorm(request, timeout=CALL_TIMEOUT_S).plan
+        except CellError as error:
+            self.show(error_lines(error, text, self.paint))
+            return
+        self.show(plan_lines(plan, is_profiled=False))
+
+    def run_query(self, text: str, *, profile: bool = False) -> bool:
+        """Run a query and show what comes; returns whether it succeeded.
+
+        Args:
+            text: The query.
+            profile: Whether to show what its steps cost, too.
+        """
+        options = self.options()
+        options.profile = profile
+        request = storm_pb2.StormRequest(text=text, options=options)
         renderer = make_renderer(self.format, self.paint, screen_size()[1] if self.out.isatty() else None)
         screen = Screen(self.out, paged=self.paged and self.out.isatty(), live=self.out.isatty())
         self.kept = Kept(text)
@@ -207,7 +230,12 @@ class Session:
         succeeded = True
         try:
             try:
-                succeeded = self._show_answer(running, renderer, screen)
+                try:
+                    succeeded = self._show_answer(running, renderer, screen)
+                except PagerLeft:
+                    if only_reads(text) or self.readonly or self._is_ended():
+                        raise
+                    succeeded = self._finish_unseen(running, screen)
             except KeyboardInterrupt:
                 running.cancel()
                 succeeded = False
@@ -257,6 +285,24 @@ class Session:
             screen.tick(self._progress(running))
         return succeeded
 
+    def _finish_unseen(self, running: RunningQuery, screen: Screen) -> bool:
+        """Go on with a query whose pager was left: it may be changing something, and half of that is seldom meant."""
+        screen.leave_pager()
+        _write(screen, [self.paint.dim("the query goes on; Ctrl-C cancels it")])
+        succeeded = True
+        for message in running.messages():
+            screen.tick(self._progress(running))
+            if message is None:
+                continue
+            self.kept.add(message)
+            kind = message.WhichOneof("kind")
+            if kind in ("err", "warn"):
+                _write(screen, other_lines(message, running.text, self.paint))
+                succeeded = succeeded and kind != "err"
+            elif kind == "fini":
+                _write(screen, [self.paint.dim(totals_text(message.fini))])
+        return succeeded
+
     def _progress(self, running: RunningQuery) -> str:
         edits = f", {counted(running.edit_count, 'edit')}" if running.edit_count else ""
         return f"{counted(running.node_count, 'node')}{edits}, {running.elapsed_s:.1f} s  (Ctrl-C cancels)"
@@ -304,17 +350,15 @@ class Session:
         """Read lines and do what they say, until it is left."""
         reader = make_reader(self)
         self.say(f"Cellmesh storm shell at {self.url}. \\? tells what there is, Ctrl-D leaves.")
+        self.names.on_change = reader.app.invalidate
         self.names.load_in_background()
         while True:
             try:
-                text = reader.prompt(self.prompt, default=self._take_next_text())
+                self.handle(reader.prompt(self.prompt, default=self._take_next_text()))
             except KeyboardInterrupt:
+                # At whatever moment it comes: it ends what is typed or done, never the shell.
                 continue
-            except EOFError:
-                return
-            try:
-                self.handle(text)
-            except Leave:
+            except (EOFError, Leave):
                 return
 
     def _take_next_text(self) -> str:
@@ -338,7 +382,6 @@ def make_reader(session: Session) -> PromptSession[str]:
     from prompt_toolkit.auto_suggest import AutoSuggestFromHistory
     from prompt_toolkit.enums import EditingMode
     from prompt_toolkit.filters import Condition
-    from prompt_toolkit.formatted_text import to_formatted_text
     from prompt_toolkit.history import History, InMemoryHistory
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
@@ -355,6 +398,17 @@ def make_reader(session: Session) -> PromptSession[str]:
     @keys.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
+
+    @keys.add("}")
+    @keys.add("]")
+    @keys.add(")")
+    def _(event: KeyPressEvent) -> None:
+        # On a line of its own it stands as far left as the line that it closes.
+        buffer = event.current_buffer
+        before = buffer.document.current_line_before_cursor
+        if buffer.document.cursor_position_row and before and not before.strip():
+            buffer.delete_before_cursor(min(INDENT_SIZE, len(before)))
+        buffer.insert_text(event.data)
 
     history: History
     try:
@@ -373,9 +427,7 @@ def make_reader(session: Session) -> PromptSession[str]:
         style=STYLE,
         include_default_pygments_style=False,
         multiline=True,
-        prompt_continuation=lambda width, number, wrapped: to_formatted_text(
-            " " * (width - 4) + "... ", "class:continuation"
-        ),
+        prompt_continuation=_continuation,
         key_bindings=keys,
         bottom_toolbar=session.toolbar,
         enable_open_in_editor=True,
@@ -383,6 +435,11 @@ def make_reader(session: Session) -> PromptSession[str]:
         editing_mode=EditingMode.VI if is_vi else EditingMode.EMACS,
     )
     return reader
+
+
+def _continuation(width: int, number: int, wrapped: int) -> StyleAndTextTuples:
+    """What stands before the lines behind the first one; nothing where a long line only wraps."""
+    return [] if wrapped else [("class:continuation", " " * (width - 4) + "... ")]
 
 
 def _is_typing(reader: PromptSession[str]) -> bool:
@@ -405,4 +462,4 @@ def _indent(text: str) -> str:
     """The blanks that the next line begins with: as the last one, and more when it opens a bracket."""
     line = text.rpartition("\n")[2]
     blanks = line[: len(line) - len(line.lstrip())]
-    return blanks + ("    " if line.rstrip().endswith(("{", "[", "(")) else "")
+    return blanks + (" " * INDENT_SIZE if line.rstrip().endswith(("{", "[", "(")) else "")
