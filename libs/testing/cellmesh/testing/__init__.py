@@ -1,5 +1,6 @@
 """Parts for tests only; nothing that ships imports this package.
 
+memory/        a slab kept in memory, in place of LMDB
 disk/          records what a program writes, cuts the power at any point of it, and makes disks fail
 robustness/    stores and programs that the robustness suite breaks
 mirrors/       several instances of a service as processes, and a network between them that can be cut

@@ -99,7 +99,7 @@ class Cortex:
         self.replay = Replay(self.slab, appliers(self.graph, self.stores, self.automation))
 
     def close(self) -> None:
-        assert self.automation.executor.stop(5)
+        assert self.automation.executor.stop(30)
         self.slab.close()
 
     def run(self, text: str, options: QueryOptions | None = None) -> list[Any]:

@@ -107,3 +107,29 @@ def test_a_fork_is_removed_with_its_layer(tmp_path: Path) -> None:
         with pytest.raises(NoSuchView):
             run(engine, "return($lib.view.get($fork).iden)", fork)
         assert engine.call("return($lib.len($lib.layer.list()))") == 1
+
+
+def test_what_was_deleted_and_made_anew_is_merged_as_it_is(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        engine.call("[ inet:ipv4=1.1.1.1 :asn=1 :loc=us +#old ]")
+        fork = str(engine.call("return($lib.view.get().fork().iden)"))
+        run(engine, "view.exec $fork { inet:ipv4=1.1.1.1 | delnode --force }", fork)
+        run(engine, "view.exec $fork { [ inet:ipv4=1.1.1.1 :asn=2 +#new ] }", fork)
+        run(engine, "$lib.view.get($fork).merge()", fork)
+        assert engine.call("inet:ipv4=1.1.1.1 return(($node.tags(), :asn, :loc))") == [["new"], 2, None]
+        assert engine.count("#old") == 0
+        assert engine.count("inet:ipv4:loc") == 0
+        assert engine.count("inet:ipv4:asn") == 1
+
+
+def test_a_tag_goes_with_properties_that_outlived_it(tmp_path: Path) -> None:
+    with open_engine(tmp_path) as engine:
+        engine.call("$lib.model.ext.addTagProp(risk, (int, ({})), ({})) [ inet:ipv4=1.1.1.1 +#a.b ]")
+        fork = str(engine.call("return($lib.view.get().fork().iden)"))
+        run(engine, "view.exec $fork { inet:ipv4=1.1.1.1 [ +#a.b:risk=1 ] }", fork)
+        engine.call("inet:ipv4=1.1.1.1 [ -#a ]")
+        run(engine, "view.exec $fork { inet:ipv4=1.1.1.1 [ +#a ] [ -#a ] }", fork)
+        run(engine, "view.exec $fork { inet:ipv4=1.1.1.1 [ +#a.b ] }", fork)
+        query = "view.exec $fork { inet:ipv4=1.1.1.1 $lib.globals.set(found, #a.b:risk) }"
+        run(engine, query, fork)
+        assert engine.call("return($lib.globals.get(found, none))") is None

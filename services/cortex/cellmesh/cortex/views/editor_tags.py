@@ -66,9 +66,12 @@ class TagEditor(EditorBase):
     def del_tag(self, draft: Draft, tag: str) -> bool:
         """Take a tag and those below it off; returns whether there was any."""
         below = tag + "."
-        names = sorted(
-            (name for name in draft.tag_names() if name == tag or name.startswith(below)), reverse=True
-        )
+        known = draft.tag_names()
+        for record in (draft.top, draft.below):
+            if record is not None and record.tag_props:
+                # Properties of a tag that a layer in between has taken off.
+                known |= record.tag_props.keys()
+        names = sorted((name for name in known if name == tag or name.startswith(below)), reverse=True)
         for name in names:
             draft.drop_tag(name)
         if names and self.graph.rules.tags is not None:

@@ -13,6 +13,7 @@ from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers.bulk import FormParts, Fragments, NumberOf, PropFragment, TagFragment
 from cellmesh.cortex.layers.catalog import IndexCatalog
 from cellmesh.cortex.layers.names import Names, NameTables
+from cellmesh.cortex.layers.records import node_head
 from cellmesh.cortex.model.registry import Form, Model
 from cellmesh.cortex.values.changes import NODE_ADD
 from cellmesh.cortex.values.edits import Interval
@@ -97,7 +98,7 @@ class Prepared:
         self.fragments = fragments = [props[name] for name in sorted(props)]
         self.tags = tags
         self.implied = implied
-        head = plan.head
+        head = node_head(form.name, plan.value, plan.buid)
         # Form and value are fields 2 and 3 of NodeEdits, 1 and 2 of a record's head.
         end = 2 + head[1]
         start = b"\x12" + head[1:end] + b"\x1a" + head[end + 1 : -34] + NODE_ADD

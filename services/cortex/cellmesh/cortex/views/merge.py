@@ -118,10 +118,14 @@ def merge_nodes(
 
             def run(txn: WriteTxn, batch: Sequence[bytes] = batch) -> tuple[int, list[tuple[Names, str]]]:
                 graph.check_layer(txn, view.layers[0])
+                # What the top layer has deleted goes first: it may have made the node anew.
+                editor = Editor(session, txn)
+                NodeMerge(graph, editor, view.layers[0].key, choice).delete_masked(batch)
+                done = editor.commit()
                 editor = Editor(session, txn)
                 merge = NodeMerge(graph, editor, view.layers[0].key, choice)
                 taken = [found for nid in batch if (found := merge.node(nid)) is not None]
-                done = editor.commit()
+                done += editor.commit()
                 if taken:
                     edits = LayerEdits(view.layers[0].id, tuple(taken), user, editor.now_ms)
                     LayerWriter(txn, view.layers[0].key, graph.catalog, graph.names, graph.nids).apply(taken)
@@ -159,6 +163,20 @@ class NodeMerge:
         self.layer = layer
         self.choice = choice
 
+    def delete_masked(self, nids: Sequence[bytes]) -> None:
+        """Add the edits that delete nodes which the layer masks."""
+        if not self.choice.nodes:
+            return
+        for nid in nids:
+            stored = self.txn.get(NODES, self.layer + nid)
+            record = parse_record(stored) if stored is not None else None
+            if record is None or not record.is_mask:
+                continue
+            form = self.graph.form_of_key(lambda op: op(self.txn), nid[6:])
+            draft = self.editor.draft(keys.unpack_nid(nid), form, node_value(record.head))
+            if draft is not None:
+                self.editor.delete(draft, force=True)
+
     def node(self, nid: bytes) -> NodeEdits | None:
         """Add the edits of a node to the editor; returns those that take what was merged out of the top layer."""
         stored = self.txn.get(NODES, self.layer + nid)
@@ -170,9 +188,6 @@ class NodeMerge:
             return None
         draft = self.editor.draft(number, form, value[0])
         taken: list[NodeEdit] = []
-        if record is not None and record.is_mask and self.choice.nodes and draft is not None:
-            self.editor.delete(draft, force=True)
-            draft = None
         if record is not None and record.is_mask and self.choice.nodes:
             taken.append(Unmask())
         if draft is None:

@@ -6,15 +6,15 @@ Plans of nodes depend on form and value only, so those of common nodes (a tag, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cellmesh.common.errors import BadTypeValu, IsRuntForm, LimitExceeded, NoSuchForm, NoSuchProp
-from cellmesh.cortex.layers.records import node_head
 from cellmesh.cortex.model.registry import Form, Model, Prop
 from cellmesh.cortex.model.types.base import BaseType, Normed
 from cellmesh.cortex.values.ids import buid_of
+from cellmesh.cortex.values.wire import encode_value
 from cellmesh.cortex.views.hooks import DERIVED, Derived
 
 DEPTH_MAX: Final = 200
@@ -29,6 +29,9 @@ CACHED_ROOTS: Final = frozenset(
 )
 """Roots of types whose values normalise the same at any time and in any state, so that results can be kept."""
 
+SETTLED_TYPES: Final = frozenset(("inet:fqdn", "inet:ipv4", "inet:ipv6"))
+"""Types whose stored values normalise to themselves with the same sub-values, so that once is enough."""
+
 _PLAIN_KINDS: Final = frozenset((str, int))
 
 
@@ -42,7 +45,6 @@ class NodePlan:
         value: Its stored value.
         buid: Its buid.
         encoded: Its value as index keys hold it.
-        head: The first fields of its record.
         props: Properties a new node starts with, by name: sub-values of its value.
         implied: Nodes that shall exist when it is made, those they imply before them.
         shape: Stands for `props` and `implied` where many nodes have the same.
@@ -52,7 +54,6 @@ class NodePlan:
     value: Any
     buid: bytes
     encoded: bytes
-    head: bytes
     props: Mapping[str, Any]
     implied: tuple[NodePlan, ...]
     shape: Shape | None = None
@@ -93,6 +94,7 @@ class _PropFacts:
         prop, type: The property and its type.
         is_kept: Whether its values normalise the same at any time.
         is_form: Whether its values are nodes.
+        form: The form of its values, if its type is that of the form and one of the settled ones.
         subs: The properties its sub-values fill, by sub-value; those seen so far.
         plans: Plans of values seen so far as sub-values, if they are kept.
         given: The same of values set.
@@ -103,6 +105,7 @@ class _PropFacts:
     """
 
     __slots__ = (
+        "form",
         "given",
         "hit_count",
         "is_derived",
@@ -122,6 +125,8 @@ class _PropFacts:
         self.type = prop.type
         self.is_kept = self.type.chain[-1] in CACHED_ROOTS
         self.is_form = model.is_form(prop.type_name)
+        form = model.form(prop.type_name) if self.is_form and prop.type_name in SETTLED_TYPES else None
+        self.form = form if form is not None and form.type is prop.type else None
         self.subs: dict[str, _PropFacts | None] = {}
         self.plans: dict[str | int, PropPlan] = {}
         self.given: dict[str | int, PropPlan] = {}
@@ -197,7 +202,8 @@ class Planner:
         Raises:
             BadTypeValu: the value, or one that it implies, does not normalise.
         """
-        self.editable(form)
+        if form.is_runtime:
+            self.editable(form)
         self._renew()
         try:
             # Not kept: values of a feed seldom come twice.
@@ -335,6 +341,23 @@ class Planner:
         if plan not in implied:
             implied.append(plan)
 
+    def _settled(self, facts: _PropFacts, normed: Normed, depth: int) -> NodePlan:
+        """Plan the node that is a property's value, of a settled type, and was normalised already."""
+        form = facts.form
+        assert form is not None, "the values of a settled property are nodes"
+        key = (form.name, normed.value)
+        found = self._nodes.get(key)
+        if found is not None:
+            facts.hit_count += 1
+            return found
+        plan = self._plan(self.editable(form), normed, form.type.encode(normed.value), depth + 1)
+        if not facts.is_varied:
+            facts.miss_count += 1
+            facts.is_varied = facts.miss_count >= VARIED_COUNT and facts.hit_count < facts.miss_count
+            self._kept_count += 1
+            self._nodes[key] = plan
+        return plan
+
     def _implied(self, form_name: str, value: Any, depth: int) -> NodePlan:
         key = (form_name, value)
         try:
@@ -358,7 +381,9 @@ class Planner:
             raise LimitExceeded("the name of a form is too long", name=form.name, limit=FORM_NAME_SIZE_MAX)
         value = normed.value
         buid = buid_of(form.name, value)
-        head = node_head(form.name, value, buid)
+        if not _is_plain(normed):
+            # It will be part of a record, and not all text can be.
+            encode_value(value)
         facts = self._facts_of(form.value_prop)
         # One sub-value, such as the kind of an address, is often one of few.
         may_share = len(normed.subs) == 1 and not normed.adds and not facts.is_derived
@@ -366,11 +391,14 @@ class Planner:
         if may_share:
             shape = facts.shapes.get(normed.subs)
             if shape is not None:
-                return NodePlan(form, value, buid, encoded, head, shape.props, shape.implied, shape)
+                return NodePlan(form, value, buid, encoded, shape.props, shape.implied, shape)
         props: dict[str, Any] = {}
         implied: list[NodePlan] = []
+        subs, parts = facts.subs, normed.parts
         for name, part in normed.subs:
-            sub = self._sub_facts(facts, name)
+            sub = subs.get(name, facts)
+            if sub is facts:
+                sub = self._sub_facts(facts, name)
             if sub is None:
                 may_share = False
                 continue
@@ -380,6 +408,21 @@ class Planner:
                 props[prop.name] = value
                 may_share = False
                 continue
+            if parts is not None and sub.form is not None and name in parts:
+                type_, own = parts[name]
+                if type_ is sub.type:
+                    # The part was normalised as what the property holds.
+                    props[prop.name] = part
+                    node = self._settled(sub, own, depth)
+                    if node not in implied:
+                        implied.append(node)
+                    continue
+            if sub.is_varied and not sub.is_form:
+                found = sub.type.normalize(part)
+                if not found.subs and not found.adds:
+                    sub.type.encode(found.value)
+                    props[prop.name] = found.value
+                    continue
             plan = self._sub_plan(sub, part, depth)
             props[prop.name] = plan.value
             for sub_prop, stored in plan.subs:
@@ -392,13 +435,28 @@ class Planner:
             self._derive(form, rule, value, derived, implied)
             props.update((prop.name, stored) for prop, stored in derived)
         for name, part in normed.adds:
-            if not (name == form.name and part == value):
+            if not (name == form.name and part == value) and not _has(implied, name, part):
                 self._imply(name, part, implied, depth)
         shape = None
         if may_share:
             self._kept_count += 1
             shape = facts.shapes[normed.subs] = Shape(props, tuple(implied))
-        return NodePlan(form, value, buid, encoded, head, props, tuple(implied), shape)
+        return NodePlan(form, value, buid, encoded, props, tuple(implied), shape)
+
+
+def _is_plain(normed: Normed) -> bool:
+    """Whether a value is known to go into a record."""
+    value = normed.value
+    if type(value) is int or (type(value) is str and value.isascii()):
+        return True
+    if normed.parts is None:
+        return False
+    return all(type_.name in SETTLED_TYPES for type_, _ in normed.parts.values())
+
+
+def _has(plans: Sequence[NodePlan], form: str, value: Any) -> bool:
+    """Whether a node is among plans."""
+    return any(plan.form.name == form and plan.value == value for plan in plans)
 
 
 def no_such_prop(model: Model, form: Form, name: str) -> NoSuchProp:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from cellmesh.common.errors import BadCmprValu, BadTypeValu, NoSuchCmpr
@@ -30,11 +30,13 @@ class Normed:
         subs: Sub-values by name, which fill properties named after them: `inet:fqdn` gives `domain` and
             `host`. Each is still to be normalised by the property it fills.
         adds: Further nodes the value implies, as (form, value).
+        parts: What normalising its parts has given, by the names of their sub-values, to spare doing it again.
     """
 
     value: object
     subs: tuple[tuple[str, object], ...] = ()
     adds: tuple[tuple[str, object], ...] = ()
+    parts: Mapping[str, tuple[Type, Normed]] | None = field(default=None, compare=False, repr=False)
 
 
 class Type(Protocol):

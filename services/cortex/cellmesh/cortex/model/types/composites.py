@@ -79,18 +79,21 @@ class CompType(CompositeType):
         return value
 
     def normalize(self, value: object) -> Normed:
-        parts: list[object] = []
+        values: list[object] = []
         subs: list[tuple[str, object]] = []
         adds: list[tuple[str, object]] = []
+        parts: dict[str, tuple[Type, Normed]] = {}
         for (name, type_), item in zip(self.fields, self.items_of(value), strict=True):
             normed = type_.normalize(item)
-            parts.append(normed.value)
+            parts[name] = (type_, normed)
+            values.append(normed.value)
             subs.append((name, normed.value))
-            subs.extend((f"{name}:{sub}", part) for sub, part in normed.subs)
+            if normed.subs:
+                subs += [(f"{name}:{sub}", part) for sub, part in normed.subs]
             if self.model.is_form(type_.name):
                 adds.append((type_.name, normed.value))
-            adds.extend(normed.adds)
-        return Normed(tuple(parts), tuple(subs), tuple(adds))
+            adds += normed.adds
+        return Normed(tuple(values), tuple(subs), tuple(adds), parts)
 
     def repr(self, value: Any) -> Any:
         texts = tuple(type_.repr(part) for (_, type_), part in zip(self.fields, value, strict=True))

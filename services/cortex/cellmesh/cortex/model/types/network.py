@@ -130,7 +130,10 @@ class FqdnType(TextType):
 
     def to_ascii(self, value: str) -> str:
         """Return the name in lower-case ASCII."""
-        name = refang(value).lower().translate(_OTHER_DOTS).strip(".")
+        name = refang(value).lower()
+        if not name.isascii():
+            name = name.translate(_OTHER_DOTS)
+        name = name.strip(".")
         if not _FQDN.fullmatch(name):
             try:
                 name = self.encode_labels(name)
@@ -140,7 +143,7 @@ class FqdnType(TextType):
                 raise self.bad("has a character that no domain name has", value)
         if not name.isascii():
             name = self.encode_labels(name)
-        if any(len(label) > LABEL_SIZE_MAX for label in name.split(".")):
+        if len(name) > LABEL_SIZE_MAX and any(len(label) > LABEL_SIZE_MAX for label in name.split(".")):
             raise self.bad(f"a label has at most {LABEL_SIZE_MAX} characters", value)
         if ".." in name:
             raise self.bad("has an empty label", value)
