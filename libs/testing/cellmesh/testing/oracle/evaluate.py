@@ -279,8 +279,10 @@ class Oracle:
             case q.Edge():
                 for other in list(self.rows(edit.body, iter(()))):
                     ends = (other.node, node) if edit.is_inward else (node, other.node)
-                    edge = (ends[0].ndef, edit.verb, ends[1].ndef)
-                    (world.edges.add if edit.is_added else world.edges.discard)(edge)
+                    if edit.is_added:
+                        world.link(ends[0], edit.verb, ends[1])
+                    else:
+                        world.edges.discard((ends[0].ndef, edit.verb, ends[1].ndef))
 
     def _set(self, edit: q.Set, row: Row) -> None:
         world, node, prop = self.world, row.node, edit.prop

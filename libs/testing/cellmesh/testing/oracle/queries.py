@@ -338,7 +338,7 @@ def edits_what_it_lifts(query: Query) -> bool:
     """Whether a query may change an index while a lift goes through it: then a node may come twice, or not at all.
 
     Filters count as lifts, since one behind a lift says which index to go through. The nodes of tags are not to be
-    deleted either, which is a matter of its own.
+    edited either, which is a matter of its own.
     """
     read: set[str] = set()
     edited: set[str] = set()
@@ -349,11 +349,15 @@ def edits_what_it_lifts(query: Query) -> bool:
             case Set(prop=prop) | Unset(prop=prop):
                 edited.add(f":{prop}")
             case Pivot(target="#"):
-                read.add("delnode")
+                read.update(["delnode", "edits"])
             case Command(name="delnode"):
                 edited.add("delnode")
-            case Lift(tag=tag, prop=prop):
-                read.update([tag.partition(".")[0], f":{prop}"])
+            case Edits():
+                edited.add("edits")
+            case Add(form=form):
+                edited.add(form)
+            case Lift(form=form, tag=tag, prop=prop):
+                read.update([tag.partition(".")[0], f":{prop}", "" if tag or prop else form])
             case HasTag(tag=tag):
                 read.add(tag.partition(".")[0])
             case HasProp(prop=prop):

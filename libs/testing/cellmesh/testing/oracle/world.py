@@ -74,6 +74,7 @@ class World:
         self.edges: set[tuple[Ndef, str, Ndef]] = set()
         self._numbers: dict[Ndef, int] = {}
         self._forms: dict[str, int] = {}
+        self._verbs: dict[str, int] = {}
 
     def clear(self) -> None:
         """Remove all nodes. One that is made again has its old place among those with equal values."""
@@ -145,12 +146,12 @@ class World:
                 yield found
 
     def over_edges(self, node: Node, verb: str, *, is_inward: bool) -> list[Node]:
-        """The other ends of a node's edges with a verb, or with any (`*`)."""
+        """The other ends of a node's edges with a verb, or with any (`*`), verbs in the order in which they were first used."""
         found = []
         for start, kind, end in self.edges:
             here, there = (end, start) if is_inward else (start, end)
-            if here == node.ndef and verb in ("*", kind):
-                found.append((kind, self.nodes[there].number, self.nodes[there]))
+            if here == node.ndef and verb in ("*", kind) and there in self.nodes:
+                found.append((self._verbs[kind], self.nodes[there].number, self.nodes[there]))
         return [other for _, _, other in sorted(found, key=lambda item: item[:2])]
 
     # Editing -------------------------------------------------------------------------------------------------
@@ -199,11 +200,16 @@ class World:
         """Remove a tag and those below it."""
         node.tags = {name for name in node.tags if name != tag and not name.startswith(tag + ".")}
 
+    def link(self, start: Node, verb: str, end: Node) -> None:
+        """Add an edge."""
+        self._verbs.setdefault(verb, len(self._verbs))
+        self.edges.add((start.ndef, verb, end.ndef))
+
     def delete(self, node: Node) -> None:
-        """Remove a node, all it has, and its edges: a row may still hold it."""
+        """Remove a node with all it has: a row may still hold it. Edges to it stay, for when it is made again."""
         self.nodes.pop(node.ndef, None)
         node.props, node.tags = {}, set()
-        self.edges = {edge for edge in self.edges if node.ndef not in (edge[0], edge[2])}
+        self.edges = {edge for edge in self.edges if node.ndef != edge[0]}
 
     def state(self) -> dict[Ndef, tuple[Any, ...]]:
         """All that is in it, to be compared."""
@@ -211,7 +217,13 @@ class World:
             node.ndef: (
                 tuple(sorted(node.props.items())),
                 tuple(sorted(node.tags)),
-                tuple(sorted((verb, repr(end)) for start, verb, end in self.edges if start == node.ndef)),
+                tuple(
+                    sorted(
+                        (verb, repr(end))
+                        for start, verb, end in self.edges
+                        if start == node.ndef and end in self.nodes
+                    )
+                ),
             )
             for node in self.nodes.values()
         }

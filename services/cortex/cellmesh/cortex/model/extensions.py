@@ -193,7 +193,10 @@ def _end(form: str | None) -> str | None:
 
 
 def _type_ref(given: TypeGiven) -> TypeRef:
-    name, options = given
+    try:
+        name, options = given
+    except (TypeError, ValueError):
+        raise BadTypeDef("a type is told as its name and its options", name="typedef") from None
     return TypeRef(str(name), dict(options or {}))
 
 
