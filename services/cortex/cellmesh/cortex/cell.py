@@ -41,7 +41,7 @@ from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
 from cellmesh.cortex.storm.packages import connect_packages
 from cellmesh.cortex.storm.primitives import TYPES
-from cellmesh.cortex.storm.runtime.options import QueryLimits
+from cellmesh.cortex.storm.runtime.options import ROW_COUNT_MAX, QueryLimits
 from cellmesh.cortex.storm_services.links import ServiceLinks
 from cellmesh.cortex.storm_services.loader import PackageLoader
 from cellmesh.cortex.syncing.part import Syncing
@@ -60,7 +60,10 @@ class CortexCell(Cell[CortexConfig]):
         self.graph = Graph.open(self.slab, Model.load(), leads=leads)
         self.stores = Stores.open(self.graph)
         limits = QueryLimits(
-            depth_max=self.config.query_depth_max, time_max_s=self.config.query_time_max_s or None
+            row_count_max=self.config.query_rows_max or ROW_COUNT_MAX,
+            depth_max=self.config.query_depth_max,
+            time_max_s=self.config.query_time_max_s or None,
+            memory_max_bytes=self.config.query_memory_max_bytes or None,
         )
         self.graph.model.identities = Identities(self.auth)
         self.automation = Automation(self.graph, is_active=leads)

@@ -105,6 +105,9 @@ def options_from_proto(text_options: storm_pb2.StormOptions, user: str) -> Query
         path=text_options.path,
         time_limit_s=text_options.time_limit.ToTimedelta().total_seconds() if has_limit else None,
         profile=text_options.profile,
+        row_limit=text_options.row_limit or None,
+        memory_limit=text_options.memory_limit or None,
+        depth_limit=text_options.depth_limit or None,
     )
 
 

@@ -5,7 +5,6 @@ Everything is synchronous; a query runs on the thread that goes through its mess
 
 from __future__ import annotations
 
-import logging
 import secrets
 import sys
 import time
@@ -20,8 +19,6 @@ from cellmesh.common.errors import (
     BadArg,
     Cancelled,
     CellError,
-    Internal,
-    RecursionLimitHit,
     StormRuntimeError,
 )
 from cellmesh.cortex.storm.commands.graph import Picture, rules_of
@@ -37,12 +34,12 @@ from cellmesh.cortex.storm.rights.checks import CHECKS
 from cellmesh.cortex.storm.rights.commands import guarded
 from cellmesh.cortex.storm.runtime.budget import Budget
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
+from cellmesh.cortex.storm.runtime.faults import typed_error
 from cellmesh.cortex.storm.runtime.interface import CommandSpec, LibrarySpec, TypeSpec
 from cellmesh.cortex.storm.runtime.libraries import TypeTable, build_library
 from cellmesh.cortex.storm.runtime.messages import Error, Fini, Init, Message, NodeRow, Profiled, Warn
 from cellmesh.cortex.storm.runtime.options import QueryLimits, QueryOptions
 from cellmesh.cortex.storm.runtime.path import Path
-from cellmesh.cortex.storm.runtime.places import locate
 from cellmesh.cortex.storm.runtime.plan import Plan, Profile
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.signals import LoopSignal, StormExit, StormReturn, StormSignal, StormStop
@@ -54,8 +51,6 @@ from cellmesh.cortex.storm.source import Source
 if TYPE_CHECKING:
     from cellmesh.cortex.views.graph import Graph
     from cellmesh.cortex.views.session import GraphSession
-
-LOGGER = logging.getLogger(__name__)
 
 CACHED_QUERY_COUNT_MAX: Final = 1000
 CACHED_TEXT_SIZE_MAX: Final = 16 * 1024
@@ -315,6 +310,12 @@ class Running:
         self._profile: Profile | None = None
         self._profiled: Compiled | None = None
 
+    @property
+    def edit_count(self) -> int:
+        """Node edits made so far; any thread may ask."""
+        session = self._session
+        return 0 if session is None else session.edit_count
+
     def cancel(self) -> None:
         """Make the query end with Cancelled at its next row."""
         self._is_cancelled = True
@@ -354,8 +355,8 @@ class Running:
                 return toprim(compiled.body.value(context))
             except StormExit:
                 return None
-            except (CellError, StormSignal, RecursionError) as error:
-                raise _surfaced(error) from error
+            except Exception as error:
+                raise self._surfaced(error) from error
             finally:
                 self._let_others()
                 session.sync()
@@ -374,8 +375,8 @@ class Running:
                 return sum(1 for _ in self._rows(compiled, RunContext(run, dict(options.vars))))
             except StormExit:
                 return 0
-            except (CellError, StormSignal, RecursionError) as error:
-                raise _surfaced(error) from error
+            except Exception as error:
+                raise self._surfaced(error) from error
             finally:
                 self._let_others()
                 session.sync()
@@ -407,8 +408,15 @@ class Running:
                 except StormExit as signal:
                     if signal.message:
                         shown(Warn(signal.message))
-                except (CellError, StormSignal, RecursionError) as error:
-                    yield Error(_surfaced(error))
+                except (
+                    CellError,
+                    StormSignal,
+                    RecursionError,
+                    MemoryError,
+                    OverflowError,
+                    UnicodeError,
+                ) as error:
+                    yield Error(self._surfaced(error))
                 self._let_others()
                 session.sync()
                 if self._profiled is not None:
@@ -417,17 +425,21 @@ class Running:
                     )
                 is_ended = True
                 yield Fini(count, time.monotonic() - started, session.edit_count)
-        except CellError as error:
+        except Exception as error:  # noqa: BLE001  the last place where it can become a message
+            # Outside of the session, which has taken back what was not yet durable.
+            surfaced = self._surfaced(error)
             if not is_ended:
-                yield Error(error)
-        except Exception as error:
-            LOGGER.exception("a query failed with an unexpected error")
-            if not is_ended:
-                yield Error(Internal(f"the query failed: {type(error).__name__}"))
+                yield Error(surfaced)
         finally:
             self._let_others()
         if not is_ended:
             yield Fini(count, time.monotonic() - started, 0)
+
+    def _surfaced(self, error: Exception) -> CellError:
+        """Return the error that leaves the query, with its place."""
+        if isinstance(error, StormSignal):
+            return typed_error(_misplaced(error).with_traceback(error.__traceback__), self.task_id)
+        return typed_error(error, self.task_id)
 
     def _let_others(self) -> None:
         if self._budget is not None:
@@ -457,12 +469,7 @@ class Running:
         return compiled
 
     def _run(self, session: GraphSession, emit: Callable[[Message], None]) -> QueryRun:
-        limits = self._engine.limits
-        if self.options.time_limit_s is not None:
-            most = self.options.time_limit_s
-            if limits.time_max_s is not None:
-                most = min(most, limits.time_max_s)
-            limits = QueryLimits(limits.row_count_max, limits.depth_max, most)
+        limits = self._engine.limits.within(self.options)
         self._budget = session.budget = Budget(limits, session, self._engine.turns)
         if self._is_cancelled:
             self._budget.cancel()
@@ -557,16 +564,6 @@ def _filtered(emit: Callable[[Message], None], show: frozenset[str]) -> Callable
             emit(message)
 
     return send
-
-
-def _surfaced(error: CellError | StormSignal | RecursionError) -> CellError:
-    """Return the error that leaves the query, with its place."""
-    if isinstance(error, RecursionError):
-        return RecursionLimitHit("the query is nested too deeply", name="depth")
-    if isinstance(error, StormSignal):
-        return _misplaced(error)
-    locate(error)
-    return error
 
 
 def _misplaced(signal: StormSignal) -> CellError:

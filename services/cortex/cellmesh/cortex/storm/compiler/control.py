@@ -107,7 +107,9 @@ def compile_while(compiler: Compiler, node: ast.While) -> Op:
     body = compiler.body(node.body)
     is_safe = compiler.is_safe(node.condition)
 
-    def turns(context: RunContext, path: Path) -> Iterator[Path]:
+    place = compiler.place(node.condition)
+
+    def turns(context: RunContext, path: Path, place: object = place) -> Iterator[Path]:
         has_row = path is not ROWLESS
         while tobool(condition(context, path)):
             context.tick()
@@ -138,7 +140,9 @@ def execute_while(compiler: Compiler, node: ast.While) -> Exec:
     condition = compiler.expression(node.condition)
     body = compiler.body(node.body)
 
-    def run(context: RunContext) -> int:
+    place = compiler.place(node.condition)
+
+    def run(context: RunContext, place: object = place) -> int:
         tick = context.tick
         execute = body.execute
         while tobool(condition(context, ROWLESS)):

@@ -14,7 +14,7 @@ from cellmesh.cortex.storm.compiler.expressions import name_text
 from cellmesh.cortex.storm.compiler.lifts import tag_names
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
-from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
@@ -282,7 +282,7 @@ def _array_setter(*, is_removal: bool, is_several: bool) -> Callable[..., None]:
         if type(value) is SubqueryRows:
             items = value.several()
         elif is_several:
-            items = list(toiter(context, value))
+            items = tolist(context, value)
         else:
             items = [value]
         held = list(node.get(name) or ())

@@ -13,6 +13,7 @@ from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.functions import NativeFunction
 from cellmesh.cortex.storm.runtime.libraries import Library
 from cellmesh.cortex.storm.runtime.members import get_member, typename
+from cellmesh.cortex.storm.runtime.memory import LARGE_VALUE_BYTES
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.signals import StormReturn
@@ -104,7 +105,14 @@ def compile_dict(compiler: Compiler, node: ast.DictLiteral) -> Expr:
 def compile_format(compiler: Compiler, node: ast.FormatString) -> Expr:
     """Text in backticks."""
     parts = [compiler.expression(part) for part in node.parts]
-    return lambda context, path: "".join([torepr(part(context, path)) for part in parts])
+
+    def run(context: RunContext, path: Path) -> str:
+        text = "".join([torepr(part(context, path)) for part in parts])
+        if len(text) > LARGE_VALUE_BYTES:
+            context.run.budget.weigh(len(text))
+        return text
+
+    return run
 
 
 def library_member(compiler: Compiler, node: ast.Node) -> Any:

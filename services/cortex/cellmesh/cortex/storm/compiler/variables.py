@@ -27,7 +27,7 @@ from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.functions import StormFunction, StormGenerator
 from cellmesh.cortex.storm.runtime.interface import REQUIRED, UNDEF
-from cellmesh.cortex.storm.runtime.members import set_member, toiter
+from cellmesh.cortex.storm.runtime.members import set_member, tolist
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.signals import Emitted, StormBreak, StormContinue, StormReturn, StormStop
 
@@ -100,7 +100,7 @@ def bind_several(compiler: Compiler, names: Sequence[str], place: object, *, exa
     def bind(context: RunContext, path: Path, value: Any, place: object = place) -> None:
         if value is None and not exactly:
             raise StormRuntimeError("null cannot be unpacked", names=list(names))
-        items = list(toiter(context, value))
+        items = tolist(context, value)
         if len(items) < count or (exactly and len(items) != count):
             raise StormVarListError(
                 f"{count} variables, but {len(items)} values", names=list(names), numitems=len(items)

@@ -28,7 +28,7 @@ from cellmesh.cortex.storm.runtime.interface import (
     LibrarySpec,
     ParameterSpec,
 )
-from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.signals import StormExit
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, torepr, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
@@ -146,7 +146,7 @@ def _range(context: RunContext, stop: Any, start: Any, step: Any) -> Iterator[in
 
 
 def _sorted(context: RunContext, value: Any, reverse: Any) -> Iterator[Any]:
-    yield from in_order(toiter(context, value), tobool(reverse))
+    yield from in_order(tolist(context, value), tobool(reverse))
 
 
 def _copy(context: RunContext, item: Any) -> Any:

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.errors import StormRuntimeError
 from cellmesh.cortex.storm.container_tools import in_order, set_item
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
-from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.values import equal, tobool, toint
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
+
+POINTER_BYTES: Final = 8
+"""What an item takes in a list, beside itself."""
 
 
 def _append(context: RunContext, self: list[Any], value: Any) -> None:
@@ -21,7 +24,8 @@ def _append(context: RunContext, self: list[Any], value: Any) -> None:
 
 
 def _extend(context: RunContext, self: list[Any], values: Any) -> None:
-    self.extend(list(toiter(context, values)))
+    self.extend(tolist(context, values))
+    context.run.budget.weigh(POINTER_BYTES * len(self))
 
 
 def _has(context: RunContext, self: Any, value: Any) -> bool:

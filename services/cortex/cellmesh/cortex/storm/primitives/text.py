@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, StormRuntimeError
+from cellmesh.common.errors import BadArg, LimitExceeded, StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
-from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.cortex.storm.runtime.members import tolist
+from cellmesh.cortex.storm.runtime.memory import LARGE_VALUE_BYTES
 from cellmesh.cortex.storm.runtime.values import toint, tostr
-from cellmesh.cortex.storm.text_tools import formatted, joined, parsed_json
+from cellmesh.cortex.storm.text_tools import formatted, parsed_json
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
+
+WIDTH_MAX: Final = 2**31 - 1
+"""Longest text that filling up makes, in characters, whatever memory there is."""
 
 
 def _encode(context: RunContext, self: str, encoding: Any) -> bytes:
@@ -32,9 +36,42 @@ def _slice(context: RunContext, self: str, start: Any, end: Any) -> str:
 
 
 def _replace(context: RunContext, self: str, old: Any, new: Any, count: Any) -> str:
-    if count is None:
-        return self.replace(tostr(old), tostr(new))
-    return self.replace(tostr(old), tostr(new), toint(count))
+    found, put = tostr(old), tostr(new)
+    times = -1 if count is None else toint(count)
+    if len(self) * len(put) > LARGE_VALUE_BYTES:
+        made = self.count(found) if times < 0 else min(times, self.count(found))
+        context.run.budget.weigh(len(self) + made * (len(put) - len(found)))
+    return self.replace(found, put, times)
+
+
+def _join(context: RunContext, self: str, items: Any) -> str:
+    texts = [tostr(item) for item in tolist(context, items)]
+    context.run.budget.weigh(sum(map(len, texts)) + len(texts) * len(self))
+    return self.join(texts)
+
+
+def _ljust(context: RunContext, self: str, size: Any, fill: Any) -> str:
+    return self.ljust(_width(context, size), _fill(fill))
+
+
+def _rjust(context: RunContext, self: str, size: Any, fill: Any) -> str:
+    return self.rjust(_width(context, size), _fill(fill))
+
+
+def _width(context: RunContext, size: Any) -> int:
+    width = toint(size)
+    if width > WIDTH_MAX:
+        raise LimitExceeded(
+            f"a text is filled up to {WIDTH_MAX} characters at most", name="width", limit=WIDTH_MAX
+        )
+    context.run.budget.weigh(width)
+    return width
+
+
+def _format(context: RunContext, self: str, values: Any) -> str:
+    text = formatted(self, values)
+    context.run.budget.weigh(len(text))
+    return text
 
 
 def _split(context: RunContext, self: str, separator: Any, count: Any) -> list[str]:
@@ -94,7 +131,7 @@ METHODS: Final = (
     FunctionSpec(
         "format",
         "Put values in place of `{name}`.",
-        lambda c, s, named: formatted(s, named),
+        _format,
         (),
         "str",
         keywords="kwargs",
@@ -102,7 +139,7 @@ METHODS: Final = (
     FunctionSpec(
         "join",
         "Join items with this text between them.",
-        lambda c, s, items: joined(s, toiter(c, items)),
+        _join,
         (ParameterSpec("items", type="list", doc="The items."),),
         "str",
     ),
@@ -110,7 +147,7 @@ METHODS: Final = (
     FunctionSpec(
         "ljust",
         "Fill up at the right.",
-        lambda c, s, n, f: s.ljust(toint(n), _fill(f)),
+        _ljust,
         (_SIZE, _FILL),
         "str",
     ),
@@ -130,9 +167,7 @@ METHODS: Final = (
         "str",
     ),
     FunctionSpec("reverse", "Back to front.", lambda c, s: s[::-1], (), "str"),
-    FunctionSpec(
-        "rjust", "Fill up at the left.", lambda c, s, n, f: s.rjust(toint(n), _fill(f)), (_SIZE, _FILL), "str"
-    ),
+    FunctionSpec("rjust", "Fill up at the left.", _rjust, (_SIZE, _FILL), "str"),
     FunctionSpec("rsplit", "Cut at a text, from the right.", _rsplit, (_TEXT, _MAXSPLIT), "list of str"),
     FunctionSpec(
         "rstrip", "Take characters off the right.", lambda c, s, x: s.rstrip(_chars(x)), (_CHARS,), "str"

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cellmesh.common.errors import Cancelled, LimitExceeded, RecursionLimitHit
+from cellmesh.cortex.storm.runtime.memory import LARGE_VALUE_BYTES, MemoryGauge
 from cellmesh.cortex.storm.runtime.options import QueryLimits
 from cellmesh.cortex.storm.runtime.turns import LONG_S, Turns
 
@@ -30,6 +31,7 @@ class Budget:
     __slots__ = (
         "_cancelled",
         "_inner",
+        "_memory",
         "_next_check",
         "_session",
         "_started",
@@ -49,6 +51,9 @@ class Budget:
         self._session = session
         self._inner: Budget | None = None
         self._turns = turns
+        self._memory: MemoryGauge | None = None
+        if limits.memory_max_bytes is not None:
+            self._memory = MemoryGauge(limits.memory_max_bytes, lambda: self._cancelled)
 
     @property
     def is_cancelled(self) -> bool:
@@ -95,6 +100,19 @@ class Budget:
         if steps >= self._next_check:
             self._check()
 
+    def check(self) -> None:
+        """Look at the limits without counting a row; for what makes many values by itself. Raises what `tick` does."""
+        self._check()
+
+    def weigh(self, size_bytes: int) -> None:
+        """Look at the memory because of one value that is there or about to be made.
+
+        Raises:
+            LimitExceeded: it takes too much, alone or with the others.
+        """
+        if size_bytes > LARGE_VALUE_BYTES and self._memory is not None:
+            self._memory.weigh(size_bytes)
+
     def enter(self) -> None:
         """Go one function or nested query deeper; `leave` comes back.
 
@@ -129,6 +147,8 @@ class Budget:
             )
         if limits.time_max_s is not None and self.elapsed_s > limits.time_max_s:
             raise LimitExceeded("the query ran too long", name="time", limit=limits.time_max_s)
+        if self._memory is not None:
+            self._memory.look()
         self._next_check = min(self.steps + STEP_COUNT_BETWEEN_CHECKS, limits.row_count_max + 1)
         if self._cancelled:  # set while the line above was overwriting what cancel() had set
             self._next_check = 0

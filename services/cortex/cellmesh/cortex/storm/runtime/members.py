@@ -144,6 +144,15 @@ def toiter(context: RunContext, value: Any) -> Iterator[Any]:
     raise StormRuntimeError(f"a {typename(context, value)} cannot be gone through", type=type(value).__name__)
 
 
+def tolist(context: RunContext, value: Any) -> list[Any]:
+    """Return what a value holds as a new list; raises what `toiter` does."""
+    items: list[Any] = []
+    # In steps of its own: while it grows, what it holds can be added up.
+    for item in toiter(context, value):
+        items.append(item)
+    return items
+
+
 _KINDS = {
     type(None): "null",
     bool: "boolean",
