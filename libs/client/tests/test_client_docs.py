@@ -1,4 +1,4 @@
-"""docs/client.md holds: its blocks are run from top to bottom, beside an AHA and an Axon over TLS."""
+"""docs/client.md holds: its blocks are run from top to bottom, beside an AHA, an Axon and a Cortex over TLS."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from cellmesh.axon.config import AxonConfig
 from cellmesh.client import open_cell
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
+from cellmesh.cortex.cell import CortexCell
+from cellmesh.cortex.config import CortexConfig
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "client.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
@@ -31,9 +33,18 @@ def mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with running(AhaCell(load_config(AhaConfig, dir=tmp_path / "aha", flags=flags, environ={}))) as aha:
         with open_cell("aha://aha", identity=aha.root_folder.path) as client:
             stub = client.stub(enrollment_service_pb2_grpc.CertificateServiceStub)
-            url = stub.CreateEnrollment(enrollment_pb2.CreateEnrollmentRequest(instance="00.axon")).url
-        flags = {"enroll": url, "stop_grace_s": 0.5}
-        with running(AxonCell(load_config(AxonConfig, dir=tmp_path / "axon", flags=flags, environ={}))):
+            urls = [
+                stub.CreateEnrollment(enrollment_pb2.CreateEnrollmentRequest(instance=name)).url
+                for name in ("00.axon", "00.cortex")
+            ]
+        axon_flags: dict[str, Any] = {"enroll": urls[0], "stop_grace_s": 0.5}
+        cortex_flags: dict[str, Any] = {"enroll": urls[1], "stop_grace_s": 0.5}
+        with (
+            running(AxonCell(load_config(AxonConfig, dir=tmp_path / "axon", flags=axon_flags, environ={}))),
+            running(
+                CortexCell(load_config(CortexConfig, dir=tmp_path / "cortex", flags=cortex_flags, environ={}))
+            ),
+        ):
             (tmp_path / "work").mkdir()
             monkeypatch.chdir(tmp_path / "work")
             monkeypatch.setenv("CELLMESH_IDENTITY", str(aha.root_folder.path))

@@ -2,9 +2,9 @@
 
     import cellmesh.client
 
-    with cellmesh.client.open("aha://cortex") as cell:
-        stub = cell.stub(StormServiceStub)
-        for message in stub.Storm(request): ...
+    with cellmesh.client.open("aha://cortex") as cortex:
+        for node in cortex.storm("inet:fqdn | limit 5"): ...
+        stub = cortex.stub(StormServiceStub)
 
     urls       CellUrl: grpc://, grpcs://, unix://, aha://, cell://
     aliases    names for URLs, kept in a file
@@ -19,6 +19,7 @@
     blocking   open, open_cell: the synchronous face
     aio        aio.open, open_cell_aio: the asyncio face
     watching   how both follow AHA's registry
+    storm      queries of a Cortex: nodes, frames, graphs
     pipelining, pipeline_blocking, pipeline_aio
                many small calls on one stream
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 import grpc
 import grpc.aio
@@ -34,6 +34,8 @@ from cellmesh.common.tls.folder import IdentityFolder
 
 if TYPE_CHECKING:
     from cellmesh.client.pipeline_aio import AioPipeline
+    from cellmesh.client.storm.aio import AioStormQuery
+    from cellmesh.client.storm.request import StormKeywords
 
 StubT = TypeVar("StubT")
 
@@ -100,6 +102,13 @@ class AioCellClient:
         from cellmesh.client.pipeline_aio import AioPipeline
 
         return AioPipeline(self, **options)
+
+    def storm(self, text: str, **options: Unpack[StormKeywords]) -> AioStormQuery:
+        """Make a query of a Cortex; it runs when it is asked for something. Options as of `CellClient.storm`."""
+        from cellmesh.client.storm.aio import AioStormQuery
+        from cellmesh.client.storm.request import make_options
+
+        return AioStormQuery(self, text, make_options(**options))
 
     async def find_address(self) -> str:
         """Where the cell is that takes the writes, finding it if need be. Raises CellUnreachable."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 import grpc
 from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
@@ -34,6 +34,8 @@ from cellmesh.common.tls.folder import IdentityFolder
 
 if TYPE_CHECKING:
     from cellmesh.client.pipeline_blocking import Pipeline
+    from cellmesh.client.storm.query import StormQuery
+    from cellmesh.client.storm.request import StormKeywords
 
 StubT = TypeVar("StubT")
 
@@ -118,6 +120,17 @@ class CellClient:
         from cellmesh.client.pipeline_blocking import Pipeline
 
         return Pipeline(self, **options)
+
+    def storm(self, text: str, **options: Unpack[StormKeywords]) -> StormQuery:
+        """Make a query of a Cortex; it runs when it is asked for something. See `StormQuery` and `make_options`.
+
+        Raises:
+            BadArg: an option has a value that there is none of.
+        """
+        from cellmesh.client.storm.query import StormQuery
+        from cellmesh.client.storm.request import make_options
+
+        return StormQuery(self, text, make_options(**options))
 
     @property
     def address(self) -> str:
