@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import stat
 import struct
@@ -243,6 +244,14 @@ def test_ctrl_c_ends_the_query_and_not_the_shell(terminal: Terminal) -> None:
     # The Cortex has ended it too.
     terminal.enter("task.list | count", "0 nodes")
     terminal.enter("inet:fqdn:host=mail", "1 node in")
+
+
+def test_edits_are_counted_while_they_are_made(terminal: Terminal) -> None:
+    terminal.type("init { [ inet:fqdn=counted.example.org ] while true { $lib.time.sleep(1) } }" + ENTER)
+    terminal.wait(lambda: re.search(r"0 nodes, \d+ edits, \d", terminal.text) is not None)
+    terminal.type(CTRL_C)
+    terminal.sees("cancelled after")
+    terminal.prompts()
 
 
 def test_formats(terminal: Terminal) -> None:

@@ -12,6 +12,7 @@ from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
 from cellmesh.client import CellClient, open_cell
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
+from cellmesh.common.errors import NoSuchIden
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 
@@ -85,3 +86,30 @@ def test_a_plan_is_told_and_a_profile_comes_before_fini(cortex: CellClient) -> N
     assert [(step.run_count, step.row_count) for step in steps] == [(1, 1), (1, 1)]
     assert found[2].profile.may_change
     assert steps[0].duration.ToNanoseconds() > 0
+
+
+def test_edits_are_counted_while_they_are_made(cortex: CellClient) -> None:
+    stub = cortex.stub(StormServiceStub)
+    edits = "for $number in $lib.range(50) { [ it:dev:int=$number ] } | spin | $lib.print(made) while (true) { $lib.time.sleep(1) }"
+    stream = stub.Storm(storm_pb2.StormRequest(text=f"init {{ {edits} }}"))
+    task_id = next(iter(stream)).messages[0].init.task_id
+    request = storm_pb2.GetStormProgressRequest(task_id=task_id)
+    end = time.monotonic() + 30
+    while (count := stub.GetStormProgress(request).edit_count) < 50:
+        assert time.monotonic() < end, count
+        time.sleep(0.05)
+    stream.cancel()
+    # It ends at the Cortex too, and then nothing is known of it.
+    while is_known(stub, request):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with pytest.raises(NoSuchIden):
+        stub.GetStormProgress(storm_pb2.GetStormProgressRequest(task_id="0" * 32))
+
+
+def is_known(stub: StormServiceStub, request: storm_pb2.GetStormProgressRequest) -> bool:
+    try:
+        stub.GetStormProgress(request)
+    except NoSuchIden:
+        return False
+    return True

@@ -16,6 +16,8 @@ QUEUE_SIZE: Final = 8
 """Batches that wait to be shown. When they are this many nothing more is read, and so the Cortex waits too."""
 
 TICK_S: Final = 0.1
+PROGRESS_EVERY_S: Final = 0.7
+PROGRESS_TIMEOUT_S: Final = 5.0
 
 
 class RunningQuery:
@@ -36,6 +38,7 @@ class RunningQuery:
         self._queue: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
         self._stopped = threading.Event()
         self._call: Any = None
+        self._task_id = ""
         threading.Thread(target=self._read, name="shell-query", daemon=True).start()
 
     @property
@@ -62,6 +65,9 @@ class RunningQuery:
             for message in item.messages:
                 if message.HasField("node"):
                     self.node_count += 1
+                elif message.HasField("init") and message.init.task_id:
+                    self._task_id = message.init.task_id
+                    threading.Thread(target=self._ask_progress, name="shell-progress", daemon=True).start()
                 yield message
 
     def cancel(self) -> None:
@@ -85,6 +91,17 @@ class RunningQuery:
             self._put(error)
         except Exception as error:  # noqa: BLE001  raised where the query is read, not lost in a thread
             self._put(error)
+
+    def _ask_progress(self) -> None:
+        """Ask now and then how many edits were made: a query that only edits tells nothing itself before its end."""
+        stub = self._client.stub(storm_service_pb2_grpc.StormServiceStub)
+        request = storm_pb2.GetStormProgressRequest(task_id=self._task_id)
+        while not self._stopped.wait(PROGRESS_EVERY_S):
+            try:
+                self.edit_count = stub.GetStormProgress(request, timeout=PROGRESS_TIMEOUT_S).edit_count
+            except CellError:
+                # It has ended, runs in another cell, or the Cortex is older: then only nodes are counted.
+                return
 
     def _put(self, item: Any) -> bool:
         while not self._stopped.is_set():

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_call, current_caller
 from cellmesh.common.auth.store import AuthStore
-from cellmesh.common.errors import AuthDeny
+from cellmesh.common.errors import AuthDeny, NoSuchIden
 from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
@@ -86,6 +86,17 @@ class StormServicer:
         options = query_options(request.options, self._auth)
         plan = await self._workers.run(lambda: self._engine.plan(request.text, options))
         return storm_pb2.ExplainStormResponse(plan=plan_to_proto(plan))
+
+    async def GetStormProgress(
+        self, request: storm_pb2.GetStormProgressRequest, context: Any
+    ) -> storm_pb2.GetStormProgressResponse:
+        """Tell how many edits a running query has made."""
+        caller = current_caller()
+        for running in self._engine.running:
+            is_own = caller.admin or running.options.user == user_name(caller)
+            if running.task_id == request.task_id and is_own:
+                return storm_pb2.GetStormProgressResponse(edit_count=running.edit_count)
+        raise NoSuchIden(f"no query {request.task_id} runs here", iden=request.task_id)
 
 
 def changes_asked(engine: Engine) -> Mapping[str, Callable[[Any], bool]]:
