@@ -29,9 +29,11 @@ from cellmesh.cortex.automation import registry as automation
 from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
 from cellmesh.cortex.axon_link import AxonLink
+from cellmesh.cortex.cell_facts import CellFacts
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.identities import Identities
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
+from cellmesh.cortex.mesh_link import MeshLink
 from cellmesh.cortex.model import Model
 from cellmesh.cortex.replay import appliers
 from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
@@ -69,6 +71,7 @@ class CortexCell(Cell[CortexConfig]):
         self.automation = Automation(self.graph, is_active=leads)
         self.axon = AxonLink(self.config.axon, self.folder.identity.path)
         identity = self.folder.identity.path
+        self.mesh_link = MeshLink(identity)
         self.service_links = ServiceLinks(
             self.stores.services, self.stores.packages, identity, is_active=leads
         )
@@ -85,6 +88,8 @@ class CortexCell(Cell[CortexConfig]):
                 **self.stores.capabilities(),
                 **self.automation.capabilities,
                 "axon": self.axon,
+                "cell": CellFacts(self),
+                "mesh": self.mesh_link,
                 "service.links": self.service_links,
                 "syncing": self.syncing,
             },
@@ -94,7 +99,7 @@ class CortexCell(Cell[CortexConfig]):
         self.automation.load(self.engine)
         self.service_links.load(self.engine)
         self.packages.load(self.engine)
-        return (self.axon, self.packages, self.service_links, self.automation, self.syncing)
+        return (self.axon, self.mesh_link, self.packages, self.service_links, self.automation, self.syncing)
 
     def appliers(self) -> Sequence[Applier]:
         """Node edits, layers and views, stores, automation."""

@@ -25,7 +25,7 @@ from cellmesh.common.cell.folder import CELL_FILE, CERTS_FOLDER, CellFolder
 from cellmesh.common.cell.health import HealthWatch
 from cellmesh.common.cell.listeners import advertised, listens_to_peers
 from cellmesh.common.cell.observing import start_telemetry
-from cellmesh.common.cell.part import Part, PartState, RolePart
+from cellmesh.common.cell.part import Part, PartHealth, PartState, RolePart
 from cellmesh.common.cell.serving import wire
 from cellmesh.common.cell.state import CellState
 from cellmesh.common.cell.trimming import log_rules
@@ -49,6 +49,7 @@ from cellmesh.common.tls.identity import CellIdentity
 from cellmesh.common.tls.revocation import RevocationList
 
 if TYPE_CHECKING:
+    from cellmesh.common.cell.backup import Backups
     from cellmesh.common.mirror.instance import Mesh
     from cellmesh.common.mirror.role import Mirror
 
@@ -80,6 +81,7 @@ class Cell(Generic[ConfigT]):
         tasks: The calls it is serving.
         revoked: The certificates that it does not trust any more.
         metrics_address: Where it serves metrics, as host:port; empty when it does not.
+        backups: What makes its backups, while it serves; None without storage.
     """
 
     kind: ClassVar[str] = "cell"
@@ -107,6 +109,7 @@ class Cell(Generic[ConfigT]):
         self._keyvalues: KeyValues | None = None
         self._health: HealthWatch | None = None
         self.metrics_address = ""
+        self.backups: Backups | None = None
         self._server: RpcServer | None = None
         self._started: list[Part] = []
 
@@ -362,6 +365,10 @@ class Cell(Generic[ConfigT]):
         for part in tuple(self._started):
             if isinstance(part, RolePart):
                 await part.role_changed(leads)
+
+    def part_healths(self) -> list[tuple[str, PartHealth]]:
+        """How its parts do, by name. From any thread."""
+        return [(part.name, part.health()) for part in tuple(self._started)]
 
     def ask_for_restart(self, reason: str) -> None:
         """Have whoever runs the cell stop it and start it anew: its storage must be replaced."""

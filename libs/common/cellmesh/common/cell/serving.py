@@ -127,7 +127,7 @@ def _data_services(cell: Cell[Any]) -> Sequence[Service]:
         paths=cell.backup_paths,
         seed_paths=cell.seed_paths,
     )
-    backups = Backups(cell.folder.path, slab, about, cell.log_keeper)
+    backups = cell.backups = Backups(cell.folder.path, slab, about, cell.log_keeper)
     unfinished = backups.sweep()
     if unfinished:
         _log.info("unfinished_backups_removed", count=unfinished)

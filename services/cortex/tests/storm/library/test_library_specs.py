@@ -310,6 +310,18 @@ ARGUMENTS.update(
                 "riskHasVulnToVulnerable",
             )
         },
+        # These ask the cell, and engines here are in none; test_cell_and_mesh.py has one.
+        **{f"$lib.cell.{name}": ("", NO_AXON) for name in ("getBackupInfo", "getCellInfo", "getHealthCheck")},
+        **{
+            f"$lib.cell.{name}": ("", NO_AXON) for name in ("getMirrorUrls", "getSystemInfo", "hotFixesApply")
+        },
+        **{f"$lib.cell.{name}": ("", NO_AXON) for name in ("trimNexsLog", "uptime")},
+        **{f"$lib.backup.{name}": ("", NO_AXON) for name in ("list", "run")},
+        "$lib.backup.del": ("a", NO_AXON),
+        **{f"$lib.aha.{name}": ("a, (b, ([]), ({}))", NO_AXON) for name in ("callPeerApi", "callPeerGenr")},
+        **{f"$lib.aha.{name}": ("a", NO_AXON) for name in ("del", "get", "pool.add", "pool.del", "pool.get")},
+        **{f"$lib.aha.{name}": ("", NO_AXON) for name in ("list", "pool.list")},
+        "$lib.telepath.open": ("'aha://axon'", NO_AXON),
         "$lib.graph.activate": ("none", "NoSuchIden"),
         "$lib.inet.whois.guid": '({"net4": "1.2.3.0/24", "asof": "2020"}), iprec',
         **{f"$lib.{name}.kill": ("none", "StormRuntimeError") for name in ("ps", "task")},

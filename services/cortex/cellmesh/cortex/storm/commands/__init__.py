@@ -17,6 +17,7 @@ vaults.py   vault.*
 packages.py pkg.*
 services.py service.*
 http_apis.py cortex.httpapi.*
+mesh.py     aha.*
 views.py    view.*, layer.*, diff, merge, copyto, runas
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
@@ -34,6 +35,7 @@ from cellmesh.cortex.storm.commands import (
     gen,
     graph,
     http_apis,
+    mesh,
     movenodes,
     nested,
     packages,
@@ -66,5 +68,6 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *packages.COMMANDS,
     *services.COMMANDS,
     *http_apis.COMMANDS,
+    *mesh.COMMANDS,
     *views.COMMANDS,
 )

@@ -33,6 +33,8 @@ mail.py        $lib.inet.smtp, $lib.inet.imap
 markup.py      $lib.yaml, $lib.xml, $lib.json.schema, $lib.tabular
 sockets.py     $lib.inet.http.connect
 stix.py        $lib.stix
+cell.py        $lib.cell, $lib.backup
+mesh.py        $lib.aha, $lib.telepath
 migration.py   $lib.model.migration; migration_forms.py what is under .s
 tasks.py       $lib.ps, $lib.task
 whois.py       $lib.inet.whois
@@ -50,6 +52,7 @@ from cellmesh.cortex.storm.library import (
     axon,
     binary,
     caching,
+    cell,
     data,
     digests,
     environment,
@@ -63,6 +66,7 @@ from cellmesh.cortex.storm.library import (
     keys,
     mail,
     markup,
+    mesh,
     migration,
     migration_forms,
     model,
@@ -122,6 +126,8 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *http_apis.LIBRARIES,
     *projections.LIBRARIES,
     *projects.LIBRARIES,
+    *cell.LIBRARIES,
+    *mesh.LIBRARIES,
     *migration.LIBRARIES,
     *migration_forms.LIBRARIES,
     *tasks.LIBRARIES,

@@ -14,6 +14,7 @@ packages.py  modules, variables and queues of packages
 principals.py  users, roles and gates, and their rules
 projects.py  projects, epics, sprints, tickets, comments
 queues.py    durable queues
+remote.py    other cells and their RPCs, pools of AHA
 services.py  Storm services and their methods
 stacks.py    views and layers
 view_methods.py   how views stand to each other, merge requests
@@ -49,6 +50,7 @@ from cellmesh.cortex.storm.objects import (
     principals,
     projects,
     queues,
+    remote,
     services,
     sockets,
     stack_types,
@@ -78,6 +80,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *principals.TYPES,
     *projects.TYPES,
     *queues.TYPES,
+    *remote.TYPES,
     *stack_types.TYPES,
     *sockets.TYPES,
     *stix.TYPES,

@@ -224,6 +224,31 @@ def _macro(level: int, rule: str) -> Check:
 _TRIGGER: Final = ("triggers", "user")
 _CRON: Final = ("cron", "creator")
 
+
+def _on_package(context: RunContext, name: Any) -> None:
+    context.confirm(("power-ups", tostr(name), "admin"))
+
+
+def _project_del(context: RunContext, name: Any) -> None:
+    context.confirm(("project", "del"), str(context.view.id))
+
+
+def _vault_add(context: RunContext, name: Any, kind: Any, scope: Any, owner: Any, *others: Any) -> None:
+    """Refuse vaults that others use: those for all, for a role, and for another user."""
+    rights = rights_in(context)
+    if scope in ("global", "role") or (
+        scope == "user" and owner is not None and tostr(owner) != rights.user_id
+    ):
+        raise AuthDeny(
+            "vaults for others are made by administrators", user=rights.user_id, username=rights.user
+        )
+
+
+def _telepath_open(context: RunContext, url: Any) -> None:
+    scheme = tostr(url).partition("://")[0]
+    context.confirm(("storm", "lib", "telepath", "open", scheme))
+
+
 CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     # Views and layers.
     ("view", "add"): _view_add,
@@ -380,6 +405,36 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     ("service", "list"): asks("service", "list"),
     ("pkg", "add"): asks("pkg", "add"),
     ("pkg", "del"): asks("pkg", "del"),
+    **{("pkg", name): _on_package for name in ("vars", "queues")},
+    ("projects", "del"): _project_del,
+    ("vault", "add"): _vault_add,
+    **{("model", "migration", name): admins(f"$lib.model.migration.{name}()") for name in ("fuse", "loop")},
+    **{
+        ("cell", name): admins(f"$lib.cell.{name}()")
+        for name in (
+            "getBackupInfo",
+            "getCellInfo",
+            "getHealthCheck",
+            "getMirrorUrls",
+            "getSystemInfo",
+            "hotFixesApply",
+            "hotFixesCheck",
+            "trimNexsLog",
+        )
+    },
+    **{("backup", name): asks("backup", name) for name in ("del", "list", "run")},
+    # The mesh.
+    **{
+        ("aha", name): admins(f"$lib.aha.{name}()")
+        for name in ("callPeerApi", "callPeerGenr", "del", "get", "list")
+    },
+    **{("aha", "pool", name): admins(f"$lib.aha.pool.{name}()") for name in ("add", "del", "get", "list")},
+    **{("aha:pool", name): admins(f"$pool.{name}()") for name in ("add", "del")},
+    ("telepath", "open"): _telepath_open,
+    **{
+        ("inet", "http", "oauth", "v2", name): admins(f"$lib.inet.http.oauth.v2.{name}()")
+        for name in ("addProvider", "delProvider", "getProvider", "listProviders")
+    },
     **{("axon", name): asks("axon", "upload") for name in ("put", "upload")},
     **{("axon", name): asks("axon", "has") for name in ("has", "size", "hashset")},
     **{("axon", name): asks("storm", "lib", "axon", "has") for name in ("list", "metrics")},
