@@ -25,6 +25,13 @@ _COMMANDS: Final = {
     "status": Lazy("cellmesh.cli.commands.mesh:status", "Show how they do."),
     "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query, or a shell."),
     "model": Lazy("cellmesh.cli.commands.model:model", "Show forms, properties, types and edges."),
+    "import": Lazy(
+        "cellmesh.cli.commands.importing:import_files",
+        "Import STIX, MISP, CSV, JSON Lines or .nodes into the graph.",
+    ),
+    "export": Lazy(
+        "cellmesh.cli.commands.exporting:export", "Export the nodes of a query: nodes, jsonl, csv, stix, graphml, dot."
+    ),
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(
         "cellmesh.cli.commands.aha:aha",
@@ -59,6 +66,12 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.cert:cert", "Certificates without an AHA: init, issue, renew, revoke, verify."
     ),
     "enroll": Lazy("cellmesh.cli.commands.enroll:enroll", "Join a mesh with a one-time URL."),
+    "doctor": Lazy(
+        "cellmesh.cli.commands.doctor:doctor", "Check cells and this machine, and say what to do."
+    ),
+    "completion": Lazy(
+        "cellmesh.cli.commands.completion:completion", "Make bash, zsh or fish complete commands."
+    ),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
 }
 

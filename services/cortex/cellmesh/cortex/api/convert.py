@@ -137,11 +137,12 @@ def _extras(row: NodeRow, reprs: bool) -> node_pb2.Node:
     for name, value in (row.path or {}).items():
         fill_value(extras.path[name], value)
     if reprs:
-        extras.repr.CopyFrom(_node_repr(row.node))
+        extras.repr.CopyFrom(node_repr(row.node))
     return extras
 
 
-def _node_repr(node: Node) -> node_pb2.NodeRepr:
+def node_repr(node: Node) -> node_pb2.NodeRepr:
+    """A node in human text."""
     shown = node_pb2.NodeRepr(value=_shown(node.repr()))
     for name, value in node.props.items():
         text = node.repr(name)

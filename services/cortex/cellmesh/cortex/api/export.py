@@ -17,6 +17,7 @@ from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.errors import CellError
 from cellmesh.common.rpc import StreamToken, Workers
 from cellmesh.common.values import fill_value
+from cellmesh.cortex.api.convert import node_repr
 from cellmesh.cortex.api.storm import query_options
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.runtime.messages import Error, Message, NodeRow
@@ -121,6 +122,8 @@ class _Export:
         for index, node in enumerate(nodes):
             made = export_pb2.ExportedNode()
             made.node.MergeFromString(node.packed())
+            if self._options.repr:
+                made.node.repr.CopyFrom(node_repr(node))
             for verb, other in edges.get(index, ()):
                 edge = made.edges.add(verb=verb, form=other.form.name, buid=other.buid)
                 fill_value(edge.value, other.value)

@@ -1,0 +1,214 @@
+"""CSV and JSON Lines -> records."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Final
+
+from cellmesh.cli.exchange.json_stream import JsonStream
+from cellmesh.cli.exchange.mapping import Columns, Forms, Target, field_of, mapping_for, node_of_object
+from cellmesh.cli.exchange.records import Record, Unusable, excerpt_of
+from cellmesh.cli.exchange.sources import Malformed
+from cellmesh.common.errors import BadArg
+
+CELL_SIZE_MAX: Final = 16 * 1024 * 1024
+"""Characters of one cell of a CSV file."""
+
+DELIMITERS: Final = ",;\t|"
+LINE_SIZE_MAX: Final = 64 * 1024 * 1024
+
+
+def delimiter_of(head: str) -> str:
+    """Return what most evenly divides the first lines; a comma where nothing does."""
+    lines = [line for line in head.splitlines()[:20] if line.strip()]
+    best, best_count = ",", 0
+    for char in DELIMITERS:
+        counts = {len(next(csv.reader([line], delimiter=char), [])) for line in lines}
+        if len(counts) == 1 and (count := counts.pop()) > max(1, best_count):
+            best, best_count = char, count
+    if not best_count and lines:
+        best = max(DELIMITERS, key=lambda char: (lines[0].count(char), char == ","))
+    return best
+
+
+def csv_records(
+    stream: BinaryIO,
+    forms: Forms,
+    maps: Sequence[tuple[str, Target]],
+    delimiter: str = "",
+    note: Any = None,
+) -> Iterator[Record]:
+    """Yield the records of a CSV file with a header, or of one without when `maps` names columns by numbers.
+
+    Args:
+        note: Called with the Columns once they are known.
+
+    Raises:
+        BadArg: the columns do not fit `maps`.
+        Malformed: it is no CSV, or no UTF-8.
+    """
+    text = _Lines(stream)
+    if not delimiter:
+        delimiter = delimiter_of(text.head())
+    csv.field_size_limit(CELL_SIZE_MAX)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    is_numbered = bool(maps) and all(name.isdigit() for name, _ in maps)
+    columns: Columns | None = None
+    names: list[str] = []
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            raise Malformed(f"line {reader.line_num:,}", f"no CSV: {error}") from None
+        if row is None:
+            return
+        if not any(cell.strip() for cell in row) or (columns is None and row[0].startswith("#")):
+            continue
+        place = f"line {reader.line_num:,}"
+        if columns is None:
+            names = (
+                [str(n) for n in range(1, len(row) + 1)] if is_numbered else [cell.strip() for cell in row]
+            )
+            columns = mapping_for(names, maps, forms)
+            if note is not None:
+                note(columns)
+            if not is_numbered:
+                continue
+        if len(row) > len(names) or len(row) < len(names):
+            yield Record(
+                place,
+                problems=[f"{len(row)} cells where the header has {len(names)}"],
+                what=excerpt_of(delimiter.join(row)),
+            )
+            continue
+        cells = dict(zip(names, row, strict=True))
+        yield columns.record(place, delimiter.join(row), cells.get)
+
+
+class _Lines:
+    """Lines of a UTF-8 stream, each within a bound."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._number = 0
+        self._first: list[str] = []
+
+    def head(self) -> str:
+        """Return the first lines without using them up."""
+        while len(self._first) < 20:
+            line = self._read()
+            if not line:
+                break
+            self._first.append(line)
+        return "".join(self._first)
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._first.pop(0) if self._first else self._read()
+        if not line:
+            raise StopIteration
+        return line
+
+    def _read(self) -> str:
+        data = self._stream.readline(LINE_SIZE_MAX + 1)
+        self._number += 1
+        if len(data) > LINE_SIZE_MAX:
+            raise Malformed(f"line {self._number:,}", f"a line of more than {LINE_SIZE_MAX:,} bytes")
+        if b"\0" in data:
+            raise Malformed(f"line {self._number:,}", "it has a zero byte: this is no text")
+        if self._number == 1:
+            data = data.removeprefix(b"\xef\xbb\xbf")
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed(
+                f"line {self._number:,}, byte {error.start + 1:,}",
+                "no UTF-8; another encoding can be changed with: iconv -f ENCODING -t UTF-8",
+            ) from None
+
+
+def jsonl_records(
+    stream: BinaryIO, forms: Forms | None, maps: Sequence[tuple[str, Target]]
+) -> Iterator[Record]:
+    """Yield the records of JSON Lines: nodes as our own export writes them, or objects as `maps` says.
+
+    Raises:
+        Malformed: a line is no JSON because the file is cut off there, or no UTF-8.
+    """
+    for number, line in enumerate(_lines_of(stream), 1):
+        if not line.strip():
+            continue
+        place = f"line {number:,}"
+        try:
+            row = json.loads(line)
+        except RecursionError:
+            yield Record(place, problems=["lists and objects nest too deep"], what=excerpt_of(_text(line)))
+            continue
+        except ValueError as error:
+            if not line.endswith(b"\n"):
+                raise Malformed(place, "the file ends within a line") from None
+            yield Record(place, problems=[f"no JSON: {error}"], what=excerpt_of(_text(line)))
+            continue
+        yield from object_records(place, row, forms, maps)
+
+
+def _lines_of(stream: BinaryIO) -> Iterator[bytes]:
+    number = 0
+    while line := stream.readline(LINE_SIZE_MAX + 1):
+        number += 1
+        if len(line) > LINE_SIZE_MAX:
+            raise Malformed(f"line {number:,}", f"a line of more than {LINE_SIZE_MAX:,} bytes")
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise Malformed(f"line {number:,}, byte {error.start + 1:,}", "no UTF-8") from None
+        yield line
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip()
+
+
+def json_records(
+    stream: BinaryIO, forms: Forms | None, maps: Sequence[tuple[str, Target]]
+) -> Iterator[Record]:
+    """Yield the records of a JSON list of objects; as `jsonl_records`."""
+    for _, row, index in JsonStream(stream).parts(lambda key: False):
+        yield from object_records(f"item {max(index, 0):,}", row, forms, maps)
+
+
+def object_records(
+    place: str, row: Any, forms: Forms | None, maps: Sequence[tuple[str, Target]]
+) -> Iterator[Record]:
+    """Yield the record of one object; none for messages of a query that are no nodes."""
+    if not isinstance(row, dict):
+        yield Record(place, problems=["no object"], what=excerpt_of(row))
+        return
+    if maps:
+        assert forms is not None
+        yield Columns(forms, list(maps)).record(place, row, lambda path: field_of(row, path))
+        return
+    if isinstance(row.get("type"), str) and row["type"] != "node" and "form" not in row:
+        return
+    try:
+        yield Record(place, [node_of_object(row)])
+    except Unusable as problem:
+        yield Record(place, problems=[str(problem)], what=excerpt_of(row))
+
+
+def require_maps(maps: Sequence[tuple[str, Target]], keys: Sequence[str]) -> None:
+    """Refuse objects of an unknown kind without `--map`; raises BadArg."""
+    if not maps:
+        raise BadArg(
+            f"it is JSON of no kind that is known (its fields: {', '.join(list(keys)[:10]) or 'none'})",
+            hint="say what its fields are with --map FIELD=FORM, such as --map ip=inet:ipv4",
+        )
+
+
+__all__ = ["csv_records", "delimiter_of", "json_records", "jsonl_records", "object_records", "require_maps"]
