@@ -24,4 +24,6 @@ log_level log-level
 alias     alias list, set, remove
 enroll    enroll
 version   version
+doctor    doctor
+completion  completion
 """
