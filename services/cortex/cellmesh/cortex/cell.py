@@ -34,6 +34,8 @@ from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.identities import Identities
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.mesh_link import MeshLink
+from cellmesh.cortex.migration.part import Migration
+from cellmesh.cortex.migration.runner import ModelSteps
 from cellmesh.cortex.model import Model
 from cellmesh.cortex.replay import appliers
 from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
@@ -61,6 +63,7 @@ class CortexCell(Cell[CortexConfig]):
         leads = self.mirror is None or not self.mirror.is_follower
         self.graph = Graph.open(self.slab, Model.load(), leads=leads)
         self.stores = Stores.open(self.graph)
+        self.migration = Migration(ModelSteps(self.graph, self.stores.changes), is_active=leads)
         limits = QueryLimits(
             row_count_max=self.config.query_rows_max or ROW_COUNT_MAX,
             depth_max=self.config.query_depth_max,
@@ -99,7 +102,15 @@ class CortexCell(Cell[CortexConfig]):
         self.automation.load(self.engine)
         self.service_links.load(self.engine)
         self.packages.load(self.engine)
-        return (self.axon, self.mesh_link, self.packages, self.service_links, self.automation, self.syncing)
+        return (
+            self.migration,
+            self.axon,
+            self.mesh_link,
+            self.packages,
+            self.service_links,
+            self.automation,
+            self.syncing,
+        )
 
     def appliers(self) -> Sequence[Applier]:
         """Node edits, layers and views, stores, automation."""

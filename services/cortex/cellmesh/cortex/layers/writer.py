@@ -14,7 +14,7 @@ from typing import Any
 from cellmesh.common.storage import WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.bulk import put_at_end
-from cellmesh.cortex.layers.catalog import IndexCatalog, PropIndex
+from cellmesh.cortex.layers.catalog import WRONG_KIND, IndexCatalog, PropIndex
 from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
 from cellmesh.cortex.layers.records import Record, node_head, parse_record
@@ -178,11 +178,28 @@ class _NodeWriter:
         owner, txn = self.owner, self.txn
         number = owner.names.props.ensure(txn, index.name)
         prefix = keys.prop_prefix(owner.layer, number)
+        if index.former:
+            self.drop_former(index, prefix, value)
+            owner.counts.add(keys.count_key(owner.layer, number, self.form_number), -1)
+            return
         txn.delete(BY_PROP, prefix + index.encode(value), self.nid)
         if index.encode_element is not None:
             for item in value:
                 txn.delete(BY_ARRAY, prefix + index.encode_element(item), self.nid)
         owner.counts.add(keys.count_key(owner.layer, number, self.form_number), -1)
+
+    def drop_former(self, index: PropIndex, prefix: bytes, value: Any) -> None:
+        """Remove the entries of a value that may be from when the property had another type."""
+        for encode, encode_element in index.former:
+            try:
+                found = [(BY_PROP, encode(value))]
+                if encode_element is not None:
+                    found += [(BY_ARRAY, encode_element(item)) for item in value]
+            except WRONG_KIND:
+                # It is no value of this type.
+                continue
+            for db, key in found:
+                self.txn.delete(db, prefix + key, self.nid)
 
     # Tags.
 

@@ -16,6 +16,10 @@ TAG_MODEL: Final = SubDb("tag_model", "tag -> Value: its rules by name")
 DEPRECATION_LOCKS: Final = SubDb("deprecation_locks", "name of a deprecated form or property -> Value: true")
 EDGE_VERBS: Final = SubDb("edge_verbs", "verb -> Value: what is said of it")
 MODEL_EXTENSIONS: Final = SubDb("model_extensions", '"model" -> Value: all that users added to the model')
+MODEL_STEPS: Final = SubDb(
+    "model_steps",
+    '"done" -> Value: the last step of the model done; "place" -> Value: how far the next one has come',
+)
 USER_VALUES: Final = SubDb("user_values", "user iden NUL kind NUL name -> Value")
 JSON_VALUES: Final = SubDb("json_values", "steps of the path, each with a NUL behind -> Value")
 VAULTS: Final = SubDb("vaults", "iden -> Value: name, type, scope, owner, secrets, configs, permissions")
@@ -38,6 +42,7 @@ DATABASES: Final = (
     DEPRECATION_LOCKS,
     EDGE_VERBS,
     MODEL_EXTENSIONS,
+    MODEL_STEPS,
     USER_VALUES,
     JSON_VALUES,
     VAULTS,
