@@ -29,6 +29,7 @@ from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode, Query
 from cellmesh.cortex.storm.planner.changes import ChangeRules
 from cellmesh.cortex.storm.planner.counting import count_from_index
+from cellmesh.cortex.storm.planner.points import LAYER_COUNT_MAX, is_point, may_be_point
 from cellmesh.cortex.storm.planner.purity import is_pure
 from cellmesh.cortex.storm.rights.checks import CHECKS
 from cellmesh.cortex.storm.rights.commands import guarded
@@ -327,6 +328,21 @@ class Running:
         if self._session is not None:
             self._session.pause()
         self._let_others()
+
+    def is_point(self) -> bool:
+        """Whether it looks up one node by its value: then running it here costs less than on another thread."""
+        options = self.options
+        if not may_be_point(self.text) or self._first is not None:
+            return False
+        if options.mode != "storm" or options.ndefs or options.idens:
+            return False
+        graph = self._engine.graph
+        try:
+            if len(graph.view(options.view).layers) > LAYER_COUNT_MAX:
+                return False
+            return is_point(self._prepare().query, graph.model, options.vars)
+        except CellError:
+            return False
 
     # Ways to run ---------------------------------------------------------------------------------------------
 
