@@ -43,6 +43,7 @@ from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
+from cellmesh.cortex.storm.oauth_refresh import TokenRefresher
 from cellmesh.cortex.storm.packages import connect_packages
 from cellmesh.cortex.storm.primitives import TYPES
 from cellmesh.cortex.storm.runtime.options import ROW_COUNT_MAX, QueryLimits
@@ -78,6 +79,7 @@ class CortexCell(Cell[CortexConfig]):
         self.service_links = ServiceLinks(
             self.stores.services, self.stores.packages, identity, is_active=leads
         )
+        self.tokens = TokenRefresher(self.stores.oauth, is_active=leads)
         self.syncing = Syncing(self.graph, identity, is_active=leads)
         self.packages = PackageLoader(self.stores.packages, self.stores.user_values, is_active=leads)
         self.engine = Engine(
@@ -102,6 +104,7 @@ class CortexCell(Cell[CortexConfig]):
         self.automation.load(self.engine)
         self.service_links.load(self.engine)
         self.packages.load(self.engine)
+        self.tokens.load(self.engine)
         return (
             self.migration,
             self.axon,
@@ -109,6 +112,7 @@ class CortexCell(Cell[CortexConfig]):
             self.packages,
             self.service_links,
             self.automation,
+            self.tokens,
             self.syncing,
         )
 

@@ -30,6 +30,12 @@ SERVICES: Final = SubDb(
 HTTP_APIS: Final = SubDb(
     "http_apis", "iden -> Value: path, place in the order, queries by method, who may call it"
 )
+OAUTH_PROVIDERS: Final = SubDb(
+    "oauth_providers", "iden -> Value: how tokens are asked for, the secret included"
+)
+OAUTH_TOKENS: Final = SubDb(
+    "oauth_tokens", "provider iden NUL user iden -> Value: a user's tokens and when they end"
+)
 
 DATABASES: Final = (
     MACROS,
@@ -49,5 +55,7 @@ DATABASES: Final = (
     PACKAGES,
     SERVICES,
     HTTP_APIS,
+    OAUTH_PROVIDERS,
+    OAUTH_TOKENS,
 )
 """What the cell's slab is opened with for the stores."""

@@ -9,6 +9,7 @@ from cellmesh.cortex.stores.http_apis import HttpApis
 from cellmesh.cortex.stores.json_store import JsonStore
 from cellmesh.cortex.stores.macros import Macros
 from cellmesh.cortex.stores.model_facts import EdgeVerbs, Locks, ModelExtensions
+from cellmesh.cortex.stores.oauth import OAuthStore
 from cellmesh.cortex.stores.packages import Packages
 from cellmesh.cortex.stores.queues import Queues
 from cellmesh.cortex.stores.services import StormServices
@@ -24,7 +25,7 @@ class Stores:
     Attributes:
         changes: How all of them write.
         macros, globals, queues, projections, tag_model, locks, verbs, extensions, user_values, json_values,
-            vaults, packages, services, http_apis: The stores.
+            vaults, packages, services, http_apis, oauth: The stores.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -43,6 +44,7 @@ class Stores:
         self.packages = Packages(self.changes)
         self.services = StormServices(self.changes)
         self.http_apis = HttpApis(self.changes)
+        self.oauth = OAuthStore(self.changes)
 
     @classmethod
     def open(cls, graph: Graph) -> Stores:
@@ -75,4 +77,5 @@ class Stores:
             "packages": self.packages,
             "services": self.services,
             "http.apis": self.http_apis,
+            "oauth": self.oauth,
         }

@@ -321,6 +321,14 @@ ARGUMENTS.update(
         **{f"$lib.aha.{name}": ("a, (b, ([]), ({}))", NO_AXON) for name in ("callPeerApi", "callPeerGenr")},
         **{f"$lib.aha.{name}": ("a", NO_AXON) for name in ("del", "get", "pool.add", "pool.del", "pool.get")},
         **{f"$lib.aha.{name}": ("", NO_AXON) for name in ("list", "pool.list")},
+        "$lib.inet.http.oauth.v1.client": "a, b, c, d",
+        "$lib.inet.http.oauth.v2.addProvider": ("({})", "SchemaViolation"),
+        **{
+            f"$lib.inet.http.oauth.v2.{name}": "a"
+            for name in ("clearUserAccessToken", "delProvider", "getProvider")
+        },
+        "$lib.inet.http.oauth.v2.getUserAccessToken": ("a", "BadArg"),
+        "$lib.inet.http.oauth.v2.setUserAuthCode": ("a, b", "BadArg"),
         "$lib.telepath.open": ("'aha://axon'", NO_AXON),
         "$lib.graph.activate": ("none", "NoSuchIden"),
         "$lib.inet.whois.guid": '({"net4": "1.2.3.0/24", "asof": "2020"}), iprec',

@@ -35,6 +35,7 @@ sockets.py     $lib.inet.http.connect
 stix.py        $lib.stix
 cell.py        $lib.cell, $lib.backup
 mesh.py        $lib.aha, $lib.telepath
+oauth.py       $lib.inet.http.oauth
 migration.py   $lib.model.migration; migration_forms.py what is under .s
 tasks.py       $lib.ps, $lib.task
 whois.py       $lib.inet.whois
@@ -71,6 +72,7 @@ from cellmesh.cortex.storm.library import (
     migration_forms,
     model,
     model_facts,
+    oauth,
     packages,
     projections,
     projects,
@@ -128,6 +130,7 @@ LIBRARIES: Final[tuple[LibrarySpec, ...]] = (
     *projects.LIBRARIES,
     *cell.LIBRARIES,
     *mesh.LIBRARIES,
+    *oauth.LIBRARIES,
     *migration.LIBRARIES,
     *migration_forms.LIBRARIES,
     *tasks.LIBRARIES,

@@ -10,6 +10,7 @@ markup.py    elements of XML, schemas of JSON
 models.py    forms, properties and types of the data model
 http_apis.py endpoints of the extended HTTP API
 http_requests.py requests to them
+oauth.py     what signs requests by OAuth 1
 packages.py  modules, variables and queues of packages
 principals.py  users, roles and gates, and their rules
 projects.py  projects, epics, sprints, tickets, comments
@@ -46,6 +47,7 @@ from cellmesh.cortex.storm.objects import (
     mail,
     markup,
     models,
+    oauth,
     packages,
     principals,
     projects,
@@ -73,6 +75,7 @@ TYPES: Final[tuple[TypeSpec, ...]] = (
     *mail.TYPES,
     *markup.TYPES,
     *models.TYPES,
+    *oauth.TYPES,
     *packages.TYPES,
     *http_apis.TYPES,
     *http_requests.TYPES,
