@@ -26,7 +26,7 @@ from cellmesh.common.config import load_config
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 
-WAIT_S = 60.0
+WAIT_S = 40.0
 ROWS, COLUMNS = 30, 110
 CTRL_C, CTRL_D, CTRL_L, CTRL_R, TAB, ENTER = "\x03", "\x04", "\x0c", "\x12", "\t", "\r"
 
@@ -131,7 +131,8 @@ class Terminal:
         self.prompts()
 
     def clear(self) -> None:
-        """Drop the line that is typed."""
+        """Drop the line that is typed; there must be one, or the prompt that is there would be taken for the next."""
+        assert not self.last_line.endswith(">")
         self.type(CTRL_C)
         self.prompts()
 
@@ -182,7 +183,7 @@ def started(folder: Path, home: Path) -> Iterator[Terminal]:
 @pytest.fixture
 def terminal(started: Terminal) -> Iterator[Terminal]:
     yield started
-    started.clear()
+    started.prompts()
 
 
 def test_names_are_completed_as_they_are_typed(terminal: Terminal) -> None:
@@ -292,11 +293,11 @@ def test_an_edit_goes_on_when_its_pager_is_left(terminal: Terminal) -> None:
 
 
 def test_variables_stay(terminal: Terminal) -> None:
-    terminal.enter("$host = mail", "$host = 'mail'")
-    terminal.enter("\\set hosts = ([$host, 'www'])", "$hosts = ['mail', 'www']")
+    terminal.enter("$host = mail", '$host = "mail"')
+    terminal.enter("\\set hosts = ([$host, 'www'])", '$hosts = ["mail", "www"]')
     terminal.enter("\\set number 5")
     terminal.enter("inet:fqdn:host*in=$hosts | count", "Counted 2 nodes.")
-    terminal.enter("\\set", "$host = 'mail'", "$number = 5")
+    terminal.enter("\\set", '$host = "mail"', "$number = 5")
     terminal.enter("\\unset host")
     terminal.enter("inet:fqdn:host=$host", "NoSuchVar")
 
@@ -326,7 +327,7 @@ def test_a_query_is_explained_and_profiled(terminal: Terminal) -> None:
 
 def test_views_and_users_are_switched(terminal: Terminal) -> None:
     terminal.enter("$fork = $lib.view.get().fork(name=draft).iden", "$fork = ")
-    terminal.enter("$made = $lib.auth.users.add(visi).name", "$made = 'visi'")
+    terminal.enter("$made = $lib.auth.users.add(visi).name", '$made = "visi"')
     terminal.enter("\\view draft", "storm (draft)>")
     terminal.enter("[ inet:fqdn=fork.example.com ]", "1 node")
     terminal.enter("\\view default")

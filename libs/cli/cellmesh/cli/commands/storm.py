@@ -101,7 +101,9 @@ def storm(
     from cellmesh.common.errors import CellError
 
     url, given = query_of(query, command, url)
-    if given is None and sys.stdin.isatty():
+    if given is None and sys.stdin.isatty() and sys.stdout.isatty():
+        if only_count or explain or profile or jsonl:
+            raise click.UsageError("which query?")
         ctx.exit(_shell(url, folder, identity, view, readonly, limit, variables, format_name))
     text = sys.stdin.read() if given in (None, "-") else given
     options = storm_pb2.StormOptions(view_id=view, readonly=readonly, limit=limit or 0, repr=not jsonl)

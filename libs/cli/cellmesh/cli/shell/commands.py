@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -14,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.api.cortex.v1 import storm_pb2
-from cellmesh.cli.shell.rendering import FORMATS, SUFFIXES, Paint, counted, error_lines, make_renderer
+from cellmesh.cli.shell.rendering import (
+    FORMATS,
+    SUFFIXES,
+    Paint,
+    counted,
+    error_lines,
+    make_renderer,
+    safe_text,
+    shown_value,
+)
 from cellmesh.cli.shell.running import RunningQuery
 from cellmesh.common.errors import CellError, from_detail
 
@@ -153,7 +163,7 @@ def _view(session: Session, rest: str) -> None:
     if not rest:
         own = session.view or session.call("return($lib.view.get().iden)")
         for view in views:
-            session.say(f"{'*' if view.iden == own else ' '} {view.iden}  {view.name}".rstrip())
+            session.say(safe_text(f"{'*' if view.iden == own else ' '} {view.iden}  {view.name}".rstrip()))
         return
     if rest == DEFAULT:
         session.view, session.view_name = "", ""
@@ -206,7 +216,7 @@ def _one_query(text: str) -> str:
 def _set(session: Session, rest: str) -> None:
     if not rest:
         for name, value in session.variables.items():
-            session.say(f"${name} = {value!r}")
+            session.say(f"${name} = {shown_value(value)}")
         return
     name, _, text = rest.removeprefix("$").partition(" ")
     text = text.strip()
@@ -237,10 +247,10 @@ def _run(session: Session, rest: str) -> None:
 
 def _save(session: Session, rest: str) -> None:
     """Write the last answer, or that of a query, to a file, in the format that the file's name tells."""
-    words = rest.split(maxsplit=1)
-    if not words:
+    found = _PATH_AND_QUERY.fullmatch(rest)
+    if found is None:
         raise Wrong("which file?")
-    path, query = _one_path(words[0]), words[1] if len(words) > 1 else ""
+    path, query = _one_path(found[1]), found[2].strip()
     format_name = SUFFIXES.get(path.suffix, session.format)
     renderer = make_renderer(format_name, Paint(False), None)
     if not query and not session.kept.messages:
@@ -276,6 +286,8 @@ def _save(session: Session, rest: str) -> None:
         beside.unlink(missing_ok=True)
     session.say(f"{counted(count, 'node')} as {format_name} in {path}")
 
+
+_PATH_AND_QUERY: Final = re.compile(r"""("[^"]*"|'[^']*'|\S+)(.*)""", re.DOTALL)
 
 _TOO_MUCH: Final = "the last answer was cancelled or too large to be kept; give its query behind the file"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cellmesh.cli.shell.names import Names, Prop
 from cellmesh.cli.shell.places import Place, Wanted, place_of, variables_in
+from cellmesh.cli.shell.rendering import shown_value
 from cellmesh.cli.shell.scan import KEYWORDS, TEXT_SIZE_MAX
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
@@ -170,7 +171,7 @@ class StormCompleter(Completer):
 
     def _variable_rows(self, text: str, word: str) -> Iterator[tuple[str, str]]:
         for name, value in self._session.variables.items():
-            yield name, f"session: {value!r}"
+            yield name, f"session: {shown_value(value)}"
         for name in variables_in(text):
             if name != word and name not in self._session.variables:
                 yield name, "of this query"

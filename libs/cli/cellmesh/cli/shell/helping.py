@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 from cellmesh.cli.commands.model import described
+from cellmesh.cli.shell.rendering import safe_text
 
 if TYPE_CHECKING:
     from cellmesh.cli.shell.names import Names
@@ -21,6 +22,9 @@ def tell(session: Session, name: str) -> None:
     if name.startswith("$lib"):
         _print(session, f"help {name}")
         return
+    if name.endswith("*"):
+        session.show(form_lines(names, name.removesuffix("*")))
+        return
     name = name.removeprefix("-(").removesuffix(")>")
     if name in names.commands:
         _print(session, f"{name} --help")
@@ -30,7 +34,7 @@ def tell(session: Session, name: str) -> None:
         return
     if names.model:
         try:
-            session.show(described(names.model, name))
+            session.show(map(safe_text, described(names.model, name)))
             return
         except click.ClickException:
             pass
@@ -46,6 +50,15 @@ def tell(session: Session, name: str) -> None:
     session.say(f"no form, property, type, edge, command or function is named {name}{hint}")
 
 
+def form_lines(names: Names, prefix: str) -> list[str]:
+    """The forms that begin with a text, with what they mean."""
+    found = [(name, doc) for name, doc in sorted(names.forms.items()) if name.startswith(prefix)]
+    width = max((len(name) for name, _ in found), default=0)
+    return [safe_text(f"{name:{width}}  {doc}".rstrip()) for name, doc in found] or [
+        f"no form begins with {prefix}"
+    ]
+
+
 def command_lines(names: Names) -> list[str]:
     """The commands of the language, with what they do."""
     width = max(map(len, names.commands), default=0)
@@ -56,7 +69,7 @@ def _print(session: Session, text: str) -> None:
     lines = session.names.printed(text)
     while lines and not lines[0]:
         del lines[0]
-    session.show(lines)
+    session.show(map(safe_text, lines))
 
 
 def _edge_lines(names: Names, verb: str) -> list[str]:

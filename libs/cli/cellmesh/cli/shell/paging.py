@@ -7,8 +7,11 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, Protocol
 
 PAGER_VARIABLES: Final = ("CELLMESH_PAGER", "PAGER")
@@ -23,6 +26,9 @@ PROGRESS_DELAY_S: Final = 0.5
 PROGRESS_EVERY_S: Final = 0.1
 HELD_S: Final = 0.3
 """How long lines wait for more of them, to see whether they fit, before they are shown."""
+
+LOCAL_FLAGS: Final = 3
+"""Where termios has the flags of echo."""
 
 _FRAMES: Final = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
@@ -174,6 +180,23 @@ def pager_command() -> list[str] | None:
             return words if words and words[0] != "cat" and shutil.which(words[0]) else None
     found = shutil.which(PAGER)
     return [found] if found else None
+
+
+@contextmanager
+def silent_terminal() -> Iterator[None]:
+    """Keep the terminal from showing keys by itself: what is typed while a query runs stands in the next prompt alone."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    handle = sys.stdin.fileno()
+    before = termios.tcgetattr(handle)
+    silent = list(before)
+    silent[LOCAL_FLAGS] &= ~(termios.ECHO | termios.ECHOCTL)
+    termios.tcsetattr(handle, termios.TCSADRAIN, silent)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(handle, termios.TCSADRAIN, before)
 
 
 def screen_size() -> tuple[int, int]:

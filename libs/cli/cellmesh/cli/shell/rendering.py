@@ -115,13 +115,18 @@ def safe_text(text: str) -> str:
     return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
 
 
+def shown_value(value: Any) -> str:
+    """A value as JSON, in one line."""
+    return safe_text(json.dumps(plain(value), ensure_ascii=False, default=str))
+
+
 # What is no node.
 
 
 def error_lines(error: CellError, text: str, paint: Paint) -> list[str]:
     """An error, with the place in the query."""
     head, *more = error_text(error, text).splitlines()
-    lines = [paint(f"ERROR: {error.name}: {safe_text(head)}", fg="red"), *more]
+    lines = [paint(f"ERROR: {error.name}: {safe_text(head)}", fg="red"), *map(safe_text, more)]
     for line in excerpt(error, text):
         carets = set(line.strip()) == {"^"}
         lines.append(paint(line, fg="red", bold=True) if carets else safe_text(line))
@@ -166,7 +171,7 @@ def time_text(seconds: float) -> str:
     """A length of time, as precise as anybody reads it."""
     if not seconds:
         return "less than 1 ms"
-    return f"{seconds * 1000:,.0f} ms" if seconds < 10 else f"{seconds:,.1f} s"
+    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 # Formats.

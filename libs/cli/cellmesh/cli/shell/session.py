@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
 from cellmesh.cli.output import error_line
 from cellmesh.cli.shell.names import Names
-from cellmesh.cli.shell.paging import PagerLeft, Screen, may_color, screen_size
+from cellmesh.cli.shell.paging import PagerLeft, Screen, may_color, screen_size, silent_terminal
 from cellmesh.cli.shell.rendering import (
     Paint,
     Renderer,
@@ -20,6 +20,8 @@ from cellmesh.cli.shell.rendering import (
     error_lines,
     make_renderer,
     other_lines,
+    safe_text,
+    shown_value,
     time_text,
     totals_text,
 )
@@ -171,7 +173,7 @@ class Session:
             self.show(error_lines(error, text, self.paint))
             return
         self.variables[name] = value
-        self.say(f"${name} = {value!r}")
+        self.say(f"${name} = {shown_value(value)}")
 
     def _assignment(self, text: str) -> str | None:
         """The name of the variable, when a text is `$name = VALUE` and nothing else."""
@@ -347,19 +349,27 @@ class Session:
         return "  ·  ".join(parts)
 
     def loop(self) -> None:
-        """Read lines and do what they say, until it is left."""
+        """Read lines and do what they say, until it is left.
+
+        Raises:
+            CellError: the Cortex cannot be reached, or lets the caller run no queries.
+        """
+        # Whoever cannot be reached, or refuses, is told of at once and not at the first query.
+        user = self.call("return($lib.user.name())")
         reader = make_reader(self)
-        self.say(f"Cellmesh storm shell at {self.url}. \\? tells what there is, Ctrl-D leaves.")
+        where = f"{self.url} as {safe_text(str(user))}"
+        self.say(f"Cellmesh storm shell at {where}. \\? tells what there is, Ctrl-D leaves.")
         self.names.on_change = reader.app.invalidate
         self.names.load_in_background()
-        while True:
-            try:
-                self.handle(reader.prompt(self.prompt, default=self._take_next_text()))
-            except KeyboardInterrupt:
-                # At whatever moment it comes: it ends what is typed or done, never the shell.
-                continue
-            except (EOFError, Leave):
-                return
+        with silent_terminal():
+            while True:
+                try:
+                    self.handle(reader.prompt(self.prompt, default=self._take_next_text()))
+                except KeyboardInterrupt:
+                    # At whatever moment it comes: it ends what is typed or done, never the shell.
+                    continue
+                except (EOFError, Leave):
+                    return
 
     def _take_next_text(self) -> str:
         text, self.next_text = self.next_text, ""
@@ -431,6 +441,7 @@ def make_reader(session: Session) -> PromptSession[str]:
         key_bindings=keys,
         bottom_toolbar=session.toolbar,
         enable_open_in_editor=True,
+        enable_suspend=True,
         tempfile_suffix=".storm",
         editing_mode=EditingMode.VI if is_vi else EditingMode.EMACS,
     )
