@@ -86,6 +86,7 @@ docs: setup ## make the generated pages of docs/ anew
 	@$(BIN)/python tools/make_error_docs.py
 	@$(BIN)/python tools/make_api_map.py
 	@$(BIN)/python tools/make_settings_docs.py
+	@$(BIN)/python tools/make_storm_docs.py
 	@$(BIN)/python tools/make_model_docs.py
 
 clean: ## stop the demo's cells, remove what make made: .venv, build, caches, demo and bench folders

@@ -13,7 +13,6 @@ from cellmesh.common.errors import (
     BadArg,
     BadTypeValu,
     CellError,
-    FeatureNotSupported,
     NoSuchType,
     StormRaise,
     StormRuntimeError,
@@ -222,14 +221,11 @@ def _import(context: RunContext, name: Any, debug: Any, required: Any) -> Any:
 
 
 def _get_debug(context: RunContext, self: None) -> bool:
-    return bool(getattr(context.run, "debug", False))
+    return context.run.is_debugged
 
 
 def _set_debug(context: RunContext, self: None, value: Any) -> None:
-    try:
-        context.run.debug = tobool(value)  # type: ignore[attr-defined]
-    except AttributeError as error:
-        raise FeatureNotSupported("this cell keeps no debug flag of a query", name="debug") from error
+    context.run.is_debugged = tobool(value)
 
 
 _TYPE_NAME: Final = ParameterSpec("name", type="str", doc="A type, or a property by its full name.")

@@ -83,12 +83,14 @@ class QueryRun:
         is_readonly: Whether edits are refused.
         projection: Rules of a graph projection to grow a picture by from the query's nodes; None for the nodes as they are.
         rights: What its user may do; None for everything.
+        is_debugged: What `$lib.debug` says.
     """
 
     __slots__ = (
         "budget",
         "emit",
         "engine",
+        "is_debugged",
         "is_readonly",
         "library",
         "model",
@@ -114,6 +116,7 @@ class QueryRun:
         self.emit = emit
         self.projection: Mapping[str, Any] | None = None
         self.is_readonly = options.readonly
+        self.is_debugged = False
         # For a user with all rights there is nothing to ask.
         self.rights = None if options.has_all_rights else rights_of(engine, options.user)
         session.guard = self.rights
