@@ -140,7 +140,12 @@ class Terminal:
         """Leave by Ctrl-D; returns the exit code."""
         self.prompts()
         self.type(CTRL_D)
-        while self._read():
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait until the shell has ended; returns the exit code."""
+        end = time.monotonic() + WAIT_S
+        while self._read() and time.monotonic() < end:
             pass
         return self.process.wait(WAIT_S)
 
@@ -354,3 +359,13 @@ def test_history_stays_private_and_is_found(folder: Path, home: Path, terminal: 
         assert other.end() == 0
     finally:
         other.close()
+
+
+def test_a_cortex_that_is_not_there_is_told_of_at_once(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, tmp_path, "--url", f"unix://{tmp_path}/none")
+    try:
+        assert terminal.ended() == 1
+        assert "cellmesh: the cell cannot be reached at" in terminal.text
+        assert "storm>" not in terminal.text
+    finally:
+        terminal.close()

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2
 from cellmesh.cli.shell.rendering import Paint, node_text, prop_texts, shown_prop
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 
 BLOCK_SIZE: Final = 500
 """Nodes that a table is made of at most; of more, another one follows."""
@@ -21,26 +16,30 @@ BLOCK_SIZE: Final = 500
 COLUMN_WIDTH_MAX: Final = 48
 COLUMN_WIDTH_MIN: Final = 8
 GAP: Final = 3
-UNBOUNDED: Final = 1_000_000
 TAGS: Final = "tags"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column: its head, and its cells from top to bottom."""
+    """A column.
+
+    Attributes:
+        name: Its head.
+        cells: From top to bottom.
+        width: Of the widest of them, and of the head.
+        is_numeric: Whether it holds numbers.
+    """
 
     name: str
     cells: tuple[str, ...]
+    width: int
+    is_numeric: bool
 
-    @property
-    def width(self) -> int:
-        """The width of its widest cell."""
-        return max(cell_len(self.name), *(cell_len(cell) for cell in self.cells))
 
-    @property
-    def is_numeric(self) -> bool:
-        """Whether it holds numbers."""
-        return all(not cell or cell.lstrip("-").replace(".", "", 1).isdigit() for cell in self.cells)
+def column_of(name: str, cells: tuple[str, ...]) -> Column:
+    """Measure a column."""
+    is_numeric = all(not cell or cell.lstrip("-").replace(".", "", 1).isdigit() for cell in cells)
+    return Column(name, cells, max(_size(name), *map(_size, cells)), is_numeric)
 
 
 class TableRenderer:
@@ -78,28 +77,11 @@ class TableRenderer:
     def _table(self, form: str, nodes: Sequence[node_pb2.Node]) -> Iterator[str]:
         columns = columns_of(form, nodes)
         shown, hidden = (columns, []) if self._width is None else fitting(columns, self._width)
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-        for column in shown:
-            table.add_column(
-                Text(column.name),
-                justify="right" if column.is_numeric else "left",
-                no_wrap=True,
-                overflow="ellipsis",
-                max_width=None if self._width is None else max(COLUMN_WIDTH_MAX, self._width // 3),
-            )
+        widths = [column.width for column in shown] if self._width is None else shrunk(shown, self._width)
+        yield self._paint(_line([column.name for column in shown], shown, widths), bold=True)
+        yield "─" * (sum(widths) + GAP * (len(widths) - 1))
         for row in zip(*(column.cells for column in shown)):
-            table.add_row(*(Text(cell) for cell in row))
-        out = io.StringIO()
-        Console(
-            file=out,
-            width=self._width or UNBOUNDED,
-            force_terminal=self._paint.on,
-            color_system="standard" if self._paint.on else None,
-            no_color=not self._paint.on,
-            highlight=False,
-            legacy_windows=False,
-        ).print(table)
-        yield from (line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))
+            yield _line(row, shown, widths)
         if hidden:
             names = ", ".join(column.name for column in hidden)
             told = f"({len(hidden)} more that did not fit: {names})"
@@ -109,14 +91,32 @@ class TableRenderer:
         yield ""
 
 
+def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
+    """A row, its cells as wide as their columns. Not by rich's tables: they take ten times as long."""
+    parts = []
+    for cell, column, width in zip(cells, columns, widths):
+        size = _size(cell)
+        if size > width:
+            parts.append(set_cell_size(cell, width - 1) + "…")
+        else:
+            blanks = " " * (width - size)
+            parts.append(blanks + cell if column.is_numeric else cell + blanks)
+    return (" " * GAP).join(parts).rstrip()
+
+
+def _size(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def columns_of(form: str, nodes: Sequence[node_pb2.Node]) -> list[Column]:
     """The columns of nodes of one form: the value, the properties that any of them has, the tags."""
     props = [prop_texts(node) for node in nodes]
     names = sorted({name for row in props for name in row}, key=lambda name: (name.startswith("."), name))
-    columns = [Column(form, tuple(map(node_text, nodes)))]
-    columns += [Column(shown_prop(name), tuple(row.get(name, "") for row in props)) for name in names]
+    columns = [column_of(form, tuple(map(node_text, nodes)))]
+    columns += [column_of(shown_prop(name), tuple(row.get(name, "") for row in props)) for name in names]
     tags = tuple(" ".join(leaf_tags(node)) for node in nodes)
-    return [*columns, Column(TAGS, tags)] if any(tags) else columns
+    return [*columns, column_of(TAGS, tags)] if any(tags) else columns
 
 
 def leaf_tags(node: node_pb2.Node) -> list[str]:
@@ -149,3 +149,19 @@ def fitting(columns: Sequence[Column], width: int) -> tuple[list[Column], list[C
         [column for column in columns if column.name in kept],
         [column for column in columns if column.name not in kept],
     )
+
+
+def shrunk(columns: Sequence[Column], width: int) -> list[int]:
+    """How wide each column is drawn, so that all fit: the widest give way first."""
+    limit = max(COLUMN_WIDTH_MAX, width // 3)
+    widths = [min(column.width, limit) for column in columns]
+    excess = sum(widths) + GAP * (len(widths) - 1) - width
+    while excess > 0:
+        index = widths.index(max(widths))
+        # Down to the next widest, or as far as needed.
+        less = min(excess, max(1, widths[index] - sorted(widths)[-2 if len(widths) > 1 else -1]))
+        widths[index] -= less
+        excess -= less
+        if max(widths) <= 1:
+            break
+    return widths
