@@ -34,6 +34,7 @@ class Totals:
     """What has become of records so far."""
 
     records: int = 0
+    edges: int = 0
     nodes: int = 0
     edits: int = 0
     nodes_made: int = 0
@@ -105,7 +106,10 @@ class Feeder:
             CellError: a batch failed as a whole; all before it is durable.
         """
         self._count += 1
-        self.totals.records += 1
+        if record.is_edge:
+            self.totals.edges += 1
+        else:
+            self.totals.records += 1
         for node in record.nodes:
             self._put(node, record)
         self._open.record_count = self._count

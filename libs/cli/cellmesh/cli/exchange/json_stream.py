@@ -158,7 +158,9 @@ class JsonStream:
         if not isinstance(error, json.JSONDecodeError):
             return Malformed(self.place, str(error))
         place = f"character {self._gone + error.pos:,}"
-        if error.msg.startswith("Unterminated string") or error.pos >= len(self._text.rstrip()):
+        rest = self._text[error.pos :].rstrip()
+        is_cut = any(word.startswith(rest) for word in ("true", "false", "null"))
+        if error.msg.startswith("Unterminated string") or is_cut:
             return Malformed(place, "the file ends within a value")
         return Malformed(place, f"no JSON: {error.msg[0].lower()}{error.msg[1:]}")
 
@@ -179,10 +181,11 @@ class JsonStream:
         if self._is_done:
             return False
         data = self._stream.read(size)
+        held = len(self._decode.getstate()[0])
         try:
             text = self._decode.decode(data, final=not data)
         except UnicodeDecodeError as error:
-            raise Malformed(f"byte {self._byte_count + error.start:,}", "no UTF-8") from None
+            raise Malformed(f"byte {self._byte_count - held + error.start:,}", "no UTF-8") from None
         self._byte_count += len(data)
         self._is_done = not data
         if self._at == len(self._text):

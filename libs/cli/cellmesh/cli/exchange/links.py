@@ -61,7 +61,7 @@ class Links:
             " ORDER BY links.rowid"
         )
         for source, verb, target, place, form, value, to_form, to_value in rows:
-            record = Record(place, what=f"{source} {verb} {target}")
+            record = Record(place, what=f"{source} {verb} {target}", is_edge=True)
             if form is None or to_form is None:
                 missing = source if form is None else target
                 record.problems.append(f"the edge {verb} is left out: the file has no node {missing}")

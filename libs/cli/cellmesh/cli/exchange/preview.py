@@ -28,6 +28,10 @@ class Preview:
 
     def add(self, record: Record) -> None:
         """Count a record."""
+        if record.is_edge:
+            # Its node has been counted.
+            self.verbs.update(edge.verb for node in record.nodes for edge in node.edges)
+            return
         self.records += 1
         for node in record.nodes:
             self._node(node)

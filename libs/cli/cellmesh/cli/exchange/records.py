@@ -26,12 +26,14 @@ class Record:
         nodes: What it makes.
         problems: What of it could not be used, each with its reason.
         what: The start of the record itself, for the file of rejects.
+        is_edge: Whether it is an edge of a record that came before.
     """
 
     place: str
     nodes: list[feed_pb2.FeedNode] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     what: str = ""
+    is_edge: bool = False
 
 
 class Unusable(Exception):

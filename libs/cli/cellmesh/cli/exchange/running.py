@@ -90,6 +90,7 @@ class FileReport:
             "file": self.name,
             "format": self.format,
             "records": totals.records,
+            "edges": totals.edges,
             "rejects": totals.rejects,
             "seconds": round(self.seconds, 3),
         }
@@ -259,7 +260,7 @@ class Import:
                     self._reject(report, record, reason)
                 self._tag(record)
                 feeder.add(record)
-                showing.count(report.totals.records)
+                showing.count(report.totals.records + report.totals.edges)
         except Malformed as error:
             feeder.flush()
             report.fault = f"{error.place}: {error.reason}" if error.place else error.reason
@@ -302,11 +303,13 @@ def report_text(report: FileReport) -> str:
         ignored = report.columns.ignored
         lines.append(f"columns: {shown}" + (f"; not used: {', '.join(ignored)}" if ignored else ""))
     head = f"{report.name}: {report.format}, {totals.records:,} records"
+    if totals.edges:
+        head += f", {totals.edges:,} edges between them"
     if report.preview is not None:
         lines += [f"{head} (nothing is imported)", report.preview.text()]
     else:
-        rate = totals.records / report.seconds if report.seconds else 0
-        speed = f", {rate:,.0f} records/s" if totals.records >= 1000 else ""
+        done = totals.records + totals.edges
+        speed = f", {done / report.seconds:,.0f}/s" if done >= 1000 and report.seconds else ""
         resumed = f", from record {report.resumed_at:,} on" if report.resumed_at else ""
         lines.append(f"{head}{resumed} in {report.seconds:.1f} s{speed}")
         lines.append(
