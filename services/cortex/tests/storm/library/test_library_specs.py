@@ -329,6 +329,8 @@ ARGUMENTS.update(
         },
         "$lib.inet.http.oauth.v2.getUserAccessToken": ("a", "BadArg"),
         "$lib.inet.http.oauth.v2.setUserAuthCode": ("a, b", "BadArg"),
+        "$lib.infosec.mitre.attack.flow.ingest": ("({})", "SchemaViolation"),
+        "$lib.infosec.mitre.attack.flow.norm": ("({})", "SchemaViolation"),
         "$lib.telepath.open": ("'aha://axon'", NO_AXON),
         "$lib.graph.activate": ("none", "NoSuchIden"),
         "$lib.inet.whois.guid": '({"net4": "1.2.3.0/24", "asof": "2020"}), iprec',

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, BadDataValu
+from cellmesh.common import hashing
+from cellmesh.common.errors import BadArg, BadDataValu, BadTypeValu
 from cellmesh.cortex.storm import cvss
+from cellmesh.cortex.storm.attack_flow import FLOW, author_of, flow_of, normalised
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 from cellmesh.cortex.views.node import Node
@@ -114,6 +116,47 @@ def _calculated(props: dict[str, Any], version: Any) -> dict[str, Any]:
 _NODE: Final = ParameterSpec("node", type="node", doc="A risk:vuln.")
 _VERSION: Final = ParameterSpec("vers", "3.1", "str", "The version of CVSS.")
 
+
+def _norm_flow(context: RunContext, flow: Any) -> dict[str, Any]:
+    return normalised(toprim(flow))
+
+
+def _ingest_flow(context: RunContext, flow: Any) -> Node | None:
+    """Keep a flow as a node, named by all that it says; None for one that does not tell who drew it."""
+    found = normalised(toprim(flow))
+    context.check_writable()
+    session, model = context.session, context.model
+    author, known = author_of(found), flow_of(found)
+    contact: dict[str, Any] = {}
+    for name, value in (("name", author.get("name")), ("email", author.get("contact_information"))):
+        try:
+            contact[name] = model.require_prop(f"ps:contact:{name}").type.norm(value)
+        except BadTypeValu:
+            # Whoever draws a flow may give no name, or no address.
+            if name == "name":
+                context.warn("the flow does not tell the name of who drew it")
+                return None
+    node = session.add_node(model.require_form("it:mitre:attack:flow"), hashing.guid([found]))
+    user = model.iden_of("user", context.user)
+    named = hashing.guid([FLOW, contact["name"], contact.get("email")])
+    drawn_by = session.add_node(model.require_form("ps:contact"), named)
+    for name, value in contact.items():
+        session.set_prop(drawn_by, name, value)
+    for name, value in (
+        ("name", known["name"]),
+        ("data", found),
+        ("created", known["created"]),
+        ("updated", known["modified"]),
+        ("author:user", user),
+        ("author:contact", drawn_by.value),
+    ):
+        if value is not None:
+            session.set_prop(node, name, value)
+    return node
+
+
+_FLOW: Final = ParameterSpec("flow", type="dict", doc="The flow: a bundle of STIX 2.1.")
+
 LIBRARIES: Final = (
     LibrarySpec(
         ("infosec", "cvss"),
@@ -158,6 +201,27 @@ LIBRARIES: Final = (
                         "vers", None, "str", "The version: 2, 3.0 or 3.1; by default as it is written."
                     ),
                 ),
+                "dict",
+            ),
+        ),
+    ),
+    LibrarySpec(
+        ("infosec", "mitre", "attack", "flow"),
+        "Attack Flow 2.0: drawings of how attacks went.",
+        (
+            FunctionSpec(
+                "ingest",
+                "Keep a flow as a node; null, with a warning, for one that does not tell who drew it.",
+                _ingest_flow,
+                (_FLOW,),
+                "node",
+                changes_state=True,
+            ),
+            FunctionSpec(
+                "norm",
+                "Check a flow, and give it with its objects and names in order.",
+                _norm_flow,
+                (_FLOW,),
                 "dict",
             ),
         ),
