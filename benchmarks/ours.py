@@ -6,6 +6,7 @@ The client is a stock grpc.aio channel with the generated stubs; nodes are taken
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import subprocess
@@ -25,8 +26,10 @@ from cellmesh.common.values import to_value
 
 from benchmarks import data, processes
 
+RAW_BATCH_SIZE = 1000
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 30.0
+CHECK_OPTIONS = storm_pb2.StormOptions(vars={name: to_value("x") for name in ("rows", "kind")})
 BATCHES_AT_ONCE = 2
 """Batches of a feed that are on their way and not answered."""
 
@@ -50,12 +53,56 @@ class OurFeed:
         await self._call.read()
 
 
+class RawPuts:
+    """LMDB's own rate: for each name the five rows that a Cortex has of it, a synced commit a batch, nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._environment: Any = None
+        self._count = 0
+
+    def put(self, names: list[str]) -> float:
+        """Put names behind those from before; returns how many a second."""
+        import lmdb
+
+        if self._environment is None:
+            self._environment = lmdb.open(str(self._folder), map_size=8 << 30, max_dbs=4)
+            self._nodes = self._environment.open_db(b"nodes")
+            self._nids = self._environment.open_db(b"nids")
+            self._index = self._environment.open_db(b"index", dupsort=True, dupfixed=True)
+        seconds = 0.0
+        for batch in data.batches(names, RAW_BATCH_SIZE):
+            nids, nodes, rows = [], [], []
+            for name in batch:
+                self._count += 1
+                nid = self._count.to_bytes(8, "big")
+                nids.append((hashlib.sha256(name.encode()).digest(), nid))
+                nodes.append((b"\0\0\0\1" + nid, bytes(180)))
+                host, _, domain = name.partition(".")
+                rows += [
+                    (b"\0\0\0\1own" + name[::-1].encode()[:240], nid),
+                    (b"\0\0\0\1host" + host.encode(), nid),
+                ]
+                rows.append((b"\0\0\0\1domain" + domain.encode(), nid))
+            nids.sort()
+            rows.sort()
+            begin = time.perf_counter()
+            with self._environment.begin(write=True) as txn:
+                for db, items in ((self._nids, nids), (self._nodes, nodes), (self._index, rows)):
+                    with txn.cursor(db) as cursor:
+                        cursor.putmulti(items)
+            seconds += time.perf_counter() - begin
+        return len(names) / seconds
+
+
 class OurTarget:
     """A running Cortex of ours."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.address = ""
         self._process: subprocess.Popen[bytes] | None = None
+        self._raw = RawPuts(Path(f"{folder}.raw"))
 
     async def start(self) -> None:
         """Start the server and wait until it answers."""
@@ -65,8 +112,8 @@ class OurTarget:
         command += ["--insecure", "--listen", "127.0.0.1:0", "--log-level", "warning"]
         with Path(f"{self.folder}.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        address = await self._address()
-        self._channel = grpc.aio.insecure_channel(address)
+        self.address = await self._address()
+        self._channel = grpc.aio.insecure_channel(self.address)
         self._cell = CellServiceStub(self._channel)
         self._storm = StormServiceStub(self._channel)
         self._feed = FeedServiceStub(self._channel)
@@ -153,6 +200,14 @@ class OurTarget:
     async def count(self, text: str) -> int:
         """The count call."""
         return int((await self._storm.CountStorm(storm_pb2.CountStormRequest(text=text))).count)
+
+    async def check(self, text: str) -> None:
+        """Have a query parsed and its plan told: there is no call that does less."""
+        await self._storm.ExplainStorm(storm_pb2.ExplainStormRequest(text=text, options=CHECK_OPTIONS))
+
+    def raw_puts(self, names: list[str]) -> float:
+        """Put what the Cortex keeps of such names into LMDB itself; returns names a second."""
+        return self._raw.put(names)
 
     def cpu_seconds(self) -> float:
         """CPU time of the server."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from benchmarks import data
+from benchmarks import data, growth
 
 BATCH_SIZE = 1000
 STORM_INGEST_COUNT = 20_000
@@ -298,6 +298,12 @@ async def w14(target: Target) -> Sample:
     return Sample(1, seconds, cpu_s, extra=target.footprint())
 
 
+async def w15(target: Target) -> Sample:
+    """What a node costs while the graph grows; see `growth`."""
+    count, seconds, cpu_s, footprint = await growth.grow(target)
+    return Sample(count, seconds, cpu_s, extra=footprint)
+
+
 def _writes(writers: int, count: int) -> Callable[[Target], Awaitable[Sample]]:
     """A node, a property and a tag with each call."""
 
@@ -405,6 +411,7 @@ def workloads() -> tuple[Workload, ...]:
         ),
         Workload("W14a", "start with 150k nodes, memory at rest", "starts", w14, runs_max=5),
         Workload("W14b", "start without data, memory at rest", "starts", w14, "fresh", 5),
+        Workload("W15", "growth to a million inet:fqdn (the peer: 30,000)", "nodes", w15, "fresh", 1),
         # Ours are on disk when they are answered; the peer's are not.
         Workload("W16a", "single writes, 1 client", "writes", _writes(1, WRITES_SEQUENTIAL), "fresh", 3),
         Workload(

@@ -61,7 +61,7 @@ class ModelSteps:
         return None if found is None else int(decode_value(found))
 
     def run(self, is_stopping: Callable[[], bool] = lambda: False) -> int:
-        """Do what has not been done; returns how many nodes were changed, durable on return.
+        """Do what has not been done; returns how many nodes were changed, on this cell's disk on return.
 
         Args:
             is_stopping: Asked between batches; when it says yes, the rest is left for the next time.
@@ -102,7 +102,7 @@ class ModelSteps:
                 rows.delete(MODEL_STEPS, PLACE_KEY)
 
         self._changes.run(session, op)
-        session.sync()
+        session.pause()
 
     def _run_step(
         self, session: GraphSession, step: ModelStep, is_stopping: Callable[[], bool]
@@ -166,7 +166,8 @@ class ModelSteps:
             return len(nodes), last
 
         result = self._changes.run(session, op)
-        session.sync()
+        # On disk from here on; followers need not have it, and may not be able to before this cell answers calls.
+        session.pause()
         return result
 
     def _write(self, txn: WriteTxn, layer: Layer, nodes: tuple[NodeEdits, ...]) -> None:
