@@ -316,6 +316,7 @@ def test_files_are_run_and_saved(terminal: Terminal, tmp_path: Path) -> None:
     terminal.enter(f"\\save {again} inet:fqdn:zone=example.com", "3 nodes as json")
     assert again.read_text().count('"form": "inet:fqdn"') == 3
     terminal.enter(f"\\run {tmp_path / 'none'}", "No such file")
+    terminal.enter("\\! expr 40 + 2", "\n42\n")
 
 
 def test_help_of_forms_commands_and_functions(terminal: Terminal) -> None:

@@ -353,6 +353,12 @@ def _refresh(session: Session, rest: str) -> None:
     )
 
 
+def _outside(session: Session, rest: str) -> None:
+    if not rest:
+        raise Wrong("which command?")
+    subprocess.run(rest, shell=True, check=False)
+
+
 def _quit(session: Session, rest: str) -> None:
     from cellmesh.cli.shell.session import Leave
 
@@ -416,6 +422,7 @@ _EVERY: Final = (
     MetaCommand("\\edit", "[FILE]", "Edit the last query, or a file, for the next line.", _edit, "file"),
     MetaCommand("\\history", "[TEXT]", "Show the last lines, or all with a text in them.", _history),
     MetaCommand("\\refresh", "", "Ask the Cortex for its names again.", _refresh),
+    MetaCommand("\\!", "COMMAND", "Run a command of the system.", _outside),
     MetaCommand("\\quit", "", "Leave.", _quit),
 )
 

@@ -284,8 +284,8 @@ class Names:
             return cast(list[ItemT], found[1])
         try:
             answer = ask()
-        except CellError as error:
-            self.failure = error.message
+        except CellError:
+            # Too slow this time, or not for this user: then there is no menu, and typing goes on.
             return []
         with self._lock:
             self._kept[kind, key] = (time.monotonic(), answer)
