@@ -8,6 +8,7 @@ blobs      contents to and from an Axon, with progress
 output     tables, sizes, times, values as people read them
 commands/  the commands, one module a subject
 shell/     the interactive shell of `cellmesh storm`, and its formats for scripts
+exchange/  `cellmesh import` and `cellmesh export`
 mesh/      a mesh of the four cells under one folder: usable as a library
 demo/      the main job on real data
 """

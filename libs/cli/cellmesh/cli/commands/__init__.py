@@ -5,6 +5,8 @@ mesh      up, down, status
 storm     storm
 storm_text  storm fmt, lint
 storm_plan  plans of queries as text and JSON, for storm --explain, --profile
+importing import
+exporting export
 aha       aha serve, provision, list
 aha_admin aha pool, revoke, certs, enrollments, services, down, up, remove
 cert      cert init, request, issue, renew, list, show, revoke, verify
