@@ -109,7 +109,7 @@ def test_a_flow_is_kept(engine: Engine) -> None:
     assert props["author:contact"] == "f9cb1c115502d7cca1c5bb9387657be1"
     assert props["data"]["objects"][0]["id"] == iden("attack-action", 10)
     assert engine.call("return($lib.auth.users.byname(root).iden)") == props["author:user"]
-    assert engine.call("ps:contact return((:name, :email))") == ("me", "me@a.com")
+    assert list(engine.call("ps:contact return((:name, :email))")) == ["me", "me@a.com"]
     again = Run(engine, "yield $lib.infosec.mitre.attack.flow.ingest($flow)", flow=BUNDLE)
     assert again.nodes == run.nodes
 

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cellmesh.common.errors import CellError
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.keccak import keccak256
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from storm_kit import open_engine
+
+
+@pytest.fixture(scope="module", name="engine")
+def _engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One for all, as none keeps anything."""
+    with open_engine(tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,17 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from storm_kit import Run
+from storm_kit import Run, open_engine
 from test_http_calls import certificate, pem
 
 SECRET = "s" * 64
+
+
+@pytest.fixture(scope="module", name="engine")
+def _engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One for all, as none keeps anything."""
+    with open_engine(tmp_path_factory.mktemp("engine")) as engine:
+        yield engine
 
 
 def call(engine: Engine, query: str, /, **variables: Any) -> Any:
