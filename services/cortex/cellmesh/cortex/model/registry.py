@@ -56,6 +56,9 @@ __all__ = ["Form", "IdentityLookup", "Model", "Prop", "TagProp", "TypeUse", "ful
 CHAIN_LENGTH_MAX = 32
 NEAR_MATCHES_MAX = 3
 NEAR_MATCH_CUTOFF = 0.75
+SHORT_NAME_LENGTH = 5
+SHORT_MATCH_CUTOFF = 0.6
+"""Two letters changed places make a short name look more different than a long one."""
 
 
 class IdentityLookup(Protocol):
@@ -635,5 +638,6 @@ def _use_key(use: TypeUse) -> tuple[str, bool]:
 
 
 def _hint(name: str, known: Iterable[str] | Mapping[str, object]) -> dict[str, str]:
-    near = difflib.get_close_matches(name, list(known), NEAR_MATCHES_MAX, NEAR_MATCH_CUTOFF)
+    cutoff = SHORT_MATCH_CUTOFF if len(name) <= SHORT_NAME_LENGTH else NEAR_MATCH_CUTOFF
+    near = difflib.get_close_matches(name, list(known), NEAR_MATCHES_MAX, cutoff)
     return {"hint": f"did you mean {' or '.join(near)}?"} if near else {}

@@ -146,6 +146,9 @@ FILTER_METHODS: Mapping[str, str] = {
     "near=": "compare_near",
     "@=": "compare_overlap",
 }
+MISTAKEN_COMPARISONS = {"==": "=", "=<": "<=", "=>": ">=", "<>": "!=", "=~": "~=", "=^": "^="}
+"""What people write who know other languages, and what it is called here."""
+
 LIFT_METHODS: Mapping[str, str] = {
     "=": "lift_equal",
     "?=": "lift_equal",
@@ -291,7 +294,9 @@ class BaseType:
             return self.lift_order(plain, value)
         method = LIFT_METHODS.get(plain)
         if method is None or plain not in self.comparators() or (plain == "^=" and not self.prefix_lift):
-            raise NoSuchCmpr(f"{self.name} cannot be lifted by {name}", cmpr=name, name=self.name)
+            meant = MISTAKEN_COMPARISONS.get(name)
+            hint = {"hint": f"did you mean {meant}?"} if meant else {}
+            raise NoSuchCmpr(f"{self.name} cannot be lifted by {name}", cmpr=name, name=self.name, **hint)
         made: tuple[IndexScan, ...] = getattr(self, method)(value)
         return made
 

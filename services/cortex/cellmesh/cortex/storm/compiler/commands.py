@@ -8,6 +8,7 @@ from itertools import chain
 from cellmesh.common.errors import NoSuchName, StormRuntimeError
 from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
 from cellmesh.cortex.storm.parser import ast
+from cellmesh.cortex.storm.parser.hints import KEYWORDS
 from cellmesh.cortex.storm.runtime.arguments import Given, fill, fill_defaults
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.interface import Arguments
@@ -32,7 +33,9 @@ def compile_command(compiler: Compiler, node: ast.Command) -> Op:
         spec = context.engine.commands.get(name)
         if spec is None:
             raise NoSuchName(
-                f"no command named {name}", name=name, **near_match(name, context.engine.commands)
+                f"no command named {name}",
+                name=name,
+                **near_match(name, [*context.engine.commands, *KEYWORDS]),
             )
         if spec.changes_state:
             context.check_writable()

@@ -41,6 +41,8 @@ def raise_signal(code: int, context: RunContext) -> None:
     """Raise what a code other than DONE stands for."""
     if code == RETURN:
         raise StormReturn(context.returned)
+    # Found by its name when the error surfaces.
+    place = context.returned  # noqa: F841
     if code == BREAK:
         raise StormBreak
     if code == CONTINUE:

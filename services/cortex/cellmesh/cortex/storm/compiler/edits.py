@@ -14,6 +14,7 @@ from cellmesh.cortex.storm.compiler.expressions import name_text
 from cellmesh.cortex.storm.compiler.lifts import tag_names
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
+from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import tostr
@@ -245,7 +246,12 @@ def require_prop(node: Node, name: str) -> Any:
     """Return a property of a node's form; raises NoSuchProp."""
     prop = node.form.props.get(name)
     if prop is None:
-        raise NoSuchProp(f"{node.form.name} has no property {name}", name=name, form=node.form.name)
+        raise NoSuchProp(
+            f"{node.form.name} has no property {name}",
+            name=name,
+            form=node.form.name,
+            **near_match(name, node.form.props),
+        )
     return prop
 
 

@@ -11,8 +11,8 @@ from cellmesh.cortex.storm.compiler.names import LIBRARY_NAME
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.functions import NativeFunction
-from cellmesh.cortex.storm.runtime.libraries import Library
-from cellmesh.cortex.storm.runtime.members import get_member, typename
+from cellmesh.cortex.storm.runtime.libraries import Library, near_match
+from cellmesh.cortex.storm.runtime.members import get_member, typename, with_article
 from cellmesh.cortex.storm.runtime.memory import LARGE_VALUE_BYTES
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.queries import StormQuery
@@ -182,7 +182,7 @@ def invoke(context: RunContext, callee: Any, given: list[Any], named: dict[str, 
     try:
         call = callee.storm_call
     except AttributeError:
-        raise StormRuntimeError(f"a {typename(context, callee)} cannot be called") from None
+        raise StormRuntimeError(f"{with_article(typename(context, callee))} cannot be called") from None
     return call(context, given, named)
 
 
@@ -310,7 +310,12 @@ def _prop_of(node: Any, name: str) -> Any:
 
 def _checked_null(node: Any, name: str) -> None:
     if name not in node.form.props:
-        raise NoSuchProp(f"{node.form.name} has no property {name}", name=name, form=node.form.name)
+        raise NoSuchProp(
+            f"{node.form.name} has no property {name}",
+            name=name,
+            form=node.form.name,
+            **near_match(name, node.form.props),
+        )
 
 
 def name_text(compiler: Compiler, ref: ast.Node, is_universal: bool = False) -> Expr:

@@ -10,6 +10,7 @@ from cellmesh.cortex.storm.compiler.core import Compiler, Expr, Op
 from cellmesh.cortex.storm.compiler.expressions import embedded_value, name_text, tag_text
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
+from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.tags import tag_pattern
 from cellmesh.cortex.storm.runtime.values import tobool, toint
@@ -137,7 +138,9 @@ def _prop_condition(compiler: Compiler, node: ast.PropCondition) -> Maker:
             return lambda context, path: path.node.form.name.startswith(prefix)
         prop = model.prop(text)
         if prop is None:
-            raise NoSuchProp(f"no form or property named {text}", name=text)
+            raise NoSuchProp(
+                f"no form or property named {text}", name=text, **near_match(text, model.defs.forms)
+            )
         if prop.is_form:
             return _form_test(prop, comparison)
         return _full_prop_test(prop, comparison)
@@ -209,7 +212,12 @@ def _relative_test(name: str, comparison: _Comparison | None) -> Test:
         held = node.get(name)
         if held is None:
             if name not in node.form.props:
-                raise NoSuchProp(f"{node.form.name} has no property {name}", name=name, form=node.form.name)
+                raise NoSuchProp(
+                    f"{node.form.name} has no property {name}",
+                    name=name,
+                    form=node.form.name,
+                    **near_match(name, node.form.props),
+                )
             return False
         return test(context, path, node.form.props[name].type, name, held)
 

@@ -89,8 +89,9 @@ def _by_prop(
     if comparison is not None and compiler.is_safe(comparison.value):
         value = compiler.expression(comparison.value)
     operator = comparison.operator if comparison is not None else ""
+    place = compiler.place(comparison) if comparison is not None else None
 
-    def from_form(context: RunContext, path: Path, form: Form) -> Iterator[Node]:
+    def from_form(context: RunContext, path: Path, form: Form, place: object = place) -> Iterator[Node]:
         name = name_of(context, path)
         prop = form.props.get(name)
         if prop is None:

@@ -13,6 +13,7 @@ from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
 from cellmesh.cortex.storm.compiler.expressions import name_text, tag_text
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
+from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.lookups import lookup_words
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.path import Path
@@ -172,7 +173,9 @@ def _next_prop(context: RunContext, prop: Prop, name: str) -> Prop:
     if form is None:
         raise NoSuchForm(f"{prop.full_name} refers to no form", name=prop.type.name)
     if name not in form.props:
-        raise NoSuchProp(f"{form.name} has no property {name}", name=name, form=form.name)
+        raise NoSuchProp(
+            f"{form.name} has no property {name}", name=name, form=form.name, **near_match(name, form.props)
+        )
     return form.props[name]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from difflib import get_close_matches
 from typing import Any
 
 from cellmesh.common.errors import NoSuchVar
@@ -126,7 +127,9 @@ class Scope:
             name = use.name
             if name == LIBRARY_NAME or name in NODE_NAMES or self.has(name):
                 continue
-            error = NoSuchVar(f"no variable ${name} is set in this query", name=name)
+            near = get_close_matches(name, [known for known in self.names() if known != name], n=1)
+            hint = {"hint": f"did you mean ${near[0]}?"} if near else {}
+            error = NoSuchVar(f"no variable ${name} is set in this query", name=name, **hint)
             _locate(error, Place(source, use.span))
             raise error
 

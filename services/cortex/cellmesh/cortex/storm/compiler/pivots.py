@@ -25,6 +25,7 @@ from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime import legs
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.legs import Leg
+from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.tags import tag_pattern
@@ -311,7 +312,12 @@ def _source_legs(compiler: Compiler, source: ast.RelativeProp, target: ast.Pivot
         if prop is None:
             if find is None:
                 return []  # `:nosuch -> *` leads nowhere, and is no error
-            raise NoSuchProp(f"{form.name} has no property {name}", name=name, form=form.name)
+            raise NoSuchProp(
+                f"{form.name} has no property {name}",
+                name=name,
+                form=form.name,
+                **near_match(name, form.props),
+            )
         if find is None:
             return legs.out_of_prop(context, prop)
         return [legs.prop_to_prop(prop, other) for other in find(context, path).props]
@@ -384,7 +390,8 @@ def _accept(
         for name, maker in makers:
             text = name(context, path)
             if "*" not in text and context.model.prop(text) is None:
-                raise NoSuchForm(f"no form or property named {text}", name=text)
+                near = near_match(text, context.model.defs.forms)
+                raise NoSuchForm(f"no form or property named {text}", name=text, **near)
             tests.append(maker(context, path))
 
         def accept(other: Node) -> bool:

@@ -239,8 +239,9 @@ def execute_return(compiler: Compiler, node: ast.Return) -> Exec:
 def compile_leave(compiler: Compiler, node: ast.Break | ast.Continue) -> Op:
     """`break`, `continue`: the row at hand goes along."""
     signal = StormBreak if isinstance(node, ast.Break) else StormContinue
+    place = compiler.place(node)
 
-    def run(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
+    def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
         for path in rows:
             raise signal(path)
         raise signal
@@ -251,14 +252,14 @@ def compile_leave(compiler: Compiler, node: ast.Break | ast.Continue) -> Op:
 
 def execute_leave(compiler: Compiler, node: ast.Break | ast.Continue) -> Exec:
     """`break`, `continue` without rows."""
-    code = BREAK if isinstance(node, ast.Break) else CONTINUE
-    return lambda context: code
+    return _left_at(BREAK if isinstance(node, ast.Break) else CONTINUE, compiler.place(node))
 
 
 def compile_stop(compiler: Compiler, node: ast.Stop) -> Op:
     """`stop`."""
+    place = compiler.place(node)
 
-    def run(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
+    def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
         for _ in rows:
             raise StormStop
         raise StormStop
@@ -269,7 +270,16 @@ def compile_stop(compiler: Compiler, node: ast.Stop) -> Op:
 
 def execute_stop(compiler: Compiler, node: ast.Stop) -> Exec:
     """`stop` without rows."""
-    return lambda context: STOP
+    return _left_at(STOP, compiler.place(node))
+
+
+def _left_at(code: int, place: object) -> Exec:
+    def run(context: RunContext) -> int:
+        # Should nothing be there to leave, the error tells where this stands; see `raise_signal`.
+        context.returned = place
+        return code
+
+    return run
 
 
 def compile_emit(compiler: Compiler, node: ast.Emit) -> Op:

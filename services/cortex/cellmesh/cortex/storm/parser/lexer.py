@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from difflib import get_close_matches
 from typing import NoReturn
 
 from cellmesh.common.errors import BadSyntax
+from cellmesh.cortex.storm.parser.hints import hint_for
 from cellmesh.cortex.storm.source import Source, Span
 
 TEXT_LENGTH_MAX = 4_000_000
@@ -278,7 +278,7 @@ class Scanner:
             "column": where.column,
             "token": token,
         }
-        hint = hint or _general_hint(token, self.text[max(at - 1, 0) : at + 2])
+        hint = hint_for(self.text, len(self.text) if not token else at, token, message, hint)
         suffix = f" ({hint})" if hint else ""
         if hint:
             fields["hint"] = hint
@@ -287,45 +287,3 @@ class Scanner:
         raise BadSyntax(
             f"{message}{suffix}, at line {where.line}, column {where.column}:\n{excerpt}", **fields
         )
-
-
-KEYWORDS = (
-    "break",
-    "catch",
-    "continue",
-    "elif",
-    "else",
-    "emit",
-    "empty",
-    "fini",
-    "for",
-    "function",
-    "if",
-    "init",
-    "return",
-    "reverse",
-    "stop",
-    "switch",
-    "try",
-    "while",
-    "yield",
-)
-
-
-def near_keyword(word: str) -> str:
-    """Return a hint naming the keyword a word may have been meant for, or ""."""
-    close = get_close_matches(word.lower(), KEYWORDS, n=1, cutoff=0.75)
-    return f"did you mean '{close[0]}'?" if close and close[0] != word else ""
-
-
-def _general_hint(token: str, around: str) -> str:
-    """Return a hint for a fault at a token; `around` is the text from one character before it to one after."""
-    if "==" in around:
-        return "values are compared with one '='"
-    if "&&" in around or "||" in around:
-        return "conditions are joined by 'and' and 'or', operations by one '|'"
-    if token in ("else", "elif", "catch"):
-        return f"'{token}' follows the block of {'try' if token == 'catch' else 'an if'}"
-    if ":" in token and token.lower() != token:
-        return f"form and property names are in lower case: did you mean '{token.lower()}'?"
-    return ""

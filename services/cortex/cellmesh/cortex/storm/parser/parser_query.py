@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from cellmesh.cortex.storm.parser import ast, lexer
+from cellmesh.cortex.storm.parser.hints import near_keyword
 from cellmesh.cortex.storm.parser.parser_statement import StatementParser
 from cellmesh.cortex.storm.source import Span
 
@@ -122,7 +123,7 @@ class QueryParser(StatementParser):
 
     def _statement_hint(self) -> str:
         word = _LETTERS.match(self.text, self.position)
-        return lexer.near_keyword(word.group()) if word is not None else ""
+        return near_keyword(word.group()) if word is not None else ""
 
     # Operations told by their first character.
 

@@ -11,13 +11,14 @@ from decimal import Decimal
 from typing import assert_never
 
 from cellmesh.cortex.storm.parser import ast, lexer
+from cellmesh.cortex.storm.parser.hints import KEYWORDS
 from cellmesh.cortex.storm.parser.strength import NEGATE, NOT, binary_strength, strength_of
 
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _ESCAPED = re.compile(r'[\\"\n\t\r]')
 _FORMAT_ESCAPED = re.compile(r"[\\`{]")
 _OPTION = re.compile(r"-[\w\-]+")
-_ENDS_ARGUMENTS = re.compile(rf"(?:{'|'.join(lexer.KEYWORDS)})(?!\w)|[<\-]")
+_ENDS_ARGUMENTS = re.compile(rf"(?:{'|'.join(KEYWORDS)})(?!\w)|[<\-]")
 _NEGATABLE = ("$", "(", ":", "#", ".")
 _JOINS_OPERATOR = tuple("!<>=@^~?*-+")
 _BARE_PLACES = {"value": lexer.VALUE_WORD, "item": lexer.ITEM_WORD, "argument": lexer.ARGUMENT_WORD}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cellmesh.common.errors import BadArg, CellError
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
+from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.values import tobool, toint, tonumber, tostr
 
@@ -16,6 +17,7 @@ Given: TypeAlias = "tuple[Any, bool]"
 """A value, and whether it was a bare word and so may be a flag."""
 
 HELP_FLAGS = frozenset({"-h", "--help"})
+PIVOTS = frozenset({"->", "-+>", "-->", "--+>", "<-", "<--"})
 
 
 def fill(context: RunContext, spec: CommandSpec, arguments: Arguments, given: list[Given]) -> bool:
@@ -43,7 +45,10 @@ def fill(context: RunContext, spec: CommandSpec, arguments: Arguments, given: li
             if _is_number(value):
                 positional.append(value)
                 continue
-            raise BadArg(f"{spec.name} has no option {value}", name=value, cmd=spec.name)
+            near = near_match(value, [*flags, *HELP_FLAGS])
+            if value in PIVOTS:
+                near = {"hint": f"a '|' ends the command: {spec.name} … | {value}"}
+            raise BadArg(f"{spec.name} has no option {value}", name=value, cmd=spec.name, **near)
         at = _take_option(spec, argument, values, given, at)
     _take_positional(spec, values, positional)
     for argument in spec.arguments:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cellmesh.common.errors import NoSuchName, StormRuntimeError
+from cellmesh.common.errors import BadCast, NoSuchName, StormRuntimeError
 from cellmesh.cortex.storm.runtime.functions import NativeFunction, StormFunction, StormGenerator
 from cellmesh.cortex.storm.runtime.interface import UNDEF
-from cellmesh.cortex.storm.runtime.libraries import Library
+from cellmesh.cortex.storm.runtime.libraries import Library, near_match
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.values import toint
 
@@ -43,10 +43,13 @@ def get_member(context: RunContext, value: Any, key: Any) -> Any:
         if attribute is not None:
             return attribute.get(context, value)
     if kind is list or kind is tuple:
-        return _list_item(value, key)
+        return _list_item(value, key, entry.methods if entry is not None else ())
     if entry is not None and entry.spec.get_item is not None:
         return entry.spec.get_item(context, value, key)
-    raise NoSuchName(f"a {typename(context, value)} has no member {key}", name=key)
+    known = [*entry.methods, *entry.attributes] if entry is not None else []
+    raise NoSuchName(
+        f"{with_article(typename(context, value))} has no member {key}", name=key, **near_match(key, known)
+    )
 
 
 def _dict_item(value: dict[Any, Any], key: Any) -> Any:
@@ -56,8 +59,18 @@ def _dict_item(value: dict[Any, Any], key: Any) -> Any:
         raise StormRuntimeError(f"a {type(key).__name__} cannot be a key") from None
 
 
-def _list_item(value: list[Any] | tuple[Any, ...], key: Any) -> Any:
-    position = toint(key)
+def _list_item(value: list[Any] | tuple[Any, ...], key: Any, methods: Iterable[str]) -> Any:
+    try:
+        position = toint(key)
+    except BadCast as error:
+        if type(key) is str:
+            raise BadCast(
+                f"a list has no member {key}, and that is no number of an item",
+                name="int",
+                type="str",
+                **near_match(key, methods),
+            ) from error
+        raise
     try:
         return value[position]
     except IndexError:
@@ -141,7 +154,9 @@ def toiter(context: RunContext, value: Any) -> Iterator[Any]:
     entry = context.run.engine.types.of(kind)
     if entry is not None and entry.spec.iterate is not None:
         return entry.spec.iterate(context, value)
-    raise StormRuntimeError(f"a {typename(context, value)} cannot be gone through", type=type(value).__name__)
+    raise StormRuntimeError(
+        f"{with_article(typename(context, value))} cannot be gone through", type=type(value).__name__
+    )
 
 
 def tolist(context: RunContext, value: Any) -> list[Any]:
@@ -151,6 +166,11 @@ def tolist(context: RunContext, value: Any) -> list[Any]:
     for item in toiter(context, value):
         items.append(item)
     return items
+
+
+def with_article(name: str) -> str:
+    """A name of a type with its article."""
+    return f"an {name}" if name[:1] in ("a", "e", "i", "o", "u") else f"a {name}"
 
 
 _KINDS = {
