@@ -213,6 +213,19 @@ def test_names_are_completed_as_they_are_typed(terminal: Terminal) -> None:
         terminal.clear()
 
 
+def test_text_is_coloured_as_it_is_typed(terminal: Terminal) -> None:
+    terminal.enter("\\pager on")
+    terminal.type("inet:fqdn +#case.one +:host='x'")
+    terminal.sees("host='x'")
+    row = terminal.screen.cursor.y
+    line = terminal.screen.display[row]
+    colours = {
+        part: terminal.screen.buffer[row][line.index(part)].fg for part in ("inet", "#case", ":host", "'x'")
+    }
+    assert colours == {"inet": "blue", "#case": "brown", ":host": "cyan", "'x'": "green"}
+    terminal.clear()
+
+
 def test_tab_completes_and_the_query_runs(terminal: Terminal) -> None:
     terminal.type("inet:fqdn:host=mail -> inet:dns:m")
     terminal.sees("inet:dns:mx")
@@ -250,6 +263,16 @@ def test_ctrl_c_ends_the_query_and_not_the_shell(terminal: Terminal) -> None:
     # The Cortex has ended it too.
     terminal.enter("task.list | count", "0 nodes")
     terminal.enter("inet:fqdn:host=mail", "1 node in")
+
+
+def test_what_is_typed_while_a_query_runs_stands_in_the_next_prompt_once(terminal: Terminal) -> None:
+    terminal.enter("\\format nodes")
+    terminal.type("$lib.time.sleep(2) $lib.print(slept)" + ENTER)
+    terminal.sees("Ctrl-C cancels")
+    terminal.type("inet:fqdn:host=ahead")
+    terminal.sees("slept", "storm> inet:fqdn:host=ahead")
+    assert terminal.text.count("ahead") == 1
+    terminal.clear()
 
 
 def test_edits_are_counted_while_they_are_made(terminal: Terminal) -> None:
