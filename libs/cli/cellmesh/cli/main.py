@@ -30,7 +30,8 @@ _COMMANDS: Final = {
         "Import STIX, MISP, CSV, JSON Lines or .nodes into the graph.",
     ),
     "export": Lazy(
-        "cellmesh.cli.commands.exporting:export", "Export the nodes of a query: nodes, jsonl, csv, stix, graphml, dot."
+        "cellmesh.cli.commands.exporting:export",
+        "Export the nodes of a query: nodes, jsonl, csv, stix, graphml, dot.",
     ),
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(
@@ -46,6 +47,7 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.backup:backup", "Copies of a cell's data: create, list, delete, fetch."
     ),
     "restore": Lazy("cellmesh.cli.commands.backup:restore", "Make a cell's folder out of a backup."),
+    "layer": Lazy("cellmesh.cli.commands.layer:layer", "The layers of a Cortex: list, verify, repair."),
     "storage": Lazy("cellmesh.cli.commands.storage:storage", "Show what a cell's database file holds."),
     "compact": Lazy("cellmesh.cli.commands.storage:compact", "Give back the disk of deleted data."),
     "trim": Lazy("cellmesh.cli.commands.storage:trim", "Remove the oldest records of a cell's change log."),

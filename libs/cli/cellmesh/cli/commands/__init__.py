@@ -16,6 +16,7 @@ cryotank_records  cryotank append, read, tail, import, export, consumer
 cortex    cortex serve
 model     model, asked of a running Cortex
 backup    backup, restore
+layer     layer list, verify, repair
 storage   storage, compact, trim
 mirror    mirror status, promote, remove, check
 changes   changes

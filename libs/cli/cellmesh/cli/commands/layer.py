@@ -1,0 +1,145 @@
+"""`cellmesh layer`: the layers of a Cortex, and whether each agrees with itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+from cellmesh.cli.connect import cell_options, open_by_options
+
+if TYPE_CHECKING:
+    from cellmesh.client import CellClient
+
+LIST_QUERY: Final = """
+    $found = ([])
+    for $layer in $lib.layer.list() {
+        $found.append(({"iden": $layer.iden, "name": $layer.get(name)}))
+    }
+    return($found)
+"""
+FAULTS_SHOWN: Final = 20
+
+
+@click.group()
+def layer() -> None:
+    """The layers of a Cortex: list, verify, repair."""
+
+
+@layer.command("list")
+@cell_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(url: str | None, folder: Path | None, identity: Path | None, as_json: bool) -> None:
+    """List the layers. Storm says more: `layer.list`, `$lib.layer`."""
+    from cellmesh.cli.output import table
+
+    with open_by_options("cortex", url, folder, identity) as client:
+        found = _layers(client)
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        click.echo(table(("LAYER", "NAME"), [(one["iden"], one["name"] or "-") for one in found]))
+
+
+@layer.command("verify")
+@click.argument("layers", nargs=-1)
+@cell_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each layer.")
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    layers: tuple[str, ...],
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare the records of LAYERS (or of all) with their indexes and counts, on the instance that is called.
+
+    Changes nothing. Exit code: 0 all agree, 1 something does not.
+    """
+    ctx.exit(_check(layers, url, folder, identity, as_json=as_json, is_repair=False))
+
+
+@layer.command("repair")
+@click.argument("layers", nargs=-1, required=True)
+@cell_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, a line for each layer.")
+@click.pass_context
+def repair(
+    ctx: click.Context,
+    layers: tuple[str, ...],
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+    as_json: bool,
+) -> None:
+    """As verify, and put right what does not agree: indexes and counts are made from the records again.
+
+    Exit code: 0 all agrees now.
+    """
+    ctx.exit(_check(layers, url, folder, identity, as_json=as_json, is_repair=True))
+
+
+def _layers(client: CellClient) -> list[dict[str, Any]]:
+    from cellmesh.api.cortex.v1 import storm_pb2
+    from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
+    from cellmesh.common.values import from_value
+
+    request = storm_pb2.CallStormRequest(text=LIST_QUERY)
+    found = from_value(client.stub(StormServiceStub).CallStorm(request).value)
+    return [dict(one) for one in found] if isinstance(found, list) else []
+
+
+def _check(
+    layers: tuple[str, ...],
+    url: str | None,
+    folder: Path | None,
+    identity: Path | None,
+    *,
+    as_json: bool,
+    is_repair: bool,
+) -> int:
+    from cellmesh.api.cortex.v1 import layer_pb2
+    from cellmesh.api.cortex.v1.layer_service_pb2_grpc import LayerServiceStub
+
+    is_faulty = False
+    with open_by_options("cortex", url, folder, identity) as client:
+        stub = client.stub(LayerServiceStub)
+        for iden in layers or [one["iden"] for one in _layers(client)]:
+            kinds: Counter[str] = Counter()
+            shown: list[dict[str, str]] = []
+            repaired = 0
+            request = layer_pb2.VerifyLayerRequest(layer_id=iden, repair=is_repair)
+            for response in stub.VerifyLayer(request):
+                repaired += response.repaired_count
+                for fault in response.faults:
+                    kinds[fault.kind] += 1
+                    if len(shown) < FAULTS_SHOWN:
+                        shown.append({"kind": fault.kind, "database": fault.database, "key": fault.key.hex()})
+            is_faulty = is_faulty or bool(kinds)
+            if as_json:
+                told = {"layer": iden, "faults": dict(kinds), "repaired": repaired, "first": shown}
+                click.echo(json.dumps(told))
+            else:
+                click.echo(_text(iden, kinds, shown, repaired, is_repair=is_repair))
+    return 1 if is_faulty and not is_repair else 0
+
+
+def _text(
+    iden: str, kinds: Counter[str], shown: list[dict[str, str]], repaired: int, *, is_repair: bool
+) -> str:
+    if not kinds:
+        return f"{iden}: records, indexes and counts agree"
+    count = sum(kinds.values())
+    lines = [f"{iden}: {count:,} faults: " + ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())]
+    lines += [f"  {one['kind']} in {one['database']}: {one['key']}" for one in shown]
+    if count > len(shown):
+        lines.append(f"  and {count - len(shown):,} more")
+    if is_repair:
+        lines.append(f"  {repaired:,} rows were put right")
+    else:
+        lines.append(f"  `cellmesh layer repair {iden}` puts them right")
+    return "\n".join(lines)
