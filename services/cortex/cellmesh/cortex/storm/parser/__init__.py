@@ -1,6 +1,6 @@
 """Storm text to syntax tree and back.
 
-ast.py                  the tree: frozen dataclasses with spans
+ast/                    the tree: frozen dataclasses with spans
 hints.py                what people may have meant where a text is wrong
 lexer.py                token patterns, the cursor over a text, bounds, BadSyntax with place, excerpt and hint
 parser_value.py         values by their first character: variables and calls, text, properties, tags
