@@ -5,6 +5,8 @@ config    settings
 cell      builds every part and wires them together
 api/      the Cortex on the wire; proto messages stop here
 identities  users and roles as the model and Storm see them
+cell_facts  what the cell tells queries of itself
+mesh_link  the way to AHA and other cells, for queries
 axon_link, axon_client  the way to the Axon that keeps contents
 syncing/  layers that send their edits to other Cortexes, and take theirs
 replay/   change records of one Cortex applied to another: its mirrors, a log replayed

@@ -9,6 +9,7 @@ json_store.py  values by path
 packages.py    Storm packages
 services.py    Storm services
 http_apis.py   endpoints of the extended HTTP API
+oauth.py       OAuth 2 providers and the tokens of users
 user_values.py what users keep by name
 vaults.py      secrets and settings by name
 queues.py      queues: items with offsets

@@ -13,12 +13,17 @@ container_tools.py   the same for lists and dictionaries
 cvss.py              scores of vulnerabilities, from vectors
 http_calls.py        HTTP requests of queries
 mail_calls.py        mail servers asked by queries
+oauth_calls.py       tokens asked of OAuth providers, signatures of OAuth 1
+oauth_refresh.py     tokens fetched anew before they end, where the cell leads
 json_tokens.py       JSON Web Tokens, signed and checked
 packed_nodes.py      nodes as plain values, for feeds and exports
 stix_mapping.py      how nodes are told in STIX, and back
 stix_import.py       bundles of STIX made into nodes
 axon_files.py        nodes that tell what the Axon keeps
 keccak.py            the hash of Ethereum
+remote_calls.py      RPCs of other cells, called by name
+running.py           the queries that run
+attack_flow.py       drawings of attacks, checked and brought into order
 service_calls.py     what queries need of the links to Storm services
 waiting.py           sleeping that ends when the query does
 rights/              what a user may do inside of a query
