@@ -157,6 +157,10 @@ class PeerTarget:
         """The peer's count call."""
         return int(await self._proxy.count(text))
 
+    async def check(self, text: str) -> None:
+        """Have the peer parse a query."""
+        await self._proxy.reqValidStorm(text)
+
     def cpu_seconds(self) -> float:
         """CPU time of the server and its workers."""
         assert self._process is not None

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
-from benchmarks import data, growth
+from benchmarks import data, growth, storm_work
 
 BATCH_SIZE = 1000
 STORM_INGEST_COUNT = 20_000
@@ -63,6 +63,9 @@ class Target(Protocol):
 
     async def count(self, text: str) -> int:
         """The count call."""
+
+    async def check(self, text: str) -> None:
+        """Have a query parsed and not run."""
 
     async def restart(self) -> float:
         """Stop the server, start it on the same data; returns the seconds from then to its first answered call."""
@@ -289,6 +292,29 @@ def _points(facts: _Facts, callers: int, variable: bool) -> Callable[[Target], A
     return run
 
 
+def _computed(text: str, count: int) -> Callable[[Target], Awaitable[Sample]]:
+    """A query that computes and gives no nodes."""
+
+    async def run(target: Target) -> Sample:
+        async def work() -> None:
+            expect(await target.storm_nodes(text), 0, text)
+
+        return await timed(target, count, work)
+
+    return run
+
+
+def _parses(callers: int) -> Callable[[Target], Awaitable[Sample]]:
+    """Realistic queries that are only parsed, no text twice."""
+    texts = storm_work.realistic()
+
+    async def run(target: Target) -> Sample:
+        calls = (partial(target.check, next(texts)) for _ in range(storm_work.PARSE_COUNT))
+        return await fan_out(target, callers, calls)
+
+    return run
+
+
 async def w14(target: Target) -> Sample:
     """A start on the data that is there, and the memory a while later."""
     seconds = await target.restart()
@@ -409,6 +435,14 @@ def workloads() -> tuple[Workload, ...]:
         Workload(
             "W8d", "point query, variable, 16 callers", "queries", _points(facts, CONCURRENCY, variable=True)
         ),
+        Workload(
+            "W9a", "Storm loop that adds", "turns", _computed(storm_work.LOOP_QUERY, storm_work.LOOP_COUNT), ""
+        ),
+        Workload(
+            "W9b", "calls of a Storm function", "calls", _computed(storm_work.CALL_QUERY, storm_work.CALL_COUNT), ""
+        ),
+        Workload("W10a", "parse of fresh text, 1 caller", "parses", _parses(1), ""),
+        Workload("W10b", "parse of fresh text, 16 callers", "parses", _parses(CONCURRENCY), ""),
         Workload("W14a", "start with 150k nodes, memory at rest", "starts", w14, runs_max=5),
         Workload("W14b", "start without data, memory at rest", "starts", w14, "fresh", 5),
         Workload("W15", "growth to a million inet:fqdn (the peer: 30,000)", "nodes", w15, "fresh", 1),
