@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.automation import automation_workloads
 from benchmarks.peer_env import peer_python
 from benchmarks.report import HEADER, Samples, line, ratio
 from benchmarks.workloads import Workload, workloads
@@ -55,7 +56,7 @@ class Side:
 
 def chosen(only: list[str]) -> list[Workload]:
     """The workloads whose name begins with one of `only`, or all of them."""
-    every = workloads()
+    every = (*workloads(), *automation_workloads())
     wanted = [part for item in only for part in item.replace(",", " ").split()]
     unknown = [name for name in wanted if not any(w.name.startswith(name) for w in every)]
     if unknown:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import data
+from benchmarks.automation import automation_workloads
 from benchmarks.workloads import BATCH_SIZE, Target, Workload, workloads
 
 
@@ -28,7 +29,7 @@ class Driver:
         self._target: Any = None
         self._loaded: set[str] = set()
         self._fresh_count = 0
-        self._workloads = {workload.name: workload for workload in workloads()}
+        self._workloads = {workload.name: workload for workload in (*workloads(), *automation_workloads())}
 
     async def run(self, name: str) -> dict[str, Any]:
         """Bring the server into the state that the workload wants, run it once."""
