@@ -20,6 +20,7 @@ COMMANDS = (
     "backup delete",
     "restore",
     "compact",
+    "layer verify",
     "changes",
     "tasks list",
     "log-level",
