@@ -49,7 +49,7 @@ def heavy_client(address: str, count: int) -> None:
 
 async def latencies(call: Callable[[int], Awaitable[object]], seconds: float) -> list[float]:
     """Milliseconds of calls made one after another, sorted."""
-    found = []
+    found: list[float] = []
     end = time.perf_counter() + seconds
     while (begin := time.perf_counter()) < end:
         await call(len(found))
