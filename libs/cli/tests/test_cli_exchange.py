@@ -381,6 +381,19 @@ def test_a_file_that_is_cut_off_says_what_was_imported(cell: Cell, tmp_path: Pat
     assert cell.count(EVERYTHING) > 5
 
 
+@pytest.mark.parametrize(
+    ("tail", "message"),
+    [
+        (b"192.0.2.2,Caf\xe9\n", "line 3, byte 14: no UTF-8"),
+        (b'192.0.2.2,"open\nx,y\n', "lines 3 to 4: no CSV"),
+    ],
+)
+def test_lines_before_a_bad_one_are_imported(cell: Cell, tmp_path: Path, tail: bytes, message: str) -> None:
+    told = cell.cellmesh("import", write(tmp_path, "bad.csv", b"ip,owner\n192.0.2.1,x\n" + tail), code=1)
+    assert message in told
+    assert cell.count("inet:ipv4=192.0.2.1") == 1
+
+
 def test_nothing_is_imported_when_one_of_the_files_is_no_such_file(cell: Cell, tmp_path: Path) -> None:
     told = cell.cellmesh("import", FILES / "peer.nodes", write(tmp_path, "x", b"\x00\x01\x02"), code=1)
     assert "neither text nor packed nodes" in told

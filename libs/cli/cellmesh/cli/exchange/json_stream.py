@@ -166,9 +166,10 @@ class JsonStream:
 
     def _grow(self) -> None:
         """Read as much again as the open item has already, so that trying again stays cheap."""
-        wanted = max(CHUNK_SIZE, len(self._text) - self._at)
-        if len(self._text) - self._at > ITEM_SIZE_MAX:
+        size = len(self._text) - self._at
+        if size > ITEM_SIZE_MAX:
             raise Malformed(self.place, f"one item has more than {ITEM_SIZE_MAX:,} characters")
+        wanted = min(max(CHUNK_SIZE, size), ITEM_SIZE_MAX + CHUNK_SIZE - size)
         self._compact()
         self._more(wanted)
 

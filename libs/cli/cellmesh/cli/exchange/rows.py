@@ -16,6 +16,9 @@ from cellmesh.common.errors import BadArg
 CELL_SIZE_MAX: Final = 16 * 1024 * 1024
 """Characters of one cell of a CSV file."""
 
+HEAD_LINE_COUNT: Final = 20
+"""Lines that are looked at for what divides their cells."""
+
 DELIMITERS: Final = ",;\t|"
 LINE_SIZE_MAX: Final = 64 * 1024 * 1024
 
@@ -58,10 +61,14 @@ def csv_records(
     columns: Columns | None = None
     names: list[str] = []
     while True:
+        begin = reader.line_num + 1
         try:
             row = next(reader, None)
         except csv.Error as error:
-            raise Malformed(f"line {reader.line_num:,}", f"no CSV: {error}") from None
+            place = (
+                f"line {begin:,}" if begin == reader.line_num else f"lines {begin:,} to {reader.line_num:,}"
+            )
+            raise Malformed(place, f"no CSV: {error}") from None
         if row is None:
             return
         if not any(cell.strip() for cell in row) or (columns is None and row[0].startswith("#")):
@@ -93,22 +100,29 @@ class _Lines:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._number = 0
-        self._first: list[str] = []
+        self._first: list[str | Malformed] = []
 
     def head(self) -> str:
         """Return the first lines without using them up."""
-        while len(self._first) < 20:
-            line = self._read()
+        while len(self._first) < HEAD_LINE_COUNT:
+            try:
+                line = self._read()
+            except Malformed as error:
+                # Told when it is reached: what stands before it is used.
+                self._first.append(error)
+                break
             if not line:
                 break
             self._first.append(line)
-        return "".join(self._first)
+        return "".join(line for line in self._first if isinstance(line, str))
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
         line = self._first.pop(0) if self._first else self._read()
+        if isinstance(line, Malformed):
+            raise line
         if not line:
             raise StopIteration
         return line

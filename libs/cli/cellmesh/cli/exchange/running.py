@@ -267,6 +267,8 @@ class Import:
             return
         except (CellError, KeyboardInterrupt) as error:
             feeder.close()
+            if isinstance(error, BadArg) and not report.totals.records:
+                raise
             self._say(self._told_half(report, state.read(), error))
             raise
         feeder.flush()
@@ -325,8 +327,6 @@ def report_text(report: FileReport) -> str:
     if report.fault:
         lines.append(f"ERROR: {report.name}, {report.fault}")
         if report.preview is None:
-            lines.append(
-                f"  the {totals.records:,} records before that are imported"
-                + ("; edges that end at later ones are not" if totals.records else "")
-            )
+            told = f"the {totals.records:,} records before that are imported; edges that end at later ones are not"
+            lines.append(f"  {told if totals.records else 'nothing is imported'}")
     return "\n".join(lines)
