@@ -1,7 +1,7 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop bench docs clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript bench docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -87,6 +87,10 @@ xds-interop: setup ## Envoy and grpc-js (where there is Node.js) as clients of A
 	@if command -v npm >/dev/null; then test -d build/interop/node_modules/@grpc/grpc-js-xds \
 	|| npm install --silent --no-save --prefix build/interop @grpc/grpc-js@1.14 @grpc/grpc-js-xds@1.14 @grpc/proto-loader@0.8; fi
 	@$(BIN)/python tests/interop/xds_interop.py build/interop/bin/envoy build/interop/node_modules
+
+typescript: setup ## the TypeScript example with packages from npm, against a real mesh; needs Node.js
+	@cd examples/typescript && npm install --silent --no-fund --no-audit
+	@$(BIN)/python -m pytest tests/interop/test_typescript.py
 
 bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.256.0]
 	@$(BIN)/python -m benchmarks $(foreach w,$(ONLY),--only $(w)) $(if $(PEER),--peer) $(ARGS)
