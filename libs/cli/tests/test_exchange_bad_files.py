@@ -176,6 +176,8 @@ def test_any_bytes_are_either_values_or_malformed(data: bytes) -> None:
         (b'{"authors": ["a"], "type": "tool", "values": [{"value": "x", "uuid": "y"}]}', Format.MISP_GALAXY),
         (b'{"description": "d", "list": ["a.example"], "name": "n", "type": "string"}', Format.MISP_WARNING_LIST),
         (b'{"list": [' + b", ".join([b'"aaaaaaaa.example"'] * 9000) + b'], "type": "string"}', Format.MISP_WARNING_LIST),
+        (b'{"list": [], "matching_attributes": ["url"], "name": "n", "type": "string"}', Format.MISP_WARNING_LIST),
+        (b'{"authors": ["a"], "type": "tool", "uuid": "x", "values": []}', Format.MISP_GALAXY),
         (b'{"form": "inet:fqdn", "value": "a.example"}\n', Format.JSONL),
         (b'{"ip": "1.2.3.4"}\n{"ip": "1.2.3.5"}\n', Format.JSONL),
         (b'\xef\xbb\xbf{"ip": "1.2.3.4"}', Format.JSONL),

@@ -153,11 +153,14 @@ def _object(text: bytes, name: str) -> Recognised:
         return Recognised(Format.STIX)
     if "Event" in facts or isinstance(_get(_first_of(facts, "response"), "Event"), dict):
         return Recognised(Format.MISP_EVENT)
+    # Lists without items leave no trace here; the fields beside them do.
+    if "matching_attributes" in facts and facts.get("type") in WARNING_LIST_TYPES:
+        return Recognised(Format.MISP_WARNING_LIST)
+    if {"authors", "uuid", "type"} <= facts.keys():
+        return Recognised(Format.MISP_GALAXY)
     if "values" in facts and _get(_first_of(facts, "values"), "value") is not None:
         return Recognised(Format.MISP_GALAXY)
-    if "list" in facts and (
-        facts.get("type") in WARNING_LIST_TYPES or "matching_attributes" in facts or _is_texts(facts["list"])
-    ):
+    if "list" in facts and (facts.get("type") in WARNING_LIST_TYPES or _is_texts(facts["list"])):
         return Recognised(Format.MISP_WARNING_LIST)
     if isinstance(first, dict) and "info" in first and "Orgc" in first:
         raise BadArg(
