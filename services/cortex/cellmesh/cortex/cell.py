@@ -13,12 +13,14 @@ from cellmesh.cortex.api.feed import FeedServicer
 from cellmesh.cortex.api.http_api import HttpApiServicer
 from cellmesh.cortex.api.layers import LayerServicer
 from cellmesh.cortex.api.model import ModelServicer
+from cellmesh.cortex.api.notifications import NotificationServicer
 from cellmesh.cortex.api.permissions import (
     EXPORT_SERVICE,
     FEED_SERVICE,
     HTTP_API_SERVICE,
     LAYER_SERVICE,
     MODEL_SERVICE,
+    NOTIFICATION_SERVICE,
     PERMISSIONS,
     STORM_SERVICE,
     TABLE_SERVICE,
@@ -149,6 +151,11 @@ class CortexCell(Cell[CortexConfig]):
             Service(
                 LAYER_SERVICE,
                 LayerServicer(self.graph, self.workers, self.auth, lambda: self.is_stopping),
+                PERMISSIONS,
+            ),
+            Service(
+                NOTIFICATION_SERVICE,
+                NotificationServicer(self.graph, self.workers, lambda: self.is_stopping),
                 PERMISSIONS,
             ),
             Service(

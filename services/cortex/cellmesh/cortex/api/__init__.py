@@ -10,5 +10,6 @@ export.py        ExportService: the nodes of a query with their edges and data
 feed_groups.py   small batches of several feeds, written and synced together
 layers.py        LayerService: edits, content and index rows of single layers
 model.py         ModelService: forms and properties
+notifications.py NotificationService: the notices of all users
 http_api.py      HttpApiService: requests to the extended HTTP API
 """

@@ -10,6 +10,7 @@ from cellmesh.api.cortex.v1 import (
     http_api_service_pb2,
     layer_service_pb2,
     model_service_pb2,
+    notification_service_pb2,
     storm_service_pb2,
     table_service_pb2,
 )
@@ -22,6 +23,7 @@ EXPORT_SERVICE: Final = export_service_pb2.DESCRIPTOR.services_by_name["ExportSe
 MODEL_SERVICE: Final = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"]
 LAYER_SERVICE: Final = layer_service_pb2.DESCRIPTOR.services_by_name["LayerService"]
 HTTP_API_SERVICE: Final = http_api_service_pb2.DESCRIPTOR.services_by_name["HttpApiService"]
+NOTIFICATION_SERVICE: Final = notification_service_pb2.DESCRIPTOR.services_by_name["NotificationService"]
 
 SERVICES: Final = (
     STORM_SERVICE.full_name,
@@ -31,6 +33,7 @@ SERVICES: Final = (
     MODEL_SERVICE.full_name,
     HTTP_API_SERVICE.full_name,
     LAYER_SERVICE.full_name,
+    NOTIFICATION_SERVICE.full_name,
 )
 """The services that this cell alone has."""
 
@@ -53,6 +56,9 @@ PERMISSIONS: Final[PermissionTable] = {
     ),
     "/cellmesh.api.cortex.v1.LayerService/GetLayerOffset": Permission(Level.MEMBER, "layer.write"),
     "/cellmesh.api.cortex.v1.LayerService/ReadIndexRows": Permission(Level.MEMBER, "layer.read"),
+    "/cellmesh.api.cortex.v1.NotificationService/WatchNotifications": Permission(
+        Level.ADMIN, "notification.watch"
+    ),
     "/cellmesh.api.cortex.v1.LayerService/VerifyLayer": Permission(Level.ADMIN, "layer.verify"),
     "/cellmesh.api.cortex.v1.LayerService/CloneLayer": Permission(Level.ADMIN, "layer.clone", Changes.YES),
     # What a user may call is the endpoint's own rule.
