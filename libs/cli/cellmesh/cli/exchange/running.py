@@ -33,6 +33,7 @@ REASONS_KEPT_MAX: Final = 200
 REASONS_SHOWN: Final = 5
 
 _NAMES: Final = re.compile(r"(?:[\w-]+--)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32,}\b")
+_VALUES: Final = re.compile(r"^(\S+: BadTypeValu): .*? is no ", re.DOTALL)
 """What differs from reject to reject of the same kind."""
 
 
@@ -215,7 +216,7 @@ class Import:
     def _reject(self, report: FileReport, record: Record, reason: str) -> None:
         self.rejects.add(report.name, record, reason)
         report.totals.rejects += 1
-        kind = _NAMES.sub("…", reason)
+        kind = _VALUES.sub(r"\1: a value is no ", _NAMES.sub("…", reason))
         if kind in report.reasons or len(report.reasons) < REASONS_KEPT_MAX:
             report.reasons[kind] += 1
 
