@@ -22,6 +22,7 @@ stix_import.py       bundles of STIX made into nodes
 axon_files.py        nodes that tell what the Axon keeps
 keccak.py            the hash of Ethereum
 remote_calls.py      RPCs of other cells, called by name
+registry_calls.py    what AHA knows of services
 running.py           the queries that run
 attack_flow.py       drawings of attacks, checked and brought into order
 service_calls.py     what queries need of the links to Storm services

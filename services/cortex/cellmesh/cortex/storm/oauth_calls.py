@@ -132,6 +132,17 @@ def _assertion(context: RunContext, provider: Facts) -> str:
     return token
 
 
+def usable(facts: dict[str, Any] | None) -> tuple[bool, str]:
+    """Return whether a token can be used, with it, or with what is wrong."""
+    if facts is None:
+        return (False, "Auth code has not been set")
+    if "error" in facts:
+        return (False, str(facts["error"]))
+    if facts["expires_at"] <= time.time_ns() // 1_000_000:
+        return (False, "Token is expired")
+    return (True, str(facts["access_token"]))
+
+
 # OAuth 1.
 
 

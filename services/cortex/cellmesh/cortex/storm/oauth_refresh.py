@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.cell.part import WELL, PartHealth
 from cellmesh.common.errors import CellError
@@ -117,14 +117,3 @@ class TokenRefresher:
             refresh(context, self._store, iden, user)
 
         run_logged(query_of(engine, act, USER), "oauth_token_not_fetched", provider=iden, token_user=user)
-
-
-def usable(facts: dict[str, Any] | None) -> tuple[bool, str]:
-    """Return whether a token can be used, with it, or with what is wrong."""
-    if facts is None:
-        return (False, "Auth code has not been set")
-    if "error" in facts:
-        return (False, str(facts["error"]))
-    if facts["expires_at"] <= time.time_ns() // 1_000_000:
-        return (False, "Token is expired")
-    return (True, str(facts["access_token"]))

@@ -5,41 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, CellError, NeedConfValu, NoSuchName
+from cellmesh.common.errors import BadArg, CellError, NoSuchName
 from cellmesh.cortex.storm.objects.remote import AhaPool, RemoteCell
+from cellmesh.cortex.storm.registry_calls import find_service, instances, registry
 from cellmesh.cortex.storm.remote_calls import call
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
 
 if TYPE_CHECKING:
-    from cellmesh.client import CellClient
     from cellmesh.cortex.storm.runtime.context import RunContext
-
-PAGE_SIZE: Final = 500
 
 TODO_SIZE: Final = 3
 """A call that is asked for: the method, its arguments in order, and by name."""
-
-
-def registry(context: RunContext) -> CellClient:
-    """Return a client of AHA; raises NeedConfValu when the Cortex belongs to no mesh."""
-    if not context.capability("cell").has_identity:
-        raise NeedConfValu("the Cortex belongs to no mesh, so there is no AHA to ask", name="aha")
-    context.session.pause()
-    found: CellClient = context.capability("mesh").registry()
-    return found
-
-
-def instances(client: CellClient, service: str = "") -> Iterator[dict[str, Any]]:
-    """Yield what AHA knows of the instances of a service, or of all."""
-    token = ""
-    while True:
-        wanted = {"service": service, "page_size": PAGE_SIZE, "page_token": token}
-        page = call(client, "listInstances", wanted)
-        yield from page["instances"]
-        token = page["next_page_token"]
-        if not token:
-            return
 
 
 def told(instance: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,15 +45,6 @@ def _list(context: RunContext) -> Iterator[dict[str, Any]]:
     for instance in instances(registry(context)):
         context.tick()
         yield told(instance)
-
-
-def find_service(context: RunContext, name: str) -> list[dict[str, Any]]:
-    """Return the instances of a service, or the one of that name; none if there is no such."""
-    try:
-        found = call(registry(context), "getService", {"name": name})
-    except NoSuchName:
-        return []
-    return list(found["instances"])
 
 
 def _get(context: RunContext, name: Any, filters: Any) -> dict[str, Any] | None:
