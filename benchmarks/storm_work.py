@@ -30,9 +30,13 @@ _REALISTIC = (
 )  # fmt: skip
 
 
-def realistic() -> Iterator[str]:
-    """Queries as people write them, no text twice: each shape anew with another number, some two to a text."""
-    number = 1
+def realistic(first: int) -> Iterator[str]:
+    """Queries as people write them, no text twice: each shape anew with another number, some two to a text.
+
+    Args:
+        first: The first number; workloads far from each other, since servers keep what they have parsed.
+    """
+    number = first
     while True:
         for at, shape in enumerate(_REALISTIC):
             text = shape.format(n=number % 250)

@@ -306,7 +306,7 @@ def _computed(text: str, count: int) -> Callable[[Target], Awaitable[Sample]]:
 
 def _parses(callers: int) -> Callable[[Target], Awaitable[Sample]]:
     """Realistic queries that are only parsed, no text twice."""
-    texts = storm_work.realistic()
+    texts = storm_work.realistic(callers * 1_000_000)
 
     async def run(target: Target) -> Sample:
         calls = (partial(target.check, next(texts)) for _ in range(storm_work.PARSE_COUNT))
