@@ -125,6 +125,10 @@ class ReadTxn:
 
     def last(self, db: SubDb, low: bytes = b"", high: bytes | None = None) -> tuple[bytes, bytes] | None:
         """The last item with low <= key < high."""
+        if not low and high is None:
+            # What each record of a change log asks for.
+            with self.raw.cursor(self._handles[db.name]) as cursor:
+                return cursor.item() if cursor.last() else None
         items = self.scan(db, low, high, count_max=1, reverse=True).items
         return items[0] if items else None
 

@@ -6,7 +6,7 @@ it is done with all before N.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import time_ns
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ class Queues:
     def __init__(self, changes: Changes) -> None:
         self._names = NamedValues(QUEUES, changes, "queue")
         self._changes = changes
+        # What was read or written last, with its bytes: most calls are about one queue many times.
+        self._last: tuple[bytes, Mapping[str, Any]] | None = None
 
     # Queues.
 
@@ -93,8 +95,10 @@ class Queues:
             for place, data in enumerate(encoded):
                 rows.put(QUEUE_ITEMS, head + UINT64.encode(first + place), data)
             if encoded:
-                known["next"] = first + len(encoded)
-                rows.put(QUEUES, self._names.key(name), encode_value(known))
+                changed = {**known, "next": first + len(encoded)}
+                data = encode_value(changed)
+                rows.put(QUEUES, self._names.key(name), data)
+                self._last = (data, changed)
             return first
 
         return self._changes.run(access, op)
@@ -166,12 +170,16 @@ class Queues:
 
         return self._changes.run(access, op)
 
-    def _known(self, txn: ReadTxn, name: str) -> dict[str, Any]:
+    def _known(self, txn: ReadTxn, name: str) -> Mapping[str, Any]:
         key = name.encode()
         found = txn.get(QUEUES, key) if 0 < len(key) <= NAME_SIZE_MAX else None
         if found is None:
             raise NoSuchName(f"no queue named {name}", name=name)
+        last = self._last
+        if last is not None and last[0] == found:
+            return last[1]
         known: dict[str, Any] = decode_value(found)
+        self._last = (found, known)
         return known
 
 
