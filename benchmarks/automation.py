@@ -58,8 +58,8 @@ async def queue_puts(target: Target) -> Sample:
 async def queue_gets(target: Target) -> Sample:
     """Items read by one query, which culls each behind it."""
     name = f"bench{next(_runs)}"
-    fill = "$queue = $lib.queue.gen($name) $queue.puts($lib.range($count))"
-    await target.storm_nodes(fill, {"name": name, "count": QUEUED})
+    fill = "$queue = $lib.queue.gen($name) $queue.puts($items)"
+    await target.storm_nodes(fill, {"name": name, "items": list(range(QUEUED))})
     text = "$queue = $lib.queue.get($name) for ($offset, $item) in $queue.gets(wait=(false)) { $queue.cull($offset) }"
     sample = await timed(target, QUEUED, lambda: target.storm_nodes(text, {"name": name}))
     expect(await _queued(target, name), 0, "items left")
