@@ -133,3 +133,9 @@ def test_a_decimal_is_taken_where_numbers_are() -> None:
     assert MODEL.type("int").normalize(Decimal("5.0")).value == 5
     assert MODEL.type("hugenum").normalize(Decimal("5.50")).value == "5.5"
     assert MODEL.type("str").normalize(Decimal("5.50")).value == "5.50"
+
+
+@pytest.mark.parametrize("value", [-60905851785824, "-490154203237518", "-1"])
+def test_a_negative_imei_is_refused(value: object) -> None:
+    with pytest.raises(CellError):
+        MODEL.type("tel:mob:imei").normalize(value)

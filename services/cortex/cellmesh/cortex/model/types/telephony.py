@@ -43,6 +43,8 @@ class ImeiType(IntType):
 
     def normalize(self, value: object) -> Normed:
         number = self.to_number(value)
+        if number < 0:
+            raise self.bad("is a number of digits, without a sign", value)
         text = str(number)
         if len(text) == IMEI_DIGITS - 1:
             number = number * 10 + check_digit(text)
