@@ -5,10 +5,12 @@ lazy       groups whose commands are imported when they are used
 connect    from --url, --dir and --identity to a client of a cell
 bootstrap  bootstrap files for gRPC clients and Envoy, out of an identity folder
 blobs      contents to and from an Axon, with progress
+records    records for programs: --json
 output     tables, sizes, times, values as people read them
 commands/  the commands, one module a subject
 shell/     the interactive shell of `cellmesh storm`, and its formats for scripts
 exchange/  `cellmesh import` and `cellmesh export`
+doctor/    what `cellmesh doctor` looks at
 mesh/      a mesh of the four cells under one folder: usable as a library
 demo/      the main job on real data
 """

@@ -8,6 +8,7 @@ import click
 from cellmesh.cli.commands.serve import serve_of
 from cellmesh.cli.connect import cell_options, open_by_options
 from cellmesh.cli.lazy import Lazy, LazyGroup
+from cellmesh.cli.records import echo_records, json_option
 
 HOUR_S = 3600.0
 
@@ -81,6 +82,7 @@ def provision_user(
 @click.option("--kind", default="", help="Only cells of this kind.")
 @click.option("--ready/--not-ready", default=None, help="Only those that answer calls, or that do not.")
 @click.option("--leaders/--followers", default=None, help="Only leaders, or followers.")
+@json_option
 @cell_options
 def list_instances(
     service: str,
@@ -95,25 +97,28 @@ def list_instances(
     from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
     from cellmesh.cli.output import table
 
-    rows = []
+    found: list[registry_pb2.Instance] = []
     with open_by_options("aha", url, folder, identity) as client:
         stub = client.stub(registry_service_pb2_grpc.RegistryServiceStub)
         request = registry_pb2.ListInstancesRequest(service=service, kind=kind, ready=ready, leader=leaders)
         while True:
             page = stub.ListInstances(request)
-            rows += [
-                (
-                    item.name,
-                    item.address,
-                    "down" if item.down else "ready" if item.ready else "not ready",
-                    "leader" if item.leader else "",
-                    item.version,
-                )
-                for item in page.instances
-            ]
+            found += page.instances
             request.page_token = page.next_page_token
             if not request.page_token:
                 break
+    if echo_records(found):
+        return
+    rows = [
+        (
+            item.name,
+            item.address,
+            "down" if item.down else "ready" if item.ready else "not ready",
+            "leader" if item.leader else "",
+            item.version,
+        )
+        for item in found
+    ]
     click.echo(table(("NAME", "ADDRESS", "STATE", "ROLE", "VERSION"), rows))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cellmesh.cli.connect import cell_options, open_by_options
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from google.protobuf.timestamp_pb2 import Timestamp
@@ -80,6 +81,7 @@ def remove_members(
 
 
 @pool.command("list")
+@json_option
 @cell_options
 def list_pools(url: str | None, folder: Path | None, identity: Path | None) -> None:
     """List the pools with their members."""
@@ -89,6 +91,8 @@ def list_pools(url: str | None, folder: Path | None, identity: Path | None) -> N
     with open_by_options("aha", url, folder, identity) as client:
         stub = client.stub(pool_service_pb2_grpc.PoolServiceStub)
         found = stub.ListPools(pool_pb2.ListPoolsRequest()).pools
+    if echo_records(found):
+        return
     rows = [(item.name, " ".join(member.name for member in item.members) or "-") for item in found]
     click.echo(table(("POOL", "MEMBERS"), rows))
 
@@ -122,6 +126,7 @@ def revoke(target: str, reason: str, url: str | None, folder: Path | None, ident
 @click.command("certs")
 @click.argument("name", default="")
 @click.option("--valid", is_flag=True, help="Only those that are neither over nor revoked.")
+@json_option
 @cell_options
 def list_certificates(
     name: str, valid: bool, url: str | None, folder: Path | None, identity: Path | None
@@ -132,19 +137,23 @@ def list_certificates(
     from cellmesh.api.aha.v1 import enrollment_service_pb2_grpc, revocation_pb2
     from cellmesh.cli.output import table
 
-    rows = []
+    found: list[Any] = []
     with open_by_options("aha", url, folder, identity) as client:
         stub = client.stub(enrollment_service_pb2_grpc.CertificateServiceStub)
         request = revocation_pb2.ListCertificatesRequest(name=name, valid_only=valid, page_size=PAGE_SIZE)
         while True:
             page = stub.ListCertificates(request)
-            for item in page.certificates:
-                over = item.expire_time.ToMilliseconds() <= time.time() * 1000
-                state = "revoked" if item.HasField("revoke_time") else "over" if over else "valid"
-                rows.append((item.name, item.serial, _time(item.expire_time), state))
+            found += page.certificates
             request.page_token = page.next_page_token
             if not request.page_token:
                 break
+    if echo_records(found):
+        return
+    rows = []
+    for item in found:
+        over = item.expire_time.ToMilliseconds() <= time.time() * 1000
+        state = "revoked" if item.HasField("revoke_time") else "over" if over else "valid"
+        rows.append((item.name, item.serial, _time(item.expire_time), state))
     click.echo(table(("NAME", "SERIAL", "ENDS", "STATE"), sorted(rows)))
 
 
@@ -155,6 +164,7 @@ def enrollments() -> None:
 
 @enrollments.command("list")
 @click.option("--open", "open_only", is_flag=True, help="Only those that can still be used.")
+@json_option
 @cell_options
 def list_enrollments(open_only: bool, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """List the one-time URLs by id; the URLs themselves are kept nowhere."""
@@ -164,6 +174,8 @@ def list_enrollments(open_only: bool, url: str | None, folder: Path | None, iden
     with open_by_options("aha", url, folder, identity) as client:
         stub = client.stub(enrollment_service_pb2_grpc.CertificateServiceStub)
         found = stub.ListEnrollments(enrollment_pb2.ListEnrollmentsRequest(open_only=open_only)).enrollments
+    if echo_records(found):
+        return
     rows = [
         (
             item.enrollment_id,
@@ -232,6 +244,7 @@ def remove(name: str, url: str | None, folder: Path | None, identity: Path | Non
 
 
 @click.command()
+@json_option
 @cell_options
 def services(url: str | None, folder: Path | None, identity: Path | None) -> None:
     """List the services with their leaders, instances, and how many are ready."""
@@ -240,6 +253,8 @@ def services(url: str | None, folder: Path | None, identity: Path | None) -> Non
 
     with open_by_options("aha", url, folder, identity) as client:
         found = _registry(client).ListServices(registry_pb2.ListServicesRequest()).services
+    if echo_records(found):
+        return
     rows = [
         (
             item.service,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from cellmesh.cli.records import echo_records, json_option
 
 
 @click.group()
@@ -14,6 +15,7 @@ def alias() -> None:
 
 
 @alias.command("list")
+@json_option
 def list_aliases() -> None:
     """Print the aliases. Passwords in URLs are left out."""
     from cellmesh.cli.output import table
@@ -21,6 +23,8 @@ def list_aliases() -> None:
     from cellmesh.client.aliases import read_aliases
 
     rows = [(name, str(CellUrl.parse(url))) for name, url in read_aliases().items()]
+    if echo_records({"alias": name, "url": url} for name, url in rows):
+        return
     if rows:
         click.echo(table(("alias", "url"), rows))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from cellmesh.cli.connect import cell_options, open_by_options
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.api.common.v1.auth_service_pb2_grpc import AuthServiceStub
@@ -66,13 +67,15 @@ def user_add(name: str, email: str, admin: bool, **where: Any) -> None:
 
 @user.command("list")
 @click.option("--all", "archived", is_flag=True, help="Archived ones too.")
+@json_option
 @_cell
 def user_list(archived: bool, **where: Any) -> None:
     """List users with their roles and rules."""
     from cellmesh.api.common.v1 import auth_service_pb2 as pb
     from cellmesh.cli.output import table
 
-    rows, token, names = [], "", {}
+    users: list[Any] = []
+    token, names = "", {}
     with _stub(**where) as stub:
         while True:
             roles = stub.ListRoles(pb.ListRolesRequest(page_size=1000, page_token=token))
@@ -82,14 +85,18 @@ def user_list(archived: bool, **where: Any) -> None:
                 break
         while True:
             page = stub.ListUsers(pb.ListUsersRequest(page_token=token, include_archived=archived))
-            for found in page.users:
-                state = [word for word in ("admin", "locked", "archived") if getattr(found, word)]
-                roles_of = [names.get(role_id, role_id) for role_id in found.role_ids]
-                rules = [rule_text(rule.allow, rule.path) for rule in found.rules]
-                rows.append((found.name, found.email, " ".join(state), " ".join(roles_of), " ".join(rules)))
+            users += page.users
             token = page.next_page_token
             if not token:
                 break
+    if echo_records(users):
+        return
+    rows = []
+    for found in users:
+        state = [word for word in ("admin", "locked", "archived") if getattr(found, word)]
+        roles_of = [names.get(role_id, role_id) for role_id in found.role_ids]
+        rules = [rule_text(rule.allow, rule.path) for rule in found.rules]
+        rows.append((found.name, found.email, " ".join(state), " ".join(roles_of), " ".join(rules)))
     click.echo(table(("NAME", "EMAIL", "STATE", "ROLES", "RULES"), rows))
 
 
@@ -170,23 +177,27 @@ def role_add(name: str, **where: Any) -> None:
 
 
 @role.command("list")
+@json_option
 @_cell
 def role_list(**where: Any) -> None:
     """List roles with their rules."""
     from cellmesh.api.common.v1 import auth_service_pb2 as pb
     from cellmesh.cli.output import table
 
-    rows, token = [], ""
+    roles: list[Any] = []
+    token = ""
     with _stub(**where) as stub:
         while True:
             page = stub.ListRoles(pb.ListRolesRequest(page_token=token))
-            rows += [
-                (found.name, " ".join(rule_text(rule.allow, rule.path) for rule in found.rules))
-                for found in page.roles
-            ]
+            roles += page.roles
             token = page.next_page_token
             if not token:
                 break
+    if echo_records(roles):
+        return
+    rows = [
+        (found.name, " ".join(rule_text(rule.allow, rule.path) for rule in found.rules)) for found in roles
+    ]
     click.echo(table(("NAME", "RULES"), rows))
 
 
@@ -298,6 +309,7 @@ def check(name: str, path: str, gate: str, is_role: bool, **where: Any) -> None:
 
 
 @auth.command("permissions")
+@json_option
 @_cell
 def permissions(**where: Any) -> None:
     """List what each method of the cell needs: its level, and the permission that rules speak of."""
@@ -307,6 +319,8 @@ def permissions(**where: Any) -> None:
 
     with _stub(**where) as stub:
         found = stub.ListPermissions(pb.ListPermissionsRequest()).permissions
+    if echo_records(found):
+        return
     rows = [
         (
             row.method.rpartition(".")[2],
@@ -344,6 +358,7 @@ def key_add(name: str, user_name: str, hours: float | None, **where: Any) -> Non
 
 @key.command("list")
 @click.option("--user", "user_name", default="", help="Whose keys; left out, one's own.")
+@json_option
 @_cell
 def key_list(user_name: str, **where: Any) -> None:
     """List keys, without their secrets."""
@@ -352,6 +367,8 @@ def key_list(user_name: str, **where: Any) -> None:
 
     with _stub(**where) as stub:
         keys = stub.ListApiKeys(pb.ListApiKeysRequest(user=user_name)).api_keys
+    if echo_records(keys):
+        return
     rows = [
         (
             found.key_id,
@@ -412,6 +429,7 @@ def audit_check(known: str, **where: Any) -> None:
 
 @audit.command("list")
 @click.option("--offset", type=click.IntRange(0), default=0, help="Where to begin.")
+@json_option
 @_cell
 def audit_list(offset: int, **where: Any) -> None:
     """Print the records."""
@@ -421,7 +439,7 @@ def audit_list(offset: int, **where: Any) -> None:
     with _stub(**where) as stub:
         while True:
             page = stub.ListAuditRecords(pb.ListAuditRecordsRequest(offset=offset))
-            for record in page.records:
+            for record in () if echo_records(page.records) else page.records:
                 kind = auth_pb2.AuditKind.Name(record.kind).removeprefix("AUDIT_KIND_").lower()
                 times = f" x{record.count}" if record.count > 1 else ""
                 words = (record.actor or "-", record.action, record.target, record.detail, record.peer)

@@ -10,6 +10,7 @@ import click
 from cellmesh.cli.commands.serve import serve_of
 from cellmesh.cli.connect import cell_options, open_by_options
 from cellmesh.cli.lazy import LazyGroup
+from cellmesh.cli.records import echo_records, json_option
 
 SHA256_SIZE = 32
 
@@ -93,6 +94,7 @@ def get(
 
 @axon.command()
 @click.argument("sha256s", nargs=-1, required=True)
+@json_option
 @cell_options
 @click.pass_context
 def has(
@@ -104,7 +106,8 @@ def has(
     request = blob_pb2.HasBlobsRequest(sha256s=map(read_sha256, sha256s))
     with open_by_options("axon", url, folder, identity) as client:
         present = client.stub(blob_service_pb2_grpc.BlobServiceStub).HasBlobs(request).present
-    for sha256, is_there in zip(sha256s, present):
+    is_json = echo_records({"sha256": one, "present": there} for one, there in zip(sha256s, present))
+    for sha256, is_there in zip(sha256s, () if is_json else present):
         click.echo(f"{sha256}  {'yes' if is_there else 'no'}")
     ctx.exit(0 if all(present) else 1)
 
@@ -115,6 +118,7 @@ def has(
 )
 @click.option("--all", "show_all", is_flag=True, help="Also those that were deleted since, marked so.")
 @click.option("--wait", is_flag=True, help="Go on with what comes, until interrupted.")
+@json_option
 @cell_options
 def list_blobs(
     offset: int, show_all: bool, wait: bool, url: str | None, folder: Path | None, identity: Path | None
@@ -127,6 +131,8 @@ def list_blobs(
     with open_by_options("axon", url, folder, identity) as client:
         stub = client.stub(blob_service_pb2_grpc.BlobServiceStub)
         for message in stub.ListBlobs(request):
+            if echo_records(message.blobs):
+                continue
             for item in message.blobs:
                 mark = "  deleted" if item.deleted else ""
                 click.echo(f"{item.offset}  {item.blob.sha256.hex()}  {item.blob.size_bytes}{mark}")
@@ -158,6 +164,7 @@ def rm(
 
 @axon.command()
 @click.argument("sha256", required=False)
+@json_option
 @cell_options
 def stat(sha256: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """Print size and digests of a blob; without one, the totals of the Axon."""
@@ -168,11 +175,15 @@ def stat(sha256: str | None, url: str | None, folder: Path | None, identity: Pat
         stub = client.stub(blob_service_pb2_grpc.BlobServiceStub)
         if sha256 is None:
             totals = stub.GetAxonMetrics(blob_pb2.GetAxonMetricsRequest())
+            if echo_records([totals]):
+                return
             click.echo(f"blobs  {totals.blob_count}")
             click.echo(f"size   {totals.size_bytes} ({size_text(totals.size_bytes)})")
             return
         request = blob_pb2.GetBlobHashesRequest(sha256=read_sha256(sha256))
         hashes = stub.GetBlobHashes(request).hashes
+    if echo_records([hashes]):
+        return
     click.echo(f"size    {hashes.size_bytes} ({size_text(hashes.size_bytes)})")
     for name in ("md5", "sha1", "sha256", "sha512"):
         click.echo(f"{name:<6}  {getattr(hashes, name).hex()}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cellmesh.cli.connect import any_cell_options, open_any
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.api.common.v1 import backup_service_pb2
@@ -58,6 +59,7 @@ def create(
 
 
 @backup.command("list")
+@json_option
 @any_cell_options
 def list_backups(kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """List the backups in the cell's folder, oldest first."""
@@ -66,6 +68,8 @@ def list_backups(kind: str | None, url: str | None, folder: Path | None, identit
 
     with open_any(kind, url, folder, identity) as client:
         response = _stub(client).ListBackups(backup_service_pb2.ListBackupsRequest())
+    if echo_records(response.backups):
+        return
     rows = [
         (
             made.name,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.common.tls import certs
@@ -143,6 +144,7 @@ def renew(folder: Path, ca: Path, days: int) -> None:
 @cert.command("list")
 @_ca_option
 @click.option("--valid", is_flag=True, help="Only those that are neither over nor revoked.")
+@json_option
 def list_certificates(ca: Path, valid: bool) -> None:
     """List what was issued with this command. An AHA lists its own: `cellmesh aha certs`."""
     import time
@@ -151,23 +153,40 @@ def list_certificates(ca: Path, valid: bool) -> None:
 
     authority = _open(ca)
     revoked, now_ms = authority.revoked(), time.time_ns() // 1_000_000
-    rows = []
+    rows, records = [], []
     for item in authority.issued():
         state = "revoked" if item.serial in revoked else "over" if item.expire_ms <= now_ms else "valid"
         if state == "valid" or not valid:
             end = datetime.datetime.fromtimestamp(item.expire_ms / 1000, datetime.UTC)
             rows.append((item.name, item.serial, f"{end:%Y-%m-%d %H:%M}", state))
+            records.append(
+                {"name": item.name, "serial": item.serial, "expire_time": end.isoformat(), "state": state}
+            )
+    if echo_records(records):
+        return
     click.echo(table(("NAME", "SERIAL", "ENDS", "STATE"), rows))
 
 
 @cert.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
+@json_option
 def show(path: Path) -> None:
     """Show a certificate: a PEM file, or the one in an identity folder."""
     from cellmesh.common.tls import certs
 
     found = _read(path)
     identity = certs.identity_of_certificate(found)
+    record = {
+        "name": identity.name if identity else found.subject.rfc4514_string(),
+        "uri": identity.uri if identity else None,
+        "serial": certs.serial_text(found),
+        "begin_time": found.not_valid_before_utc.isoformat(),
+        "expire_time": found.not_valid_after_utc.isoformat(),
+        "issuer": found.issuer.rfc4514_string(),
+        "dns_names": list(identity.dns_names) if identity else [],
+    }
+    if echo_records([record]):
+        return
     for label, text in (
         ("name", identity.name if identity else found.subject.rfc4514_string()),
         ("uri", identity.uri if identity else "-"),

@@ -11,6 +11,7 @@ import click
 from cellmesh.cli.commands.serve import serve_of
 from cellmesh.cli.connect import cell_options, open_by_options
 from cellmesh.cli.lazy import Lazy, LazyGroup
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.api.cryotank.v1 import tank_pb2
@@ -83,25 +84,30 @@ def limit_options(command: Any) -> Any:
 
 
 @cryotank.command("list")
+@json_option
 @cell_options
 def list_tanks(url: str | None, folder: Path | None, identity: Path | None) -> None:
     """List the tanks with their counts."""
     from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
     from cellmesh.cli.output import size_text, table
 
-    rows = []
+    infos: list[tank_pb2.TankInfo] = []
     with open_by_options("cryotank", url, folder, identity) as client:
         stub = client.stub(tank_service_pb2_grpc.TankServiceStub)
         token = ""
         while True:
             page = stub.ListTanks(tank_pb2.ListTanksRequest(page_token=token))
-            for info in page.infos:
-                created = info.tank.create_time.ToDatetime().isoformat(" ", "seconds")
-                size = size_text(info.size_bytes)
-                rows.append((info.tank.name, str(info.record_count), size, created, _limits(info.tank)))
+            infos += page.infos
             token = page.next_page_token
             if not token:
                 break
+    if echo_records(infos):
+        return
+    rows = []
+    for info in infos:
+        created = info.tank.create_time.ToDatetime().isoformat(" ", "seconds")
+        size = size_text(info.size_bytes)
+        rows.append((info.tank.name, str(info.record_count), size, created, _limits(info.tank)))
     click.echo(table(("TANK", "RECORDS", "SIZE", "CREATED (UTC)", "LIMITS"), rows))
 
 
@@ -129,6 +135,7 @@ def create(
 
 @cryotank.command()
 @click.argument("tank")
+@json_option
 @cell_options
 def info(tank: str, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """Tell all about one tank."""
@@ -138,6 +145,8 @@ def info(tank: str, url: str | None, folder: Path | None, identity: Path | None)
     with open_by_options("cryotank", url, folder, identity) as client:
         stub = client.stub(tank_service_pb2_grpc.TankServiceStub)
         found = stub.GetTank(tank_pb2.GetTankRequest(name=tank)).info
+    if echo_records([found]):
+        return
     rows = (
         ("identifier and gate", found.tank.tank_id),
         ("created (UTC)", found.tank.create_time.ToDatetime().isoformat(" ", "seconds")),

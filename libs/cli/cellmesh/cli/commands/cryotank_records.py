@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 from cellmesh.cli.connect import cell_options, open_by_options
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.api.cryotank.v1 import tank_pb2
@@ -185,6 +186,7 @@ def consumer() -> None:
 
 @consumer.command("list")
 @click.argument("tank")
+@json_option
 @cell_options
 def list_consumers(tank: str, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """List the consumers of a tank."""
@@ -195,6 +197,8 @@ def list_consumers(tank: str, url: str | None, folder: Path | None, identity: Pa
         stub = client.stub(tank_service_pb2_grpc.TankServiceStub)
         end = stub.GetTankMetrics(tank_pb2.GetTankMetricsRequest(name=tank)).next_offset
         found = stub.ListConsumers(tank_pb2.ListConsumersRequest(name=tank)).consumers
+    if echo_records(found):
+        return
     rows = [
         (
             item.consumer,

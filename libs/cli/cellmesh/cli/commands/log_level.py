@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from cellmesh.cli.connect import any_cell_options, open_any
+from cellmesh.cli.records import echo_records, json_option
 
 LEVELS = ("debug", "info", "warning", "error", "default")
 
@@ -19,6 +20,7 @@ LEVELS = ("debug", "info", "warning", "error", "default")
 @click.option(
     "--minutes", type=click.FloatRange(min=0, min_open=True), default=None, help="Then it goes back."
 )
+@json_option
 @any_cell_options
 def log_level(
     level: str | None,
@@ -44,6 +46,8 @@ def log_level(
             if minutes is not None:
                 request.duration.FromNanoseconds(int(minutes * 60e9))
             levels = stub.SetLogLevel(request).levels
+    if echo_records(levels):
+        return
     rows = []
     for found in levels:
         until = "-"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from cellmesh.cli.connect import MESH_VARIABLE
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.cli.mesh import CellStatus
@@ -70,6 +71,7 @@ def down(ctx: click.Context, folder: Path) -> None:
 
 @click.command()
 @_folder_option
+@json_option
 @click.pass_context
 def status(ctx: click.Context, folder: Path) -> None:
     """Ask each cell of a mesh how it does: through AHA, with the root user's certificate.
@@ -79,9 +81,11 @@ def status(ctx: click.Context, folder: Path) -> None:
     from cellmesh.cli.mesh import Mesh
 
     cells = Mesh(folder).status()
-    click.echo(_table(cells))
+    is_json = echo_records(cells)
+    if not is_json:
+        click.echo(_table(cells))
     for cell in cells:
-        if cell.problem:
+        if cell.problem and not is_json:
             click.echo(f"{cell.kind}: {cell.problem}", err=True)
     if all(cell.pid is None for cell in cells):
         ctx.exit(EXIT_NONE_RUNS)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cellmesh.cli.connect import any_cell_options, open_any
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.api.common.v1 import mirror_pb2
@@ -29,6 +30,7 @@ def _stub(client: CellClient) -> Any:
 
 
 @mirror.command()
+@json_option
 @any_cell_options
 def status(kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """Show what an instance is, where its log ends, and of a leader how far its followers are."""
@@ -36,6 +38,8 @@ def status(kind: str | None, url: str | None, folder: Path | None, identity: Pat
 
     with open_any(kind, url, folder, identity) as client:
         response = _stub(client).GetMirrorStatus(mirror_pb2.GetMirrorStatusRequest())
+    if echo_records([response.status]):
+        return
     _show(response.status)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import click
 from cellmesh.cli.connect import any_cell_options, open_any
+from cellmesh.cli.records import echo_records, json_option
 
 
 @click.command()
+@json_option
 @any_cell_options
 def storage(kind: str | None, url: str | None, folder: Path | None, identity: Path | None) -> None:
     """Show what a cell's database file holds, and who needs which records of its change log."""
@@ -25,14 +27,16 @@ def storage(kind: str | None, url: str | None, folder: Path | None, identity: Pa
         stats = client.stub(storage_service_pb2_grpc.StorageServiceStub).GetStorageStats(
             storage_service_pb2.GetStorageStatsRequest()
         )
+        log = client.stub(change_log_service_pb2_grpc.ChangeLogServiceStub).GetLogStatus(
+            change_log_service_pb2.GetLogStatusRequest()
+        )
+        if echo_records([{"storage": stats, "change_log": log}]):
+            return
         rows = [(db.name, f"{db.items:,}", size_text(db.size_bytes)) for db in stats.databases if db.items]
         click.echo(table(("DATABASE", "ITEMS", "SIZE"), rows))
         click.echo(
             f"file {size_text(stats.file_size_bytes)}: {size_text(stats.used_bytes)} of data, "
             f"{size_text(stats.free_bytes)} free; {size_text(stats.disk_free_bytes)} left on the disk"
-        )
-        log = client.stub(change_log_service_pb2_grpc.ChangeLogServiceStub).GetLogStatus(
-            change_log_service_pb2.GetLogStatusRequest()
         )
     click.echo(f"change log: records {log.first_offset} to {log.next_offset}, {size_text(log.size_bytes)}")
     for hold in log.holds:

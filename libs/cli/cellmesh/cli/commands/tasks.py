@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cellmesh.cli.connect import any_cell_options, open_any
+from cellmesh.cli.records import echo_records, json_option
 
 if TYPE_CHECKING:
     from cellmesh.api.common.v1.task_service_pb2_grpc import TaskServiceStub
@@ -34,6 +35,7 @@ def tasks() -> None:
 @tasks.command("list")
 @click.option("--caller", default="", help="Only those of this user or cell.")
 @click.option("--request", default="", help="Only those with this request id.")
+@json_option
 @any_cell_options
 def list_(caller: str, request: str, **where: Any) -> None:
     """List running calls, the oldest first: all for administrators, your own for others."""
@@ -42,6 +44,8 @@ def list_(caller: str, request: str, **where: Any) -> None:
 
     with _stub(**where) as stub:
         found = stub.ListTasks(pb.ListTasksRequest(caller=caller, request_id=request)).tasks
+    if echo_records(found):
+        return
     rows = []
     for task in found:
         text = " ".join(task.text.split())
