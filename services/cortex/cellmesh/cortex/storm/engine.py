@@ -429,7 +429,7 @@ class Running:
                     StormSignal,
                     RecursionError,
                     MemoryError,
-                    OverflowError,
+                    ArithmeticError,
                     UnicodeError,
                 ) as error:
                     yield Error(self._surfaced(error))

@@ -23,7 +23,7 @@ INFLATED_BYTES_MAX: Final = 256 * 1024 * 1024
 def _decode(context: RunContext, self: bytes, encoding: Any, errors: Any) -> str:
     try:
         return self.decode(tostr(encoding), tostr(errors))
-    except (UnicodeDecodeError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         raise StormRuntimeError(f"cannot read the bytes as {encoding}: {error}") from error
 
 

@@ -39,7 +39,11 @@ def _to_int(context: RunContext, self: Decimal, rounding: Any) -> int:
 
 
 def _scale(context: RunContext, self: Decimal, other: Any) -> Decimal:
-    return self.scaleb(toint(other), NUMBERS)
+    places = toint(other)
+    try:
+        return self.scaleb(places, NUMBERS)
+    except decimal.DecimalException as error:
+        raise StormRuntimeError(f"a number cannot be scaled by {places} places", valu=places) from error
 
 
 NUMBER_METHODS: Final = (

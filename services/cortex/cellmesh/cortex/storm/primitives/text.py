@@ -22,7 +22,7 @@ WIDTH_MAX: Final = 2**31 - 1
 def _encode(context: RunContext, self: str, encoding: Any) -> bytes:
     try:
         return self.encode(tostr(encoding), "surrogatepass")
-    except (UnicodeEncodeError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         raise StormRuntimeError(f"cannot encode the text as {encoding}: {error}") from error
 
 

@@ -35,8 +35,8 @@ def _typed(error: Exception, task_id: str) -> CellError:
         return RecursionLimitHit("the query is nested too deeply", name="depth")
     if isinstance(error, MemoryError):
         return LimitExceeded("the query's values take too much memory", name="memory")
-    if isinstance(error, OverflowError):
-        return StormRuntimeError("a number is too large for what is done with it")
+    if isinstance(error, ArithmeticError):
+        return StormRuntimeError("a number is too large, or does not suit what is done with it")
     if isinstance(error, UnicodeError):
         return StormRuntimeError("a text holds characters that are no characters of Unicode")
     LOGGER.error("query %s failed by a mistake of the Cortex", task_id, exc_info=error)
