@@ -1,7 +1,7 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript bench docs clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript api-wheel bench docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -91,6 +91,9 @@ xds-interop: setup ## Envoy and grpc-js (where there is Node.js) as clients of A
 typescript: setup ## the TypeScript example with packages from npm, against a real mesh; needs Node.js
 	@cd examples/typescript && npm install --silent --no-fund --no-audit
 	@$(BIN)/python -m pytest tests/interop/test_typescript.py
+
+api-wheel: setup ## the generated stubs as a small wheel of their own, in dist/
+	@$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation --disable-pip-version-check packaging/api -w dist && ls dist/cellmesh_api-*.whl
 
 bench: setup ## benchmark real servers [ONLY="W3 W5"] [PEER=1 beside Synapse 2.256.0]
 	@$(BIN)/python -m benchmarks $(foreach w,$(ONLY),--only $(w)) $(if $(PEER),--peer) $(ARGS)

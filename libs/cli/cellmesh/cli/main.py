@@ -21,8 +21,8 @@ EXIT_INTERRUPTED: Final = 130
 
 _COMMANDS: Final = {
     "up": Lazy("cellmesh.cli.commands.mesh:up", "Start the four cells under a folder."),
-    "down": Lazy("cellmesh.cli.commands.mesh:down", "Stop them."),
-    "status": Lazy("cellmesh.cli.commands.mesh:status", "Show how they do."),
+    "down": Lazy("cellmesh.cli.commands.mesh:down", "Stop the cells under a folder."),
+    "status": Lazy("cellmesh.cli.commands.mesh:status", "Show how the cells do."),
     "storm": Lazy("cellmesh.cli.commands.storm:storm", "Run a Storm query, or a shell."),
     "model": Lazy("cellmesh.cli.commands.model:model", "Show forms, properties, types and edges."),
     "import": Lazy(
@@ -36,13 +36,13 @@ _COMMANDS: Final = {
     "demo": Lazy("cellmesh.cli.demo.command:demo", "Do the main job on real data."),
     "aha": Lazy(
         "cellmesh.cli.commands.aha:aha",
-        "The registry and certificate authority: serve, provision, list, revoke, pool.",
+        "The registry and certificate authority: who is there, who may join.",
     ),
-    "axon": Lazy("cellmesh.cli.commands.axon:axon", "The blob store: serve, put, get, has, list."),
+    "axon": Lazy("cellmesh.cli.commands.axon:axon", "The blob store: contents in and out, deleted, verified, copied."),
     "cryotank": Lazy(
-        "cellmesh.cli.commands.cryotank:cryotank", "The record tanks: serve, list, append, read."
+        "cellmesh.cli.commands.cryotank:cryotank", "The record tanks: records in and out, consumers, limits."
     ),
-    "cortex": Lazy("cellmesh.cli.commands.cortex:cortex", "The hypergraph: serve."),
+    "cortex": Lazy("cellmesh.cli.commands.cortex:cortex", "The hypergraph: serve it. Ask it with storm, model, import, export."),
     "backup": Lazy(
         "cellmesh.cli.commands.backup:backup", "Copies of a cell's data: create, list, delete, fetch."
     ),
