@@ -3,6 +3,7 @@
 __main__.py     `python -m benchmarks`: picks workloads, drives both sides in turn, prints figures and ratios
 workloads.py    the workloads, written once against `Target`; standard library only, both sides import it
 automation.py   more of them: triggers, queues, text, merges
+growth.py       W15: what a node costs up to a million of them
 data.py         deterministic data (seed 1)
 processes.py    CPU, memory and disk of server processes
 driver.py       one side as a process of its own: starts its server, runs workloads on command

@@ -14,6 +14,7 @@ storm_services/  programs beside the Cortex that give queries methods and comman
 automation/  queries that run by themselves: triggers, cron jobs, daemons
 stores/   small durable collections: macros, queues, globals and their like
 storm/    the query language, from text to rows
+migration/  data brought in line with another version's model
 views/    layers stacked into one graph, and the sessions that work on it
 layers/   one durable set of edits and its indexes
 model/    forms, properties, types: what a graph may say
