@@ -12,9 +12,9 @@ syncing/  layers that send their edits to other Cortexes, and take theirs
 replay/   change records of one Cortex applied to another: its mirrors, a log replayed
 storm_services/  programs beside the Cortex that give queries methods and commands
 automation/  queries that run by themselves: triggers, cron jobs, daemons
+migration/  data brought in line with another version's model
 stores/   small durable collections: macros, queues, globals and their like
 storm/    the query language, from text to rows
-migration/  data brought in line with another version's model
 views/    layers stacked into one graph, and the sessions that work on it
 layers/   one durable set of edits and its indexes
 model/    forms, properties, types: what a graph may say
