@@ -3,6 +3,7 @@
 __main__.py     `python -m benchmarks`: picks workloads, drives both sides in turn, prints figures and ratios
 workloads.py    the workloads, written once against `Target`; standard library only, both sides import it
 automation.py   more of them: triggers, queues, text, merges
+storm_work.py   W9 and W10: queries that compute, queries to be parsed
 growth.py       W15: what a node costs up to a million of them
 data.py         deterministic data (seed 1)
 processes.py    CPU, memory and disk of server processes
@@ -14,5 +15,6 @@ report.py       tables and ratios
 sides.py        servers of any kind of cell, ours and the peer's; rate scripts that run on both in turns
 
 Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, backup_pause.py, pipeline_rates.py,
-cell_rates.py, aha_rates.py, blob_rates.py, tank_rates.py, xds_rates.py.
+cell_rates.py, aha_rates.py, blob_rates.py, tank_rates.py, xds_rates.py,
+fairness.py (point queries beside heavy ones), planner_gains.py (Storm with and without each rule of its planner).
 """

@@ -2,6 +2,8 @@
 
 memory/        a slab kept in memory, in place of LMDB
 disk/          records what a program writes, cuts the power at any point of it, and makes disks fail
+oracle/        a second Storm, small and slow, and random queries to hold the first one against it
+fuzzing/       queries and values that are nearly right
 robustness/    stores and programs that the robustness suite breaks
 mirrors/       several instances of a service as processes, and a network between them that can be cut
 namespaces.py  hosts in network namespaces, whose cables can be pulled
