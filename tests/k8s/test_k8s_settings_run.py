@@ -71,7 +71,7 @@ def test_a_pod_enrols_with_its_token_and_is_found(tmp_path: Path) -> None:
     with running(AhaCell(load_config(AhaConfig, flags={}, environ=aha_environ))) as aha:
         (tmp_path / "token").write_text(token(key, "axon"))
         url = k8s.environment("base", "axon", 3)["CELLMESH_AXON_ENROLL"]
-        url = url.replace("aha.cellmesh.svc.cluster.local:27493", aha.enroll_address)
+        url = url.replace("aha-headless.cellmesh.svc.cluster.local:27493", aha.enroll_address)
         url = url.replace("/var/run/secrets/cellmesh/token", str(tmp_path / "token"))
         url = url.replace("/etc/cellmesh/ca.crt", str(aha.config.dir / "ca" / "ca.crt"))
         axon_environ = here(k8s.environment("base", "axon", 3), "axon", tmp_path, ENROLL=url)
