@@ -118,7 +118,7 @@ USES = {
 
 
 # Those that need users are tried in test_commands_of_users.py, those of services and endpoints on a whole cell.
-WITH_CELL = ("auth.", "vault.", "pkg.", "service.", "cortex.")
+WITH_CELL = ("aha.", "auth.", "vault.", "pkg.", "service.", "cortex.")
 TRIED = [spec for spec in COMMANDS if not spec.name.startswith(WITH_CELL)]
 
 
