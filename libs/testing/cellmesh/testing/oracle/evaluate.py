@@ -268,6 +268,8 @@ class Oracle:
 
     def _change(self, edit: Any, row: Row) -> None:
         world, node = self.world, row.node
+        if isinstance(edit, q.Tag) and node.ndef not in world.nodes:
+            return  # the row is there still, the node is not
         match edit:
             case q.Tag(tag=tag, is_added=is_added):
                 (world.tag if is_added else world.untag)(node, tag)
