@@ -1,7 +1,7 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript api-wheel bench docs clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript api-wheel bench docs site clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -108,6 +108,11 @@ docs: setup ## make the generated pages of docs/ anew
 	@$(BIN)/python tools/make_settings_docs.py
 	@$(BIN)/python tools/make_storm_docs.py
 	@$(BIN)/python tools/make_model_docs.py
+
+site: setup ## docs/ as a site in build/site, with MkDocs from PyPI
+	@test -x $(BIN)/mkdocs || $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[docs]'
+	@$(BIN)/mkdocs build -q --strict -f tools/mkdocs.yml
+	@echo "open build/site/index.html"
 
 clean: ## stop the demo's cells, remove what make made: .venv, build, caches, demo and bench folders
 	@if [ -x $(BIN)/cellmesh ] && [ -d .demo/mesh/aha ]; then $(BIN)/cellmesh down --dir .demo/mesh; fi
