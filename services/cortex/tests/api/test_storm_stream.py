@@ -12,7 +12,7 @@ from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
 from cellmesh.client import CellClient, open_cell
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
-from cellmesh.common.errors import NoSuchIden
+from cellmesh.common.errors import BadArg, BadSyntax, NoSuchIden
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 
@@ -74,6 +74,13 @@ def test_a_query_ends_when_its_client_leaves(cortex: CellClient) -> None:
 
 def test_a_plan_is_told_and_a_profile_comes_before_fini(cortex: CellClient) -> None:
     stub = cortex.stub(StormServiceStub)
+    assert not stub.ParseStorm(storm_pb2.ParseStormRequest(text="it:dev:int=5 +{ -> * }")).may_change
+    assert stub.ParseStorm(storm_pb2.ParseStormRequest(text="[ it:dev:int=5 ]" + " " * 2000)).may_change
+    with pytest.raises(BadSyntax) as raised:
+        stub.ParseStorm(storm_pb2.ParseStormRequest(text="it:dev:int=5 +{ -> "))
+    assert raised.value.get("line") == 1
+    with pytest.raises(BadArg, match="mode"):
+        stub.ParseStorm(storm_pb2.ParseStormRequest(text="it:dev:int", mode=99))  # type: ignore[arg-type]  a mode of later
     plan = stub.ExplainStorm(storm_pb2.ExplainStormRequest(text="it:dev:int=5 +{ -> * }")).plan
     assert [step.kind for step in plan.steps] == ["lift", "filter"]
     assert plan.steps[0].notes == ["reads one key of the index"]

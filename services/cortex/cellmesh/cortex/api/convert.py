@@ -66,9 +66,9 @@ def varint(number: int) -> bytes:
 _SMALL: Final = [bytes([number]) for number in range(0x80)]
 
 
-def mode_of(text_options: storm_pb2.StormOptions) -> str | None:
+def mode_of(asked: storm_pb2.StormOptions | storm_pb2.ParseStormRequest) -> str | None:
     """Return how the text of a query is read; None for a mode there is none of."""
-    return _MODES.get(text_options.mode)
+    return _MODES.get(asked.mode)
 
 
 def options_from_proto(text_options: storm_pb2.StormOptions, user: str) -> QueryOptions:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_call, current_caller
 from cellmesh.common.auth.store import AuthStore
-from cellmesh.common.errors import AuthDeny, NoSuchIden
+from cellmesh.common.errors import AuthDeny, BadArg, NoSuchIden
 from cellmesh.common.rpc import CancelToken, StreamToken, Workers
 from cellmesh.common.tls.identity import UserIdentity
 from cellmesh.common.values import to_value
@@ -25,6 +25,9 @@ from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 FIRST_MESSAGE_COUNT: Final = 32
 """Messages of a query that leave together at first: a small answer whole, the head of a large one soon."""
+
+PARSED_AT_ONCE_SIZE_MAX: Final = 1000
+"""Characters of a text that is parsed in the event loop: within a millisecond, less than a thread's coming and going."""
 
 T = TypeVar("T")
 
@@ -91,6 +94,19 @@ class StormServicer:
         options = query_options(request.options, self._auth)
         plan = await self._workers.run(lambda: self._engine.plan(request.text, options))
         return storm_pb2.ExplainStormResponse(plan=plan_to_proto(plan))
+
+    async def ParseStorm(
+        self, request: storm_pb2.ParseStormRequest, context: Any
+    ) -> storm_pb2.ParseStormResponse:
+        """Tell whether a text is a query."""
+        current_call().text = request.text
+        mode = mode_of(request)
+        if mode is None:
+            raise BadArg("there is no such mode", name="mode")
+        if len(request.text) <= PARSED_AT_ONCE_SIZE_MAX:
+            return storm_pb2.ParseStormResponse(may_change=self._engine.check(request.text, mode))
+        may_change = await self._workers.run(lambda: self._engine.check(request.text, mode))
+        return storm_pb2.ParseStormResponse(may_change=may_change)
 
     async def GetStormProgress(
         self, request: storm_pb2.GetStormProgressRequest, context: Any

@@ -219,9 +219,9 @@ class Engine:
                     self._parsed.popitem(last=False)
         return changes
 
-    def check(self, text: str, mode: str = "storm") -> None:
-        """Check that a text is a query; raises BadSyntax."""
-        parse_source(Source(text), _mode(mode))
+    def check(self, text: str, mode: str = "storm") -> bool:
+        """Check that a text is a query; returns whether it may change anything. Raises BadSyntax."""
+        return self._rules.may_change(parse_source(Source(text), _mode(mode)))
 
     # Running -----------------------------------------------------------------------------------------------
 
