@@ -1,4 +1,4 @@
-"""Links in README.md and docs/ lead to files and headings that exist, and every page can be found."""
+"""Links in the README, docs/ and the READMEs of folders lead to files and headings that exist, and every page can be found."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SITE = ROOT / "tools" / "mkdocs.yml"
 PAGES = (ROOT / "README.md", *sorted(DOCS.rglob("*.md")))
+OTHERS = tuple(
+    sorted(p for top in ("deploy", "examples", "tests/conformance") for p in (ROOT / top).rglob("*.md"))
+)
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})[^\n]*\n.*?^ *\2[`~]* *$", re.M | re.S)
 CODE = re.compile(r"(`+)(?!`).+?(?<!`)\1(?!`)", re.S)
 COMMENT = re.compile(r"<!--.*?-->", re.S)
@@ -79,7 +82,8 @@ def dead(page: Path, text: str) -> Iterator[str]:
 def test_no_link_is_dead() -> None:
     found = [
         f"{page.relative_to(ROOT)}: {problem}"
-        for page in PAGES
+        for page in (*PAGES, *OTHERS)
+        if "node_modules" not in page.parts
         for problem in dead(page, page.read_text(encoding="utf-8"))
     ]
     assert found == []
@@ -156,3 +160,25 @@ def test_the_site_has_every_page_once_in_its_navigation() -> None:
     wanted = [p for p in pages if not p.startswith(folders) or p.endswith("README.md")]
     generated = ["tour.md", "repository/deploy/k8s/README.md", "repository/examples/typescript/README.md"]
     assert sorted(listed) == sorted(wanted + generated)
+
+
+def test_targets_files_and_modules_that_pages_name_are_there() -> None:
+    """What a page says in code: `make NAME`, a path of the repository or of the Cortex, `python -m benchmarks.NAME`."""
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    wrong = []
+    for page in (*PAGES, *OTHERS):
+        text = page.read_text(encoding="utf-8")
+        code = "\n".join(match[0].strip("`") for pattern in (FENCE, CODE) for match in pattern.finditer(text))
+        for name in re.findall(r"^(?:[A-Z]+=\S+ )*make ([a-z][a-z0-9-]*)", code, re.M):
+            if name not in targets:
+                wrong.append(f"{page.name}: make {name}")
+        for path in re.findall(
+            r"(?<![\w./-])((?:libs|services|tests|tools|benchmarks|examples)/[\w./-]+\w)", code
+        ):
+            if not any((top / path).exists() for top in (ROOT, ROOT / "services/cortex")):
+                wrong.append(f"{page.name}: {path}")
+        for module in re.findall(r"-m (benchmarks(?:\.\w+)*)", code):
+            path = ROOT / module.replace(".", "/")
+            if not path.is_dir() and not path.with_suffix(".py").exists():
+                wrong.append(f"{page.name}: {module}")
+    assert "\n".join(wrong) == ""
