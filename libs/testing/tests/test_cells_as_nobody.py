@@ -51,6 +51,7 @@ OPEN_TO_USERS: Final = {
     "cellmesh.api.common.v1.AuthService/CreateApiKey": "keys of its own, which can do no more than it",
     "cellmesh.api.common.v1.AuthService/ListApiKeys": "its own keys",
     "cellmesh.api.common.v1.AuthService/RevokeApiKey": "its own keys",
+    "cellmesh.api.cortex.v1.LayerService/ReadLayerEdits": "edits of the layers that it may read",
     "cellmesh.api.cortex.v1.HttpApiService/CallHttpApi": "each endpoint says who may call it; the answer is HTTP's 401 or 403",
     "cellmesh.api.common.v1.TaskService/ListTasks": "its own calls",
     "cellmesh.api.common.v1.TaskService/CancelTask": "its own calls",
