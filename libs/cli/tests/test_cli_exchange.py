@@ -291,7 +291,7 @@ def test_csv_is_mapped_by_its_header_or_as_told(cell: Cell, tmp_path: Path) -> N
     named = write(
         tmp_path, "named.csv", "IP Address;Domain;note\n192.0.2.1;a.example;x\n2001:db8::1;;y\n;;\n"
     )
-    assert cell.imported(named)["nodes"] == 3
+    assert cell.imported(named)["accepted"] == 3
     told = write(
         tmp_path,
         "told.csv",

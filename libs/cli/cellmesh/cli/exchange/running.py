@@ -99,7 +99,7 @@ class FileReport:
             found["preview"] = self.preview.fields()
         else:
             found |= {
-                "nodes": totals.nodes,
+                "accepted": totals.nodes,
                 "edits": totals.edits,
                 "nodes_made": totals.nodes_made,
                 "edges_made": totals.edges_made,
@@ -316,8 +316,7 @@ def report_text(report: FileReport) -> str:
         resumed = f", from record {report.resumed_at:,} on" if report.resumed_at else ""
         lines.append(f"{head}{resumed} in {report.seconds:.1f} s{speed}")
         lines.append(
-            f"  {totals.nodes:,} nodes taken: {totals.nodes_made:,} nodes and {totals.edges_made:,} edges made, "
-            f"{totals.edits:,} edits"
+            f"  {totals.nodes_made:,} nodes and {totals.edges_made:,} edges made, {totals.edits:,} edits in all"
         )
     if totals.rejects:
         lines.append(f"  {totals.rejects:,} rejects:")
