@@ -436,10 +436,18 @@ def workloads() -> tuple[Workload, ...]:
             "W8d", "point query, variable, 16 callers", "queries", _points(facts, CONCURRENCY, variable=True)
         ),
         Workload(
-            "W9a", "Storm loop that adds", "turns", _computed(storm_work.LOOP_QUERY, storm_work.LOOP_COUNT), ""
+            "W9a",
+            "Storm loop that adds",
+            "turns",
+            _computed(storm_work.LOOP_QUERY, storm_work.LOOP_COUNT),
+            "",
         ),
         Workload(
-            "W9b", "calls of a Storm function", "calls", _computed(storm_work.CALL_QUERY, storm_work.CALL_COUNT), ""
+            "W9b",
+            "calls of a Storm function",
+            "calls",
+            _computed(storm_work.CALL_QUERY, storm_work.CALL_COUNT),
+            "",
         ),
         Workload("W10a", "parse of fresh text, 1 caller", "parses", _parses(1), ""),
         Workload("W10b", "parse of fresh text, 16 callers", "parses", _parses(CONCURRENCY), ""),

@@ -38,11 +38,16 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.aha:aha",
         "The registry and certificate authority: who is there, who may join.",
     ),
-    "axon": Lazy("cellmesh.cli.commands.axon:axon", "The blob store: contents in and out, deleted, verified, copied."),
+    "axon": Lazy(
+        "cellmesh.cli.commands.axon:axon", "The blob store: contents in and out, deleted, verified, copied."
+    ),
     "cryotank": Lazy(
         "cellmesh.cli.commands.cryotank:cryotank", "The record tanks: records in and out, consumers, limits."
     ),
-    "cortex": Lazy("cellmesh.cli.commands.cortex:cortex", "The hypergraph: serve it. Ask it with storm, model, import, export."),
+    "cortex": Lazy(
+        "cellmesh.cli.commands.cortex:cortex",
+        "The hypergraph: serve it. Ask it with storm, model, import, export.",
+    ),
     "backup": Lazy(
         "cellmesh.cli.commands.backup:backup", "Copies of a cell's data: create, list, delete, fetch."
     ),

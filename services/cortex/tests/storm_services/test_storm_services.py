@@ -397,6 +397,8 @@ def test_what_a_command_of_a_package_is_given(cell: CortexCell) -> None:
         ],
     }
     cell.engine.call("$lib.pkg.add($p)", QueryOptions(vars={"p": definition}))
-    assert told(cell, "given.cmd { inet:ipv4 }") == ["{'what': 'inet:ipv4', 'on': $lib.null, 'off': $lib.null}"]
+    assert told(cell, "given.cmd { inet:ipv4 }") == [
+        "{'what': 'inet:ipv4', 'on': $lib.null, 'off': $lib.null}"
+    ]
     assert told(cell, "given.cmd (5 + 5) --on --off") == ["{'what': 10, 'on': true, 'off': false}"]
     told(cell, "pkg.del given")
