@@ -8,6 +8,7 @@ runtime/             what a running query is: contexts, paths, values, functions
 engine.py            runs queries on a graph: cache of compiled texts, messages, returned values, counts
 text_tools.py        texts put together and taken apart, for methods and functions
 text_scrape.py       indicators found in text, for the library, the scrape command and look-ups
+coin_addresses.py    addresses of crypto-currencies in text, with their checksums
 top_levels.py        top-level domains that names found in text may end in
 container_tools.py   the same for lists and dictionaries
 cvss.py              scores of vulnerabilities, from vectors

@@ -26,7 +26,7 @@ def _normed(context: RunContext, text: str) -> Iterator[tuple[Found, Any]]:
 
 
 def _ndefs(context: RunContext, text: Any) -> Iterator[tuple[str, Any]]:
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str | tuple[str, str]]] = set()
     for found, value in _normed(context, tostr(text)):
         key = (found.form, found.value)
         if key not in seen:
