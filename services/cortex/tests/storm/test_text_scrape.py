@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
 
 import pytest
+from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.text_scrape import SCRAPER
 from hypothesis import given
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+from storm_kit import Run
 
 
 def found(text: str) -> list[tuple[str, str | tuple[str, str]]]:
@@ -69,6 +75,30 @@ def test_found(text: str, form: str, value: str | tuple[str, str]) -> None:
 )
 def test_not_found(text: str) -> None:
     assert found(text) == []
+
+
+def test_addresses_of_currencies_become_nodes(engine: Engine) -> None:
+    text = (
+        "pay 0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed or 1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 at 1.2.3.4:80"
+    )
+    nodes = [
+        ["btc", "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2"],
+        ["eth", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"],
+    ]
+    run = Run(engine, "scrape --yield --forms crypto:currency:address $given", given=text)
+    assert (run.error, run.nodes) == (None, nodes)
+    assert Run(engine, "crypto:currency:address:coin=eth").nodes == nodes[1:]
+    printed = Run(
+        engine,
+        "for ($form, $value, $info) in $lib.scrape.context($given) { $lib.print(`{$form} {$info.offset}`) }",
+        given=text,
+    ).prints
+    assert printed == [
+        "inet:server 88",
+        "inet:ipv4 88",
+        "crypto:currency:address 50",
+        "crypto:currency:address 4",
+    ]
 
 
 def test_defanged_is_left_out() -> None:
