@@ -12,10 +12,10 @@ from cellmesh.cli.mesh import Mesh, processes
 from cellmesh.client import CellClient, open_cell
 
 MIB = 1024 * 1024
-CONTENT_MIB = 192
-GROWTH_MAX = 128 * MIB
+CONTENT_MIB = 448
+GROWTH_MAX = 288 * MIB
 """How much more memory a second large content may leave: less than it, so that keeping it would be seen.
-The first one also fills what the allocator of each thread keeps.
+The first one also fills what the allocator of each thread keeps, which on a busy machine goes on growing for a while.
 """
 
 
