@@ -59,9 +59,13 @@ class Side:
         if name == "putmulti":
             return cursor.putmulti(*args)
         if name.startswith("iter"):
-            if name == "iternext_dup" and not cursor.key():
+            if name == "iternext_dup" and (not cursor.key() or not self.dupsort):
                 return None
-            return list(getattr(cursor, name)(True, True))
+            found = list(getattr(cursor, name)(True, True))
+            if name == "iternext_dup":
+                # Where a cursor is behind the last value of a key depends, in LMDB's binding, on what was written before.
+                cursor.first()
+            return found
         if name == "cursor delete":
             if not cursor.key():
                 return None

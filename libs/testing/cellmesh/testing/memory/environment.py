@@ -355,6 +355,8 @@ class Cursor:
         while here and self.key() == key:
             yield _part(self.item(), keys, values)
             here = self.next()
+        # Not at the next key: behind the last value there is nothing of this one.
+        self._at = None
 
     def getmulti(
         self, keys: Iterable[bytes], dupdata: bool = False, dupfixed_bytes: int = 0, keyfixed: bool = False

@@ -251,7 +251,7 @@ def _same_case(human: str, text: str) -> bool:
 _Ranked = tuple[int, CoinAddress]
 
 _BASE58_PATTERN: Final = re.compile(
-    rf"[13ACDFGHJXr]{_BEFORE}[1-9A-HJ-NP-Za-km-z]{{25,110}}+{_AFTER}", re.DOTALL
+    rf"[13ACDEFGHJXr]{_BEFORE}[1-9A-HJ-NP-Za-km-z]{{25,110}}+{_AFTER}", re.DOTALL
 )
 _BECH32_PATTERN: Final = re.compile(rf"1[{_BECH32_CLASS}]{{11,200}}+{_AFTER}")
 _ETHEREUM_PATTERN: Final = re.compile(rf"0{_BEFORE}[xX][0-9a-fA-F]{{40}}{_AFTER}", re.DOTALL)
@@ -282,7 +282,7 @@ _BASE58_KINDS: Final[tuple[tuple[int, str, int, int, Callable[[str], tuple[str, 
     (0, "13", 26, 40, _bitcoin_or_none),
     (4, "r", 26, 47, _ripple_or_none),
     (4, "X", 47, 47, _ripple_or_none),
-    (5, "1CDFGHJ", 46, 48, _substrate_or_none),
+    (5, "1CDEFGHJ", 46, 48, _substrate_or_none),
     (6, "AD", 55, 110, _byron_or_none),
 )
 """Rank in the order of finds, first characters, least and greatest length, and what checks it."""
