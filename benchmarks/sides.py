@@ -58,7 +58,7 @@ def _address(kind: str, folder: Path) -> str:
 @contextlib.asynccontextmanager
 async def peer_server(kind: str, folder: Path) -> AsyncIterator[tuple[Process, Any]]:
     """A server of the peer of this kind: its process and a proxy. Runs in the peer's environment."""
-    import synapse.telepath as telepath  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    import synapse.telepath as telepath
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

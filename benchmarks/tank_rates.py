@@ -58,7 +58,7 @@ async def timed(work: Awaitable[int], expected: int, cpu: Callable[[], float]) -
 async def run_ours(folder: Path, records: list[Record]) -> dict[str, Timed]:
     """One server of ours, empty, all parts once."""
     import grpc
-    import msgpack  # type: ignore[import-untyped]
+    import msgpack
     from cellmesh.api.cryotank.v1 import tank_pb2, tank_service_pb2_grpc
     from cellmesh.common.msgpack import decode
 

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from websockets.sync.server import ServerConnection, serve
 
 SERVICE = Path(__file__).resolve().parent.parent / "examples" / "storm-service" / "server.py"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 import pytest
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 import pytest
 from cellmesh.cli.exchange import json_stream, sources
 from cellmesh.cli.exchange.json_stream import JsonStream

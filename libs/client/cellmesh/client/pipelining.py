@@ -26,7 +26,7 @@ from cellmesh.common.errors import (
     from_status,
 )
 from google.protobuf.message import DecodeError
-from google.rpc import status_pb2  # type: ignore[import-untyped]
+from google.rpc import status_pb2
 
 PIPELINE_PATH: Final = "/cellmesh.api.common.v1.CallService/Pipeline"
 CALLS_IN_MESSAGE_MAX: Final = 500

@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 from cellmesh.common import errors, limits
 
 EXT_INT_POSITIVE = 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from cellmesh.cli.exchange.records import Record, Unusable, add_edge, make_node
 
 ROWS_AT_ONCE: Final = 5000

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from cellmesh.cli.exchange.links import Links
 from cellmesh.cli.exchange.records import Record, Unusable, add_edge, excerpt_of, make_node, set_value
 from cellmesh.cli.exchange.sources import CHUNK_SIZE, Malformed

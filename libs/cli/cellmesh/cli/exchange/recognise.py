@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from cellmesh.cli.exchange.json_stream import JsonStream
 from cellmesh.cli.exchange.packed import is_packed
 from cellmesh.cli.exchange.sources import HEAD_SIZE, Malformed, Source

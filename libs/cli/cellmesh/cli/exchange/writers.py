@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from cellmesh.api.cortex.v1 import export_pb2, node_pb2
 from cellmesh.cli.output import plain, value_text
 from cellmesh.common.time.parse import print_time

@@ -28,7 +28,7 @@ from cellmesh.common.errors.reasons import class_for
 from cellmesh.common.errors.storage import StorageFull
 from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "cellmesh"
 DETAILS_KEY = "grpc-status-details-bin"

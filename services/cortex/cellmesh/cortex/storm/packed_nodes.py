@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from cellmesh.common.errors import AuthDeny, BadArg, CellError, IsReadOnly, StormRuntimeError
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 from cellmesh.api.cryotank.v1 import change_pb2, tank_pb2
 from cellmesh.common.errors import BadArg
 from cellmesh.cryotank.schema import Block

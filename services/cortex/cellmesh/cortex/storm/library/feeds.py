@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-import msgpack  # type: ignore[import-untyped]  # it has no types
+import msgpack
 from cellmesh.common.errors import BadArg, NoSuchName
 from cellmesh.cortex.storm.axon_files import axon_of
 from cellmesh.cortex.storm.library.axon import read_sha256
