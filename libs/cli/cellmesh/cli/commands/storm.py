@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from cellmesh.cli.connect import cell_options, open_by_options
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from cellmesh.api.cortex.v1 import node_pb2, storm_pb2
@@ -28,6 +29,10 @@ FORMATS = ("nodes", "table", "tree", "json", "jsonl", "csv")
 URL = re.compile(r"(?:aha|grpcs?|unix|cell)://")
 
 
+TOOLS = {"fmt": "Lay texts out anew.", "lint": "Check that texts are Storm."}
+"""Commands below `storm`, with what completion tells of them; they are in `storm_text.py`."""
+
+
 class QueryOrTool(click.Command):
     """A command whose first word may name a tool instead of being a query: `storm fmt`, but `storm -- fmt`."""
 
@@ -35,16 +40,23 @@ class QueryOrTool(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Read the arguments, those of the tool if it is one."""
-        if args and args[0] in ("fmt", "lint"):
-            from cellmesh.cli.commands.storm_text import TOOLS
+        if args and args[0] in TOOLS:
+            from cellmesh.cli.commands import storm_text
 
             name = args[0]
-            return TOOLS[name].make_context(f"{info_name} {name}", args[1:], parent, **extra)
+            return storm_text.TOOLS[name].make_context(f"{info_name} {name}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 
+def _tools_matching(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the names of the tools where a query, or nothing yet, stands."""
+    if ctx.params.get("command"):
+        return []
+    return [CompletionItem(name, help=told) for name, told in TOOLS.items() if name.startswith(incomplete)]
+
+
 @click.command(cls=QueryOrTool)
-@click.argument("query", required=False, metavar="[QUERY | URL]")
+@click.argument("query", required=False, metavar="[QUERY | URL]", shell_complete=_tools_matching)
 @cell_options
 @click.option(
     "-c", "--command", "command", metavar="QUERY", default=None, help="Run this query; for scripts."
