@@ -28,6 +28,7 @@ from cellmesh.cortex.api.permissions import (
 from cellmesh.cortex.api.storm import StormServicer, changes_asked
 from cellmesh.cortex.api.table import TableServicer, table_changes_asked
 from cellmesh.cortex.automation import registry as automation
+from cellmesh.cortex.automation.oauth_refresh import TokenRefresher
 from cellmesh.cortex.automation.part import Automation
 from cellmesh.cortex.automation.schema import DATABASES as AUTOMATION_DATABASES
 from cellmesh.cortex.axon_link import AxonLink
@@ -45,7 +46,6 @@ from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.library import LIBRARIES
-from cellmesh.cortex.storm.oauth_refresh import TokenRefresher
 from cellmesh.cortex.storm.packages import connect_packages
 from cellmesh.cortex.storm.primitives import TYPES
 from cellmesh.cortex.storm.runtime.options import ROW_COUNT_MAX, QueryLimits

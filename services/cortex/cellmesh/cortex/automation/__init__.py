@@ -9,6 +9,7 @@ triggers.py        queries that edits set off
 schedules.py       when cron jobs run: reading schedules, finding the next time
 cron.py            queries that run at times
 dmons.py           queries that are kept running
+oauth_refresh.py   tokens of OAuth providers fetched anew before they end
 storm_values.py    what the next ones share
 storm_triggers.py  $lib.trigger, commands trigger.*
 storm_cron.py      $lib.cron, commands cron.*

@@ -8,7 +8,7 @@ from cellmesh.api.common.v1 import value_pb2
 from cellmesh.api.storm_service.v1 import provider_pb2
 from cellmesh.common.errors import LimitExceeded, SchemaViolation
 from cellmesh.common.values import from_value
-from cellmesh.cortex.storm.service_calls import SERVICE_KEY
+from cellmesh.cortex.storm.outside.service_calls import SERVICE_KEY
 
 PACKAGE_COUNT_MAX: Final = 100
 """Packages of one service."""

@@ -16,8 +16,8 @@ from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cortex.automation.executor import Executor
 from cellmesh.cortex.storm.inside import query_of, run_logged
 from cellmesh.cortex.storm.library.packages import add_package
+from cellmesh.cortex.storm.outside.service_calls import SERVICE_KEY
 from cellmesh.cortex.storm.runtime.options import QueryOptions
-from cellmesh.cortex.storm.service_calls import SERVICE_KEY
 from cellmesh.cortex.storm_services.definitions import definitions_of, events_of
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from cellmesh.common.errors import SchemaViolation
-from cellmesh.cortex.storm.attack_flow import normalised
 from cellmesh.cortex.storm.engine import Engine
+from cellmesh.cortex.storm.formats.attack_flow import normalised
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from storm_kit import Run, open_engine

@@ -13,7 +13,7 @@ from cellmesh.common.config import load_config
 from cellmesh.common.errors import BadArg, BadUrl, CellError, DupName, NeedConfValu, NoSuchMeth, NoSuchName
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
-from cellmesh.cortex.storm.remote_calls import fill, find_method, methods, plain
+from cellmesh.cortex.storm.outside.remote_calls import fill, find_method, methods, plain
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "automation"))

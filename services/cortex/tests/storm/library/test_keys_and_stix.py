@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cellmesh.common.errors import CellError
 from cellmesh.cortex.storm.engine import Engine
-from cellmesh.cortex.storm.keccak import keccak256
+from cellmesh.cortex.storm.formats.keccak import keccak256
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from storm_kit import open_engine

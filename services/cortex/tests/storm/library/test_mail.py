@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 from cellmesh.cortex.storm.engine import Engine
-from cellmesh.cortex.storm.mail_calls import MailBox
+from cellmesh.cortex.storm.outside.mail_calls import MailBox
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cryptography.hazmat.primitives.asymmetric import ec
 

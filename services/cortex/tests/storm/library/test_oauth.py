@@ -23,7 +23,7 @@ from cellmesh.common.config import load_config
 from cellmesh.common.errors import BadArg, DupIden, SchemaViolation, StormRuntimeError
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
-from cellmesh.cortex.storm.oauth_calls import signature
+from cellmesh.cortex.storm.outside.oauth_calls import signature
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization

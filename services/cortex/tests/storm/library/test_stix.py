@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from cellmesh.cortex.storm.engine import Engine
+from cellmesh.cortex.storm.formats.stix_mapping import export_config
 from cellmesh.cortex.storm.runtime.options import QueryOptions
-from cellmesh.cortex.storm.stix_mapping import export_config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from storm_kit import Run, open_engine

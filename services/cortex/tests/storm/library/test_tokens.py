@@ -15,7 +15,7 @@ import jwt
 import pytest
 from cellmesh.common.errors import BadArg
 from cellmesh.cortex.storm.engine import Engine
-from cellmesh.cortex.storm.json_tokens import Claims, Token, check_claims, take_apart
+from cellmesh.cortex.storm.formats.json_tokens import Claims, Token, check_claims, take_apart
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings

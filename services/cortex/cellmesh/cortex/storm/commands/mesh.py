@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import CellError, NoSuchName
 from cellmesh.cortex.storm.commands.stored import doing
-from cellmesh.cortex.storm.registry_calls import find_service, instances, registry
-from cellmesh.cortex.storm.remote_calls import call
+from cellmesh.cortex.storm.outside.registry_calls import find_service, instances, registry
+from cellmesh.cortex.storm.outside.remote_calls import call
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadTypeValu, NoSuchForm
+from cellmesh.cortex.storm.formats.text_scrape import SCRAPER
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import tostr
-from cellmesh.cortex.storm.text_scrape import SCRAPER
 from cellmesh.cortex.views.node import Node
 
 if TYPE_CHECKING:

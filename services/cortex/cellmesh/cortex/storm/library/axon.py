@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urljoin, urlsplit
 
 from cellmesh.common.errors import BadArg, NoSuchForm
-from cellmesh.cortex.storm.axon_files import axon_of
 from cellmesh.cortex.storm.library.http import HEADERS, JSON, PARAMS, PROXY, TLS, URL, pairs
+from cellmesh.cortex.storm.outside.axon_files import axon_of
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import NeedConfValu
-from cellmesh.cortex.storm.remote_calls import call
+from cellmesh.cortex.storm.outside.remote_calls import call
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, tostr
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, unquote_plus
 
 from cellmesh.common.errors import BadArg, StormRuntimeError
-from cellmesh.cortex.storm.keccak import keccak256
+from cellmesh.cortex.storm.formats.keccak import keccak256
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toint, tostr
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 from cellmesh.common.errors import BadArg, NoSuchName
-from cellmesh.cortex.storm.axon_files import axon_of
 from cellmesh.cortex.storm.library.axon import read_sha256
 from cellmesh.cortex.storm.objects.stacks import running_in
+from cellmesh.cortex.storm.outside.axon_files import axon_of
 from cellmesh.cortex.storm.packed_nodes import FEED, Feeder, confirm_feeding, export_node, unpacked
 from cellmesh.cortex.storm.rights.checks import confirm_reading
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, BadCast
-from cellmesh.cortex.storm.http_calls import HttpRequest, Pairs, send
 from cellmesh.cortex.storm.objects.web import HttpResponse
+from cellmesh.cortex.storm.outside.http_calls import HttpRequest, Pairs, send
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr
 

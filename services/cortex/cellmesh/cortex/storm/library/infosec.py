@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
 from cellmesh.common.errors import BadArg, BadDataValu, BadTypeValu
-from cellmesh.cortex.storm import cvss
-from cellmesh.cortex.storm.attack_flow import FLOW, author_of, flow_of, normalised
+from cellmesh.cortex.storm.formats import cvss
+from cellmesh.cortex.storm.formats.attack_flow import FLOW, author_of, flow_of, normalised
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 from cellmesh.cortex.views.node import Node

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.cortex.storm.mail_calls import MailBox
 from cellmesh.cortex.storm.objects.mail import MailMessage
+from cellmesh.cortex.storm.outside.mail_calls import MailBox
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, toint, tostr
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, CellError, NoSuchName
 from cellmesh.cortex.storm.objects.remote import AhaPool, RemoteCell
-from cellmesh.cortex.storm.registry_calls import find_service, instances, registry
-from cellmesh.cortex.storm.remote_calls import call
+from cellmesh.cortex.storm.outside.registry_calls import find_service, instances, registry
+from cellmesh.cortex.storm.outside.remote_calls import call
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.errors import StormRuntimeError
 from cellmesh.cortex.stores.oauth import OAuthStore, checked, shown
 from cellmesh.cortex.storm.library.graph import user_iden
-from cellmesh.cortex.storm.oauth_calls import fetch, usable
 from cellmesh.cortex.storm.objects.oauth import SIGNATURE_PLACES, OAuthClient
+from cellmesh.cortex.storm.outside.oauth_calls import fetch, usable
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toprim, tostr
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, BadTypeValu
+from cellmesh.cortex.storm.formats.text_scrape import SCRAPER, Found
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toint, tostr
-from cellmesh.cortex.storm.text_scrape import SCRAPER, Found
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext

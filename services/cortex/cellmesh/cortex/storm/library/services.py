@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.errors import CellError, NoSuchName
 from cellmesh.cortex.stores.services import SHOWN
 from cellmesh.cortex.storm.objects.services import ServiceObject
+from cellmesh.cortex.storm.outside.service_calls import SERVICE_KEY, Links, wait_for
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tonumber, tostr
-from cellmesh.cortex.storm.service_calls import SERVICE_KEY, Links, wait_for
 from cellmesh.cortex.storm.waiting import wait
 
 if TYPE_CHECKING:

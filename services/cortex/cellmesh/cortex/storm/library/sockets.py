@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from cellmesh.common.errors import BadArg
-from cellmesh.cortex.storm.http_calls import tls_context
 from cellmesh.cortex.storm.library.http import (
     HEADERS,
     PARAMS,
@@ -20,6 +19,7 @@ from cellmesh.cortex.storm.library.http import (
     pairs,
 )
 from cellmesh.cortex.storm.objects.sockets import WebSocket, failure
+from cellmesh.cortex.storm.outside.http_calls import tls_context
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr
 

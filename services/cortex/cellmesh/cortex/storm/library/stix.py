@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, BadTypeValu
+from cellmesh.cortex.storm.formats.stix_import import StixIngest
+from cellmesh.cortex.storm.formats.stix_mapping import export_config, import_config
 from cellmesh.cortex.storm.objects.stix import EXTENSION, StixBundle, check_export_config, stix_time
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import toprim
-from cellmesh.cortex.storm.stix_import import StixIngest
-from cellmesh.cortex.storm.stix_mapping import export_config, import_config
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext

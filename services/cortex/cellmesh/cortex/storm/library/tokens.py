@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from cellmesh.common.errors import BadArg, BadCast, CellError
-from cellmesh.cortex.storm.http_calls import NO_ANSWER, send
-from cellmesh.cortex.storm.json_tokens import (
+from cellmesh.cortex.storm.formats.json_tokens import (
     ALGORITHMS,
     Claims,
     Token,
@@ -23,6 +22,7 @@ from cellmesh.cortex.storm.json_tokens import (
 )
 from cellmesh.cortex.storm.library.http import PROXY, TLS, VERIFY, confirm_proxy, http_request
 from cellmesh.cortex.storm.objects.tokens import JsonToken, token_key
+from cellmesh.cortex.storm.outside.http_calls import NO_ANSWER, send
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import CellError, StormRuntimeError
-from cellmesh.cortex.storm.axon_files import put_file
-from cellmesh.cortex.storm.mail_calls import FAILURES, MailBox, MailServer, mail_message, send_mail
+from cellmesh.cortex.storm.outside.axon_files import put_file
+from cellmesh.cortex.storm.outside.mail_calls import FAILURES, MailBox, MailServer, mail_message, send_mail
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from cellmesh.common.errors import BadArg, StormRuntimeError
-from cellmesh.cortex.storm.oauth_calls import query_pairs, signed_pairs
+from cellmesh.cortex.storm.outside.oauth_calls import query_pairs, signed_pairs
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import toprim, tostr
 

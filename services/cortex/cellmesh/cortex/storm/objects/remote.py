@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import StormRuntimeError
-from cellmesh.cortex.storm.remote_calls import call
+from cellmesh.cortex.storm.outside.remote_calls import call
 from cellmesh.cortex.storm.runtime.functions import StormGenerator
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import toprim, tostr

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import CellUnreachable, NoSuchMeth, StormRuntimeError
+from cellmesh.cortex.storm.outside.service_calls import Link, Links, wait_for
 from cellmesh.cortex.storm.runtime.functions import StormGenerator
 from cellmesh.cortex.storm.runtime.interface import TypeSpec
 from cellmesh.cortex.storm.runtime.values import toprim, tostr
-from cellmesh.cortex.storm.service_calls import Link, Links, wait_for
 from cellmesh.cortex.storm.waiting import wait
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
 from cellmesh.common.errors import BadConfValu, CellError, NeedConfValu, NoSuchForm
+from cellmesh.cortex.storm.formats.stix_mapping import OBSERVABLES
+from cellmesh.cortex.storm.formats.stix_mapping import TYPES as STIX_TYPES
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.signals import StormReturn
 from cellmesh.cortex.storm.runtime.values import toint, toprim, torepr, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
-from cellmesh.cortex.storm.stix_mapping import OBSERVABLES
-from cellmesh.cortex.storm.stix_mapping import TYPES as STIX_TYPES
 from cellmesh.cortex.views.node import Node
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg
-from cellmesh.cortex.storm.json_tokens import decode_part, prepare_key, require_algorithm, sign
+from cellmesh.cortex.storm.formats.json_tokens import decode_part, prepare_key, require_algorithm, sign
 from cellmesh.cortex.storm.objects.keys import Key, read_key
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import toprim, tostr

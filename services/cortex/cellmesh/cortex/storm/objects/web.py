@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 from cellmesh.common.errors import StormRuntimeError
-from cellmesh.cortex.storm.http_calls import HttpAnswer, read_json
+from cellmesh.cortex.storm.outside.http_calls import HttpAnswer, read_json
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import torepr, tostr
 

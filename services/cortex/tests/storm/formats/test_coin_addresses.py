@@ -6,7 +6,7 @@ import time
 from hashlib import blake2b
 
 import pytest
-from cellmesh.cortex.storm.coin_addresses import ethereum_checksum, find_addresses
+from cellmesh.cortex.storm.formats.coin_addresses import ethereum_checksum, find_addresses
 from hypothesis import given
 from hypothesis import strategies as st
 

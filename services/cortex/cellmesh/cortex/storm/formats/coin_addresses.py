@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import Final
 
-from cellmesh.cortex.storm.keccak import keccak256
+from cellmesh.cortex.storm.formats.keccak import keccak256
 
 _BITCOIN_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _RIPPLE_ALPHABET: Final = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"

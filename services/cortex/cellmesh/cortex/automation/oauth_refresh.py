@@ -11,7 +11,7 @@ from cellmesh.common.cell.part import WELL, PartHealth
 from cellmesh.common.errors import CellError
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.cortex.storm.inside import query_of, run_logged
-from cellmesh.cortex.storm.oauth_calls import fetch
+from cellmesh.cortex.storm.outside.oauth_calls import fetch
 
 if TYPE_CHECKING:
     from cellmesh.cortex.stores.oauth import OAuthStore

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, quote, quote_plus, urlsplit, urlunsplit
 
 from cellmesh.common.errors import CellError, StormRuntimeError
-from cellmesh.cortex.storm.http_calls import NO_ANSWER, HttpRequest, send
+from cellmesh.cortex.storm.outside.http_calls import NO_ANSWER, HttpRequest, send
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext

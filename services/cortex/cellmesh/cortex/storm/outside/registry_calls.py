@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import NeedConfValu, NoSuchName
-from cellmesh.cortex.storm.remote_calls import call
+from cellmesh.cortex.storm.outside.remote_calls import call
 
 if TYPE_CHECKING:
     from cellmesh.client import CellClient

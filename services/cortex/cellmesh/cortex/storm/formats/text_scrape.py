@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from cellmesh.cortex.storm.coin_addresses import find_addresses
-from cellmesh.cortex.storm.top_levels import TOP_LEVELS
+from cellmesh.cortex.storm.formats.coin_addresses import find_addresses
+from cellmesh.cortex.storm.formats.top_levels import TOP_LEVELS
 
 _DOT: Final = r"(?:\.|\[\.\]|\[\.|\.\]|\(\.\)|\[dot\]|\(dot\)|[\u3002\uff0e\uff61])"
 _LABEL: Final = r"[\w\-]{1,64}"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from cellmesh.cortex.storm.engine import Engine
-from cellmesh.cortex.storm.text_scrape import SCRAPER
+from cellmesh.cortex.storm.formats.text_scrape import SCRAPER
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from storm_kit import Run
 
 
