@@ -70,6 +70,48 @@ def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str])
     assert "No such command" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["strom"], "storm"), (["staus"], "status"), (["axon", "putt"], "put"), (["aha", "lsit"], "list")],
+)
+def test_what_is_meant_by_a_misspelt_command_is_told(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    told = capsys.readouterr().err
+    assert f"No such command {arguments[-1]!r}. Did you mean {meant!r}" in told
+
+
+def test_help_as_a_word_and_the_version_as_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    for typed, same in ((["help"], ["--help"]), (["help", "axon", "put"], ["axon", "put", "--help"])):
+        assert run(typed) == run(same) == 0
+        told = capsys.readouterr().out
+        assert told[: len(told) // 2] == told[len(told) // 2 :]
+    assert run(["--version"]) == run(["version"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert run(["help", "axon", "putt"]) == 2
+    assert "Did you mean 'put'" in capsys.readouterr().err
+    assert run(["help", "up", "more"]) == 2
+    assert "cellmesh up has no commands of its own" in capsys.readouterr().err
+
+
+def test_who_names_no_mesh_is_told_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder forgotten is more likely than an identity that was not got."""
+    monkeypatch.delenv("CELLMESH_DIR", raising=False)
+    monkeypatch.setenv("CELLMESH_IDENTITY", str(tmp_path / "identity"))
+    for arguments in (["status"], ["down"], ["storm", "inet:fqdn"], ["axon", "list"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "cellmesh.cli.main", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode in (1, 2)
+        assert "--dir" in done.stderr
+        assert "CELLMESH_DIR" in done.stderr
+
+
 def test_a_missing_extra_says_what_to_install() -> None:
     code = "import sys; sys.modules['lmdb'] = None; from cellmesh.cli.main import main; main()"
     command = [sys.executable, "-c", code, "axon", "serve", "--dir", "x"]

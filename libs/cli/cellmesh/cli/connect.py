@@ -52,6 +52,7 @@ def open_by_options(kind: str, url: str | None, folder: Path | None, identity: P
 
     Raises:
         NoSuchDir: the folder is neither a mesh's nor a cell's.
+        NoSuchCert: neither URL, folder nor identity was given, and this user has none.
         BadUrl, NoSuchCert: as `open_cell`.
     """
     from cellmesh.client import open_cell
@@ -59,7 +60,23 @@ def open_by_options(kind: str, url: str | None, folder: Path | None, identity: P
     if url is None and folder is not None:
         url, of_folder = find_in_folder(kind, folder)
         identity = identity or of_folder
+    if url is None and identity is None:
+        _require_own_identity()
     return open_cell(url or f"aha://{kind}", identity=identity)
+
+
+def _require_own_identity() -> None:
+    """Raise NoSuchCert when AHA would be asked and this user has no identity: most often --dir was forgotten."""
+    from cellmesh.common.errors import NoSuchCert
+    from cellmesh.common.tls.folder import IdentityFolder
+
+    own = IdentityFolder.default()
+    if not own.exists():
+        raise NoSuchCert(
+            f"which mesh? There is no --dir, {MESH_VARIABLE} or --url, and no identity in {own.path}",
+            name=str(own.path),
+            hint="name the folder of `cellmesh up` with --dir, or join a mesh with `cellmesh enroll URL`",
+        )
 
 
 def any_cell_options(command: CommandT) -> CommandT:

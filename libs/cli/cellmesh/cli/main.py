@@ -80,7 +80,17 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.completion:completion", "Make bash, zsh or fish complete commands."
     ),
     "version": Lazy("cellmesh.cli.commands.version:version", "Print the version."),
+    "help": Lazy("cellmesh.cli.commands.help:help_command", "Explain a command."),
 }
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """What `cellmesh version` prints, for who types --version."""
+    if wanted and not ctx.resilient_parsing:
+        from cellmesh.cli.commands.version import version
+
+        ctx.invoke(version)
+        ctx.exit()
 
 
 @click.group(
@@ -89,6 +99,14 @@ _COMMANDS: Final = {
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version.",
+)
 def cli(debug: bool) -> None:
     """Cellmesh: an intelligence-analysis platform as a mesh of cells.
 

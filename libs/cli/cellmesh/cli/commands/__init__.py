@@ -27,6 +27,7 @@ log_level log-level
 alias     alias list, set, remove
 enroll    enroll
 version   version
+help      help
 doctor    doctor
 completion  completion
 """

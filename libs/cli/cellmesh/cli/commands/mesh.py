@@ -25,10 +25,17 @@ def _folder_option(command: CommandT) -> CommandT:
         "--dir",
         "folder",
         type=click.Path(path_type=Path),
-        required=True,
+        default=None,
         envvar=MESH_VARIABLE,
+        callback=_required,
         help=f"The mesh's folder. [{MESH_VARIABLE}]",
     )(command)
+
+
+def _required(_ctx: click.Context, _option: click.Parameter, folder: Path | None) -> Path:
+    if folder is None:
+        raise click.UsageError(f"which mesh? Give its folder with --dir, or in {MESH_VARIABLE}.")
+    return folder
 
 
 @click.command()
