@@ -6,6 +6,7 @@ interceptors/  what happens around every call, in a written order
 server         RpcServer: services behind the chain, on a unix socket and a TCP port
 health         grpc.health.v1
 pipeline       CallService: many small calls on one stream
+pipeline_calls one of them: its context, its window
 workers        Workers: threads for blocking work
 streams        a blocking generator as an async stream of growing batches
 channel        channels to other cells: options, credentials, errors

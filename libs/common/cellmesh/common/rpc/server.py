@@ -22,7 +22,8 @@ from cellmesh.common.rpc.interceptors.base import Interceptor
 from cellmesh.common.rpc.interceptors.chain import check_order, default_chain, wrap_single, wrap_stream
 from cellmesh.common.rpc.interceptors.errors import abort_if_ended
 from cellmesh.common.rpc.permissions import PermissionTable
-from cellmesh.common.rpc.pipeline import Endpoint, Pipelines, pipeline_service
+from cellmesh.common.rpc.pipeline import Pipelines, pipeline_service
+from cellmesh.common.rpc.pipeline_calls import Endpoint
 from cellmesh.common.rpc.service import (
     Service,
     SingleHandler,
@@ -227,6 +228,8 @@ def _generic_handler(
         made: Any
         if method.response_streaming and method.name not in service.last_returned:
             streaming = _writing(wrap_stream(chain, method, handler))
+            if not method.request_streaming:
+                endpoints[method.path] = Endpoint(streaming, reader, writer, is_stream=True)
             made = (
                 grpc.stream_stream_rpc_method_handler
                 if method.request_streaming
@@ -236,8 +239,8 @@ def _generic_handler(
             # On the wire one answer is a stream of one: gRPC sends what such a handler returns and the call's end
             # in one go, after whatever the handler has written itself.
             single = wrap_single(chain, method, handler)
-            if not method.request_streaming and not method.response_streaming:
-                endpoints[method.path] = Endpoint(single, reader, writer)
+            if not method.request_streaming:
+                endpoints[method.path] = Endpoint(single, reader, writer, is_stream=method.response_streaming)
             made = (
                 grpc.stream_unary_rpc_method_handler
                 if method.request_streaming
