@@ -195,7 +195,12 @@ def test_a_bundle_of_attack_becomes_nodes_and_edges(cell: Cell, tmp_path: Path) 
         {"type": "intrusion-set", "id": f"intrusion-set--{group}", "name": "Night Owl", "aliases": ["Night Owl", "Strix"],
          "external_references": reference("G0999"), "revoked": True},
         {"type": "malware", "id": f"malware--{tool}", "name": "Hoot", "external_references": reference("S0999")},
-        {"type": "attack-pattern", "id": "attack-pattern--x", "name": "Phishing", "external_references": reference("T1566")},
+        {"type": "attack-pattern", "id": "attack-pattern--x", "name": "Phishing", "external_references": reference("T1566.001"),
+         "kill_chain_phases": [{"kill_chain_name": "mitre-attack", "phase_name": "initial-access"},
+                               {"kill_chain_name": "mitre-attack", "phase_name": "of later times"}]},
+        {"type": "x-mitre-analytic", "id": "x-mitre-analytic--1", "name": "Analytic 1",
+         "x_mitre_log_source_references": [{"x_mitre_data_component_ref": "x-mitre-data-component--1"}] * 2},
+        {"type": "x-mitre-data-component", "id": "x-mitre-data-component--1", "name": "DNS"},
         {"type": "x-mitre-tactic", "id": "x-mitre-tactic--1", "name": "Access", "external_references": reference("TA0001")},
         {"type": "marking-definition", "id": "marking-definition--1"},
         {"type": "indicator", "id": "indicator--1", "name": "bad", "pattern_type": "stix", "created": "2020-01-02T03:04:05.000Z",
@@ -206,14 +211,16 @@ def test_a_bundle_of_attack_becomes_nodes_and_edges(cell: Cell, tmp_path: Path) 
     path = write(tmp_path, "bundle.json", {"type": "bundle", "id": "bundle--1", "objects": objects})
     done = cell.imported(path, "--tag", "case.owl")
     assert [row["error"] for row in cell.rejects()] == ["marking-definition stands for no node"]
-    assert (done["records"], done["edges"]) == (10, 4)
+    assert (done["records"], done["edges"]) == (12, 5)
     assert (
         cell.count(
             "risk:threat:org:name='night owl' +#stix.revoked +#case.owl -(uses)> risk:tool:software:id=S0999"
         )
         == 1
     )
-    assert cell.count("risk:tool:software -(uses)> it:mitre:attack:technique=T1566") == 1
+    assert cell.count("risk:tool:software -(uses)> it:mitre:attack:technique=T1566.001") == 1
+    assert cell.count("it:mitre:attack:technique:parent=T1566 +:matrix=enterprise +:tactics*[=TA0001]") == 1
+    assert cell.count("meta:rule:type=mitre.analytic -(uses)> it:mitre:attack:data:component") == 1
     assert cell.count("it:sec:stix:indicator -(refs)> *") == 2
     assert cell.count("media:news:title=owls -(refs)> file:bytes:name=hoot.exe") == 1
     assert cell.imported(path, "--tag", "case.owl")["edits"] == 0
@@ -253,6 +260,7 @@ def test_an_event_of_misp_becomes_a_report_with_what_it_refers_to(cell: Cell, tm
         ("hostname", ["a.example", ".b.example"], "inet:fqdn#misp.warninglist.my_list", 2),
         ("string", ["d41d8cd98f00b204e9800998ecf8427e", "c.example", "192.0.2.1", "u@d.example"], "#misp.warninglist", 4),
         ("regex", ["/a.*b/"], "#misp.warninglist", 0),
+        ("string", ["AAA", "xn--p1ai", "a_b"], "inet:fqdn#misp.warninglist", 3),
     ],
 )  # fmt: skip
 def test_warning_lists_become_what_their_entries_are(
@@ -261,7 +269,7 @@ def test_warning_lists_become_what_their_entries_are(
     body = {
         "description": "d",
         "list": entries,
-        "matching_attributes": ["email-src"],
+        "matching_attributes": ["email-src", "domain"],
         "name": "My list",
         "type": kind,
     }
@@ -285,6 +293,22 @@ def test_galaxies_of_several_files_refer_to_each_other(cell: Cell, tmp_path: Pat
     assert cell.count("risk:threat:org:name='night owl' -(uses)> risk:tool:software:soft:name=hoot") == 1
     assert cell.count("risk:threat -(refs)> inet:url") == 1
     assert [row["place"].split()[0] for row in cell.rejects()] == ["values[0]", "values[1]"]
+    told = cell.cellmesh("import", first, second).splitlines()
+    assert [line.split(":")[0] for line in told if not line.startswith(" ")] == [
+        str(first),
+        str(second),
+        "2 files",
+        f"what was rejected, and why, stands in {cell.folder / 'rejects.jsonl'}",
+    ]
+
+
+def test_a_url_that_is_none_costs_its_edge_and_not_the_node(cell: Cell, tmp_path: Path) -> None:
+    refs = ["https://a.example:/x", "https://a.example/y"]
+    values = [{"value": "Hoot", "uuid": "00000000-0000-4000-8000-000000000002", "meta": {"refs": refs}}]
+    cell.imported(write(tmp_path, "one.json", {"name": "Tool", "type": "tool", "values": values}))
+    assert cell.count("risk:tool:software:soft:name=hoot -(refs)> inet:url") == 1
+    (reject,) = cell.rejects()
+    assert reject["error"].endswith("imported without the edge -(refs)> inet:url=https://a.example:/x")
 
 
 def test_csv_is_mapped_by_its_header_or_as_told(cell: Cell, tmp_path: Path) -> None:
@@ -460,23 +484,32 @@ def test_a_query_that_fails_leaves_no_file(cell: Cell) -> None:
 def test_an_import_that_was_killed_goes_on_where_it_was(cell: Cell, tmp_path: Path) -> None:
     count = 15_000
     rows = "".join(f"10.0.{n // 256}.{n % 256},{n}\n" for n in range(count))
-    path = write(tmp_path, "many.csv", "ip,as\n" + rows)
+    first = write(tmp_path, "few.csv", "ip,as\n192.0.2.1,1\n")
+    path = write(tmp_path, "many.csv", "ip,as\nnone,0\n" + rows)
     state = tmp_path / "state"
-    given = ["import", "--dir", cell.folder, path, "--map", "ip=inet:ipv4", "--map", "as=inet:ipv4:asn",
+    given = ["import", "--dir", cell.folder, first, path, "--rejects", tmp_path / "bad.jsonl", "--map", "ip=inet:ipv4", "--map", "as=inet:ipv4:asn",
              "--batch", 50, "--state", state, "--quiet"]  # fmt: skip
     arguments = [str(part) for part in given]
     program = [sys.executable, "-c", "from cellmesh.cli.main import main; main()", *arguments]
     process = subprocess.Popen(program, cwd=tmp_path, env={**os.environ}, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
-    while not list(state.glob("*.json")) and process.poll() is None and time.monotonic() < deadline:
+    while (
+        not any("many.csv" in note.read_text() for note in state.glob("[0-9a-f]*.json"))
+        and process.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    # What could not be used of what will not be read again is told already.
+    assert "inet:ipv4=none" in (tmp_path / "bad.jsonl").read_text()
     cell.capsys.readouterr()
     assert run([*arguments, "--resume", "--json"]) == 0
-    done = json.loads(cell.capsys.readouterr().out)
+    before, done = map(json.loads, cell.capsys.readouterr().out.splitlines())
+    assert (before["done_before"], before["records"]) == (True, 0)
     assert 0 < done["resumed_at"] < count
-    assert done["records"] == count - done["resumed_at"]
-    assert cell.count("inet:ipv4:asn") == count
+    assert done["records"] == count + 1 - done["resumed_at"]
+    assert cell.count("inet:ipv4:asn") == count + 1
+    assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 1
     assert not list(state.glob("*.json"))

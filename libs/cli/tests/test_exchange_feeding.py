@@ -26,6 +26,8 @@ class Cortex(feed_service_pb2_grpc.FeedServiceServicer):
         refuses: Whether it refuses everything.
         values: Values of all nodes, in the order in which they came.
         last: The nodes of the last batch.
+        taken: The nodes it did not refuse.
+        vague: A value that it refuses without telling where it stands.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,8 @@ class Cortex(feed_service_pb2_grpc.FeedServiceServicer):
         self.refuses = False
         self.values: list[int] = []
         self.last: list[feed_pb2.FeedNode] = []
+        self.taken: list[feed_pb2.FeedNode] = []
+        self.vague: Any = None
 
     def AddNodes(
         self, request_iterator: Iterator[feed_pb2.AddNodesRequest], context: Any
@@ -46,7 +50,10 @@ class Cortex(feed_service_pb2_grpc.FeedServiceServicer):
             left -= 1
             self.last = list(request.nodes)
             self.values += [int(from_value(node.value)) for node in request.nodes]
-            yield feed_pb2.AddNodesResponse(accepted_count=len(request.nodes), rejects=self._rejects(request))
+            rejects = self._rejects(request)
+            refused = {reject.index for reject in rejects}
+            self.taken += [node for index, node in enumerate(request.nodes) if index not in refused]
+            yield feed_pb2.AddNodesResponse(accepted_count=len(request.nodes) - len(refused), rejects=rejects)
 
     def _rejects(self, request: feed_pb2.AddNodesRequest) -> list[feed_pb2.FeedReject]:
         found = []
@@ -55,6 +62,10 @@ class Cortex(feed_service_pb2_grpc.FeedServiceServicer):
                 error: Any = NoSuchProp("no bad", form=node.form, name=f"{node.form}:bad")
             elif any(from_value(edge.to.value) == "x" for edge in node.edges):
                 error = BadTypeValu("no ip", form="inet:ipv4", name="inet:ipv4", valu="x")
+            elif self.vague is not None and self.vague in [
+                from_value(value) for value in (node.value, *(edge.to.value for edge in node.edges))
+            ]:
+                error = BadTypeValu("no port", name="inet:port", valu="")
             else:
                 continue
             found.append(feed_pb2.FeedReject(index=index, error=to_detail(error)))
@@ -159,4 +170,57 @@ def test_a_part_at_fault_is_left_out_and_the_rest_is_taken(cortex: Any) -> None:
     (taken,) = servicer.last
     assert list(taken.props) == ["name"]
     assert [edge.to.value.string_value for edge in taken.edges] == ["1.2.3.4"]
-    assert [text.endswith("imported without it") for text in book.rejects] == [True, True]
+    assert [text.rpartition("imported without ")[2] for text in book.rejects] == [
+        ":bad",
+        "the edge -(refs)> inet:ipv4=x",
+    ]
+
+
+def test_a_refusal_that_tells_of_no_part_costs_that_part_alone(cortex: Any) -> None:
+    """The node is sent bare, then each of its parts by itself."""
+    servicer, stub = cortex
+    servicer.vague = "http://h:/"
+    book = Book()
+    feeder = feeder_of(stub, book)
+    node = make_node("inet:asn", 7, {"name": "x"}, ["good"])
+    for value in ("http://h:/", "http://h/"):
+        edge = node.edges.add(verb="refs")
+        edge.to.form = "inet:url"
+        edge.to.value.string_value = value
+    feeder.add(Record("line 1", [node]))
+    feeder.add(record(8))
+    feeder.flush()
+    assert book.rejects == [
+        "line 1: inet:asn: BadTypeValu: no port; imported without the edge -(refs)> inet:url=http://h:/"
+    ]
+    taken = [node for node in servicer.taken if from_value(node.value) == 7]
+    assert [name for node in taken for name in (*node.props, *node.tags)] == ["name", "good"]
+    assert [from_value(edge.to.value) for node in taken for edge in node.edges] == ["http://h/"]
+    assert (book.totals.nodes, book.done[-1]) == (2, 2)
+
+
+def test_a_node_that_is_refused_bare_is_told_once(cortex: Any) -> None:
+    servicer, stub = cortex
+    servicer.vague = 7
+    book = Book()
+    feeder = feeder_of(stub, book)
+    feeder.add(Record("line 1", [make_node("inet:asn", 7, {"name": "x"}, ["good"])]))
+    feeder.flush()
+    assert book.rejects == ["line 1: inet:asn: BadTypeValu: no port"]
+    assert servicer.taken == []
+
+
+def test_what_is_tried_again_is_not_noted_as_done_before_it_is(cortex: Any) -> None:
+    _, stub = cortex
+    book = Book()
+    feeder = feeder_of(stub, book, batch_count=1)
+    told: list[tuple[int, int]] = []
+    feeder._done = lambda count: told.append((count, len(book.rejects)))
+    for number in range(10):
+        feeder.add(
+            Record(f"line {number}", [make_node("inet:asn", number, {"bad": 1} if number == 2 else {})])
+        )
+    feeder.flush()
+    assert [count for count, rejects in told if not rejects] == [1, 2]
+    assert told[-1] == (10, 1)
+    assert len({count for count, _ in told}) > 3

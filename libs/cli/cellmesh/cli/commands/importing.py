@@ -68,7 +68,8 @@ def import_files(
     cellmesh import --dry-run bundle.json
     cellmesh import addresses.csv --map address=inet:ipv4 --map as=inet:ipv4:asn
     """
-    from cellmesh.cli.exchange.running import Import, Options, report_text
+    from cellmesh.cli.exchange.reports import Sum, report_text
+    from cellmesh.cli.exchange.running import Import, Options
 
     options = Options(
         format=kind or "",
@@ -86,12 +87,16 @@ def import_files(
     if len(options.delimiter) > 1:
         raise click.BadParameter("a delimiter is one character, or \\t", param_hint="--delimiter")
     target = str(url or (folder and folder.absolute()) or "")
+    total, is_whole = Sum(), True
     with open_by_options("cortex", url, folder, identity) as client:
         work = Import(client, target, options, lambda text: click.echo(text, err=True))
-        reports = work.run(files)
-    for report in reports:
-        click.echo(json.dumps(report.fields(), ensure_ascii=False) if as_json else report_text(report))
+        for report in work.run(files):
+            click.echo(json.dumps(report.fields(), ensure_ascii=False) if as_json else report_text(report))
+            total.add(report)
+            is_whole = is_whole and not report.fault
+    if not as_json and (text := total.text(is_dry=dry_run)):
+        click.echo(text)
     if work.rejects.count and not as_json:
         click.echo(f"what was rejected, and why, stands in {work.rejects.path}")
-    if any(report.fault for report in reports) or (strict and work.rejects.count):
+    if not is_whole or (strict and work.rejects.count):
         ctx.exit(1)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
 from cellmesh.api.cortex.v1 import feed_pb2
 from cellmesh.api.cortex.v1.feed_service_pb2_grpc import FeedServiceStub
+from cellmesh.cli.exchange.parts import leave_out, parts_of
 from cellmesh.cli.exchange.records import Record
 from cellmesh.common.errors import CellError, CellUnreachable, Retry, ShuttingDown, from_detail
-from cellmesh.common.values import from_value
 
 IN_FLIGHT_MAX: Final = 2
 BATCH_COUNT: Final = 2000
@@ -42,19 +43,42 @@ class Totals:
     rejects: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """A node that is sent once more because the Cortex refused something of it.
+
+    Attributes:
+        left_out: Parts that have been left out of it.
+        parts: What is sent by itself once the node is there, each with its name.
+        part: The name of the part, if it is one.
+        since: How many records came before those that it was first sent with.
+    """
+
+    left_out: int = 0
+    parts: tuple[tuple[feed_pb2.FeedNode, str], ...] = ()
+    part: str = ""
+    since: int = 0
+
+
+_FIRST: Final = _Again()
+
+
 @dataclass(slots=True)
 class _Batch:
     """Nodes on their way, with the record of each.
 
     Attributes:
-        record_count: Records of the import that are whole in the Cortex once this is answered.
+        record_count: Records of the import that are whole in the Cortex once this and what was refused is answered.
+        count_before: The same of the batch before it.
+        again: Nodes that have been sent before, by their index.
     """
 
     request: feed_pb2.AddNodesRequest
     owners: list[Record] = field(default_factory=list)
     size: int = 0
     record_count: int = 0
-    left_out: dict[int, int] = field(default_factory=dict)
+    count_before: int = 0
+    again: dict[int, _Again] = field(default_factory=dict)
 
 
 class Feeder:
@@ -90,14 +114,21 @@ class Feeder:
         self._pause_s = retry_pause_s
         self._open = self._new_batch()
         self._sent: deque[_Batch] = deque()
-        self._again: list[tuple[feed_pb2.FeedNode, Record, int]] = []
+        self._again: list[tuple[feed_pb2.FeedNode, Record, _Again]] = []
         self._count = 0
+        self._noted = 0
         self._requests: queue.SimpleQueue[feed_pb2.AddNodesRequest | None] | None = None
         self._responses: Iterator[feed_pb2.AddNodesResponse] | None = None
+
+    @property
+    def count(self) -> int:
+        """Records given so far, with those that were skipped."""
+        return self._count
 
     def skip(self, count: int) -> None:
         """Take so many records as imported before."""
         self._count += count
+        self._open.record_count = self._open.count_before = self._count
 
     def add(self, record: Record) -> None:
         """Send a record's nodes, soon. Waits while two batches are in flight.
@@ -136,14 +167,14 @@ class Feeder:
     def _new_batch(self) -> _Batch:
         return _Batch(feed_pb2.AddNodesRequest(view_id=self._view))
 
-    def _put(self, node: feed_pb2.FeedNode, record: Record, left_out: int = 0) -> None:
+    def _put(self, node: feed_pb2.FeedNode, record: Record, again: _Again = _FIRST) -> None:
         size = node.ByteSize()
         if size > NODE_SIZE_MAX:
             self._reject(record, f"a node of {size:,} bytes, more than {NODE_SIZE_MAX:,}")
             return
         batch = self._open
-        if left_out:
-            batch.left_out[len(batch.request.nodes)] = left_out
+        if again is not _FIRST:
+            batch.again[len(batch.request.nodes)] = again
         batch.request.nodes.append(node)
         batch.owners.append(record)
         batch.size += size
@@ -153,15 +184,15 @@ class Feeder:
     def _send(self) -> None:
         """Send the open batch, and begin the next one with what is to be tried again."""
         batch, self._open = self._open, self._new_batch()
-        self._open.record_count = batch.record_count
-        again, self._again = self._again, []
+        self._open.record_count = self._open.count_before = batch.record_count
         if batch.request.nodes:
             while len(self._sent) >= IN_FLIGHT_MAX:
-                self._take()
+                self._take(batch)
             self._sent.append(batch)
             self._stream().put(batch.request)
-        for node, record, left_out in again:
-            self._put(node, record, left_out)
+        again, self._again = self._again, []
+        for node, record, how in again:
+            self._put(node, record, how)
 
     def _stream(self) -> queue.SimpleQueue[feed_pb2.AddNodesRequest | None]:
         if self._requests is None:
@@ -173,8 +204,12 @@ class Feeder:
             self._responses = responses
         return self._requests
 
-    def _take(self) -> None:
-        """Wait for the answer to the oldest batch; sends what is unanswered again when the connection breaks."""
+    def _take(self, waiting: _Batch | None = None) -> None:
+        """Wait for the answer to the oldest batch; sends what is unanswered again when the connection breaks.
+
+        Args:
+            waiting: The batch that is sent next, if it is closed already.
+        """
         attempt = 0
         while True:
             try:
@@ -192,66 +227,54 @@ class Feeder:
                 requests = self._stream()
                 for batch in self._sent:
                     requests.put(batch.request)
-        self._answered(self._sent.popleft(), response)
+        self._answered(self._sent.popleft(), response, waiting)
 
-    def _answered(self, batch: _Batch, response: feed_pb2.AddNodesResponse) -> None:
+    def _answered(self, batch: _Batch, response: feed_pb2.AddNodesResponse, waiting: _Batch | None) -> None:
         totals = self.totals
+        refused = {reject.index for reject in response.rejects}
         totals.nodes += response.accepted_count
         totals.edits += response.edit_count
         totals.nodes_made += response.new_node_count
         totals.edges_made += response.new_edge_count
         for reject in response.rejects:
             self._refused(batch, reject.index, from_detail(reject.error))
-        # Parts that are tried again come later: their record is not done yet, but losing them to a kill would need
-        # a reject and a kill at once, so the note waits for the next batch.
-        if not response.rejects:
-            self._done(batch.record_count)
+        for index, again in batch.again.items():
+            if index in refused:
+                continue
+            # A part's node has been counted.
+            totals.nodes -= bool(again.part)
+            for node, name in again.parts:
+                self._again.append((node, batch.owners[index], _Again(part=name, since=again.since)))
+        durable = min(batch.record_count, self._count_before_refused(waiting))
+        if durable > self._noted:
+            self._noted = durable
+            self._done(durable)
+
+    def _count_before_refused(self, waiting: _Batch | None) -> int:
+        """How many records came before the first one of which something is tried again."""
+        batches = (*self._sent, self._open, *([waiting] if waiting is not None else ()))
+        again = chain(
+            (how for batch in batches for how in batch.again.values()), (how for *_, how in self._again)
+        )
+        return min((how.since for how in again), default=self._count)
 
     def _refused(self, batch: _Batch, index: int, error: CellError) -> None:
-        """Try a node once more without the part that is at fault, or give it up."""
+        """Try a node once more without the part that is at fault, or without any part, or give it up."""
         node, record = batch.request.nodes[index], batch.owners[index]
+        again = batch.again.get(index, _Again(since=batch.count_before))
         reason = f"{node.form}: {error.name}: {error.message}"
-        left_out = batch.left_out.get(index, 0) + 1
-        if left_out <= PARTS_LEFT_OUT_MAX and _leave_out(node, error):
-            self._reject(record, f"{reason}; imported without it")
-            self._again.append((node, record, left_out))
+        if again.part:
+            self._reject(record, f"{reason}; imported without {again.part}")
+            return
+        left_out = again.left_out + 1
+        if left_out <= PARTS_LEFT_OUT_MAX and (part := leave_out(node, error)):
+            self._reject(record, f"{reason}; imported without {part}")
+            self._again.append((node, record, _Again(left_out, since=again.since)))
+            return
+        # The error tells of no part, such as that of a port in a URL at the other end of an edge.
+        parts = () if again.parts else parts_of(node)
+        if parts:
+            bare = feed_pb2.FeedNode(form=node.form, value=node.value)
+            self._again.append((bare, record, _Again(parts=parts, since=again.since)))
         else:
             self._reject(record, reason)
-
-
-def _leave_out(node: feed_pb2.FeedNode, error: CellError) -> bool:
-    """Remove the part of a node that an error is about; returns whether there is such a part."""
-    name, prop = error.get("name"), error.get("prop")
-    form = error.get("form")
-    if form in (None, node.form):
-        for key in _names(node, name, prop):
-            if key in node.props:
-                del node.props[key]
-                return True
-    for tag, given in node.tag_props.items():
-        if isinstance(name, str) and name in given.props:
-            del given.props[name]
-            if not given.props:
-                del node.tag_props[tag]
-            return True
-    value = error.get("valu")
-    bad = [
-        edge
-        for edge in node.edges
-        if edge.to.form in (form, name) and (value is None or from_value(edge.to.value) == value)
-    ]
-    if bad:
-        kept = [edge for edge in node.edges if edge not in bad]
-        del node.edges[:]
-        node.edges.extend(kept)
-        return True
-    return False
-
-
-def _names(node: feed_pb2.FeedNode, name: object, prop: object) -> Sequence[str]:
-    found = [prop] if isinstance(prop, str) else []
-    if isinstance(name, str) and name.startswith(f"{node.form}:"):
-        found.append(name.removeprefix(f"{node.form}:"))
-    if isinstance(name, str) and name.startswith(f"{node.form}."):
-        found.append(name.removeprefix(node.form))
-    return found

@@ -62,6 +62,7 @@ HASH_SIZES: Final = {
     128: "hash:sha512",
 }
 
+_LABEL: Final = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 
 
@@ -116,6 +117,9 @@ def guess(text: str, kinds: frozenset[str]) -> Found:
     if any("phone" in kind for kind in kinds):
         return ("tel:phone", text, {})
     if "/" not in text and ("." in text.strip(".") or text.startswith(".")):
+        return host(text)
+    if _LABEL.fullmatch(text) and kinds & {"domain", "hostname"}:
+        # Of lists of top-level domains.
         return host(text)
     raise Unusable("it looks like nothing that has a form")
 

@@ -5,32 +5,33 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from cellmesh.api.cortex.v1 import model_pb2
 from cellmesh.api.cortex.v1.feed_service_pb2_grpc import FeedServiceStub
 from cellmesh.api.cortex.v1.model_service_pb2_grpc import ModelServiceStub
-from cellmesh.cli.exchange.feeding import BATCH_COUNT, Feeder, Totals
+from cellmesh.cli.exchange.feeding import BATCH_COUNT, Feeder
 from cellmesh.cli.exchange.links import Links
 from cellmesh.cli.exchange.mapping import Columns, Forms, Target, read_maps
 from cellmesh.cli.exchange.preview import Preview
 from cellmesh.cli.exchange.readers import Reading
 from cellmesh.cli.exchange.recognise import TITLES, Format, Recognised, recognise
-from cellmesh.cli.exchange.records import Record, set_value
+from cellmesh.cli.exchange.records import Record, excerpt_of, set_value
+from cellmesh.cli.exchange.reports import FileReport
 from cellmesh.cli.exchange.showing import Showing
 from cellmesh.cli.exchange.sources import Malformed, Source, open_sources
 from cellmesh.cli.exchange.state import State
+from cellmesh.cli.output import value_text
 from cellmesh.client import CellClient
 from cellmesh.common.errors import BadArg, CellError
+from cellmesh.common.values import from_value
 
 REASONS_KEPT_MAX: Final = 200
-REASONS_SHOWN: Final = 5
 
 _NAMES: Final = re.compile(r"(?:[\w-]+--)?[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32,}\b")
 _VALUES: Final = re.compile(r"^(\S+: BadTypeValu): .*? is no ", re.DOTALL)
@@ -65,51 +66,6 @@ class Options:
         }
 
 
-@dataclass(slots=True)
-class FileReport:
-    """What became of one file.
-
-    Attributes:
-        fault: Why it could not be imported whole; empty if it was.
-        preview: Of a dry run.
-    """
-
-    name: str
-    format: str
-    totals: Totals = field(default_factory=Totals)
-    reasons: Counter[str] = field(default_factory=Counter)
-    resumed_at: int = 0
-    fault: str = ""
-    seconds: float = 0.0
-    preview: Preview | None = None
-    columns: Columns | None = None
-
-    def fields(self) -> dict[str, Any]:
-        """As JSON holds it."""
-        totals = self.totals
-        found: dict[str, Any] = {
-            "file": self.name,
-            "format": self.format,
-            "records": totals.records,
-            "edges": totals.edges,
-            "rejects": totals.rejects,
-            "seconds": round(self.seconds, 3),
-        }
-        if self.preview is not None:
-            found["preview"] = self.preview.fields()
-        else:
-            found |= {
-                "accepted": totals.nodes,
-                "edits": totals.edits,
-                "nodes_made": totals.nodes_made,
-                "edges_made": totals.edges_made,
-                "resumed_at": self.resumed_at,
-            }
-        if self.fault:
-            found["error"] = self.fault
-        return found
-
-
 class Rejects:
     """The file of rejects, made when there is the first one."""
 
@@ -125,9 +81,15 @@ class Rejects:
             self._file = self.path.open("a" if self._appends else "w", encoding="utf-8")
         row = {"file": name, "place": record.place, "error": reason, "record": record.what}
         if not record.what and record.nodes:
-            row["record"] = record.nodes[0].form
+            node = record.nodes[0]
+            row["record"] = excerpt_of(f"{node.form}={value_text(from_value(node.value))}")
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self.count += 1
+
+    def flush(self) -> None:
+        """Have what was written outlive this process."""
+        if self._file is not None:
+            self._file.flush()
 
     def close(self) -> None:
         """Finish the file."""
@@ -153,8 +115,8 @@ class Import:
         self._maps = cache(self._read_maps)
         self.rejects = Rejects(options.rejects, appends=options.resumes)
 
-    def run(self, names: Sequence[str]) -> list[FileReport]:
-        """Import files, one after the other.
+    def run(self, names: Sequence[str]) -> Iterator[FileReport]:
+        """Import files, one after the other; yields the report of each as soon as it is done.
 
         All of them are recognised before the first one is imported.
 
@@ -173,7 +135,19 @@ class Import:
                     reading.galaxies = Galaxies(galaxies)
                 except Malformed as error:
                     raise BadArg(f"{error}; nothing was imported") from None
-            return [self._file(source, found, reading, Path(folder)) for source, found in files]
+            states = []
+            for source, found in files:
+                state = None if self._options.is_dry else self._state(source)
+                yield self._file(source, found, reading, Path(folder), state)
+                if state is not None:
+                    states.append(state)
+            # Notes of files that are done are kept until all are, so that --resume need not read them again.
+            for state in states:
+                state.clear_done()
+
+    def _state(self, source: Source) -> State:
+        folder = self._options.state_folder or _state_folder()
+        return State(folder, source, self._options.identity(self._url))
 
     def _recognise(self, source: Source) -> Recognised:
         try:
@@ -191,8 +165,13 @@ class Import:
     def _read_maps(self) -> Sequence[tuple[str, Target]]:
         return read_maps(self._options.maps, self._forms()) if self._options.maps else []
 
-    def _file(self, source: Source, found: Recognised, reading: Reading, folder: Path) -> FileReport:
+    def _file(
+        self, source: Source, found: Recognised, reading: Reading, folder: Path, state: State | None
+    ) -> FileReport:
         report = FileReport(source.name, TITLES[found.format])
+        if state is not None and self._options.resumes and state.read().is_done:
+            report.was_done = True
+            return report
 
         def note_columns(columns: Columns) -> None:
             report.columns = columns
@@ -203,10 +182,10 @@ class Import:
         try:
             with closing(Links(path)) as links:
                 records = reading.records(source, found, links, showing.at)
-                if self._options.is_dry:
+                if state is None:
                     self._preview(report, records, showing)
                 else:
-                    self._feed(report, source, records, showing)
+                    self._feed(report, source, records, showing, state)
         finally:
             report.seconds = showing.seconds
             showing.close()
@@ -233,10 +212,23 @@ class Import:
         except Malformed as error:
             report.fault = f"{error.place}: {error.reason}" if error.place else error.reason
 
-    def _feed(self, report: FileReport, source: Source, records: Iterable[Record], showing: Showing) -> None:
+    def _feed(
+        self,
+        report: FileReport,
+        source: Source,
+        records: Iterable[Record],
+        showing: Showing,
+        state: State,
+    ) -> None:
         options = self._options
-        state = State(options.state_folder or _state_folder(), source, options.identity(self._url))
-        before = state.read()
+        known = state.read()
+        before = 0 if known.is_done else known.count
+
+        def note(count: int) -> None:
+            # What of these records could not be used is told before they are taken for done.
+            self.rejects.flush()
+            state.note(count)
+
         skipped = before if options.resumes else 0
         report.resumed_at = skipped
         if before and not options.resumes:
@@ -249,7 +241,7 @@ class Import:
             view=options.view,
             batch_count=options.batch_count,
             reject=lambda record, reason: self._reject(report, record, reason),
-            done=state.note,
+            done=note,
             totals=report.totals,
         )
         feeder.skip(skipped)
@@ -270,10 +262,11 @@ class Import:
             feeder.close()
             if isinstance(error, BadArg) and not report.totals.records:
                 raise
-            self._say(self._told_half(report, state.read(), error))
+            self._say(self._told_half(report, state.read().count, error))
             raise
         feeder.flush()
-        state.clear()
+        self.rejects.flush()
+        state.note_done(feeder.count)
 
     def _tag(self, record: Record) -> None:
         for node in record.nodes:
@@ -295,38 +288,3 @@ def _state_folder() -> Path:
     from cellmesh.cli.exchange.state import default_folder
 
     return default_folder()
-
-
-def report_text(report: FileReport) -> str:
-    """A report for people."""
-    totals = report.totals
-    lines = []
-    if report.columns is not None and (report.preview is not None or report.columns.ignored):
-        shown = ", ".join(f"{name} is {target}" for name, target in report.columns.targets)
-        ignored = report.columns.ignored
-        lines.append(f"columns: {shown}" + (f"; not used: {', '.join(ignored)}" if ignored else ""))
-    head = f"{report.name}: {report.format}, {totals.records:,} records"
-    if totals.edges:
-        head += f", {totals.edges:,} edges between them"
-    if report.preview is not None:
-        lines += [f"{head} (nothing is imported)", report.preview.text()]
-    else:
-        done = totals.records + totals.edges
-        speed = f", {done / report.seconds:,.0f}/s" if done >= 1000 and report.seconds else ""
-        resumed = f", from record {report.resumed_at:,} on" if report.resumed_at else ""
-        lines.append(f"{head}{resumed} in {report.seconds:.1f} s{speed}")
-        lines.append(
-            f"  {totals.nodes_made:,} nodes and {totals.edges_made:,} edges made, {totals.edits:,} edits in all"
-        )
-    if totals.rejects:
-        lines.append(f"  {totals.rejects:,} rejects:")
-        lines += [f"    {count:>7,}  {reason}" for reason, count in report.reasons.most_common(REASONS_SHOWN)]
-        rest = totals.rejects - sum(count for _, count in report.reasons.most_common(REASONS_SHOWN))
-        if rest:
-            lines.append(f"    {rest:>7,}  of other kinds")
-    if report.fault:
-        lines.append(f"ERROR: {report.name}, {report.fault}")
-        if report.preview is None:
-            told = f"the {totals.records:,} records before that are imported; edges that end at later ones are not"
-            lines.append(f"  {told if totals.records else 'nothing is imported'}")
-    return "\n".join(lines)

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,19 @@ def default_folder() -> Path:
     return (Path(home) if home else Path.home() / ".local" / "state") / "cellmesh" / "import"
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is known of an import.
+
+    Attributes:
+        count: How many records have been imported; 0 if nothing is known.
+        is_done: Whether those are all.
+    """
+
+    count: int = 0
+    is_done: bool = False
+
+
 class State:
     """The note of one file's import.
 
@@ -39,23 +53,34 @@ class State:
         self._name = source.name
         self._noted_s = 0.0
 
-    def read(self) -> int:
-        """Return how many records have been imported before; 0 if nothing is known."""
+    def read(self) -> Note:
+        """Return what is known of an earlier import of the file."""
         try:
-            found = json.loads(self.path.read_bytes()).get("records", 0)
+            found = json.loads(self.path.read_bytes())
+            count = found.get("records", 0)
         except (OSError, ValueError, AttributeError):
-            return 0
-        return found if isinstance(found, int) and found > 0 else 0
+            return Note()
+        is_known = isinstance(count, int) and count >= 0
+        return Note(count, found.get("done") is True) if is_known else Note()
 
-    def note(self, count: int, *, is_last: bool = False) -> None:
+    def note(self, count: int) -> None:
         """Note how many records are durable in the Cortex."""
-        if not is_last and time.monotonic() - self._noted_s < INTERVAL_S:
+        if time.monotonic() - self._noted_s < INTERVAL_S:
             return
         self._noted_s = time.monotonic()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"file": self._name, "records": count, "time_ms": int(time.time() * 1000)}
-        write_atomically(self.path, json.dumps(content).encode())
+        self._write(count, is_done=False)
 
-    def clear(self) -> None:
-        """The file is imported whole."""
-        self.path.unlink(missing_ok=True)
+    def note_done(self, count: int) -> None:
+        """Note that the file is imported whole."""
+        self._write(count, is_done=True)
+
+    def clear_done(self) -> None:
+        """Forget the file, if it is imported whole."""
+        if self.read().is_done:
+            self.path.unlink(missing_ok=True)
+
+    def _write(self, count: int, *, is_done: bool) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        content: dict[str, object] = {"file": self._name, "records": count}
+        content |= {"time_ms": int(time.time() * 1000), "done": is_done}
+        write_atomically(self.path, json.dumps(content).encode())

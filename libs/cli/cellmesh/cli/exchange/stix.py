@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
+from cellmesh.cli.exchange import attack
 from cellmesh.cli.exchange.json_stream import JsonStream
 from cellmesh.cli.exchange.links import Links
 from cellmesh.cli.exchange.records import Record, Unusable, add_edge, excerpt_of, make_node, tag_segment
@@ -34,7 +35,6 @@ REFERENCES: Final = {
 TECHNIQUE: Final = re.compile(r"T\d{4}(\.\d{3})?")
 MITIGATION: Final = re.compile(r"M\d{4}")
 CVE: Final = re.compile(r"CVE-\d{4}-\d{4,}", re.IGNORECASE)
-ATTACK_SOURCES: Final = ("mitre-attack", "mitre-mobile-attack", "mitre-ics-attack")
 
 PATTERN_PART: Final = re.compile(
     r"\b(ipv4-addr:value|ipv6-addr:value|domain-name:value|url:value|email-addr:value"
@@ -106,6 +106,8 @@ def _object(record: Record, item: Any, links: Links) -> None:
     for name, verb in REFERENCES.items():
         for other in _texts(item.get(name)):
             links.link(iden, verb, other, record.place)
+    for other in attack.data_components(item):
+        links.link(iden, "uses", other, record.place)
     for reference in item.get("external_references") or ():
         url = reference.get("url") if isinstance(reference, dict) else None
         if isinstance(url, str) and url.strip():
@@ -149,17 +151,11 @@ def _texts(value: Any) -> list[str]:
 
 def _number(item: Mapping[str, Any]) -> str:
     """The number of an object in ATT&CK; empty if it has none."""
-    for reference in item.get("external_references") or ():
-        if isinstance(reference, dict) and reference.get("source_name") in ATTACK_SOURCES:
-            return str(reference.get("external_id") or "")
-    return ""
+    return attack.reference(item, "external_id")
 
 
 def _url(item: Mapping[str, Any]) -> str:
-    for reference in item.get("external_references") or ():
-        if isinstance(reference, dict) and reference.get("source_name") in ATTACK_SOURCES:
-            return str(reference.get("url") or "")
-    return ""
+    return attack.reference(item, "url")
 
 
 def _aliases(item: Mapping[str, Any]) -> list[str]:
@@ -207,7 +203,7 @@ def _technique(item: Mapping[str, Any]) -> Made:
     number = _number(item)
     if TECHNIQUE.fullmatch(number):
         props = {"name": item.get("name"), "desc": item.get("description"), "url": _url(item)}
-        return "it:mitre:attack:technique", number, props
+        return "it:mitre:attack:technique", number, props | attack.technique_props(item, number)
     props = {"name": item.get("name"), "desc": item.get("description"), "ext:id": number}
     return "ou:technique", guid_of_id(item["id"]), props
 
