@@ -87,3 +87,21 @@ def test_statements_out_of_place_are_told_with_their_place(faulty: Engine, word:
     error = next(message.error for message in faulty.storm(f"$x=1\n{word}") if isinstance(message, Error))
 
     assert error.name == "StormRuntimeError"
+
+
+@pytest.mark.parametrize(
+    ("names", "type_name"),
+    [("$x", "null"), ("({'MyErr': 1})", "dict"), ("$lib.set(MyErr)", "set"), (":severity", "null")],
+)
+def test_catch_takes_names_only(graph: Graph, names: str, type_name: str) -> None:
+    engine = Engine(graph, COMMANDS, LIBRARIES, TYPES)
+    text = f"$x=$lib.null try {{ $lib.raise(MyErr, no) }} catch {names} as err {{ }}"
+    for error in _errors(engine, text):
+        assert error.name == "StormRuntimeError"
+        assert error.get("type") == type_name
+
+
+def test_catch_takes_lists_of_names(graph: Graph) -> None:
+    engine = Engine(graph, COMMANDS, LIBRARIES, TYPES)
+    text = "$x=(['Other', $lib.null, 'MyErr']) try { $lib.raise(MyErr, no) } catch $x as err { return($err.name) }"
+    assert engine.call(text) == "MyErr"

@@ -258,6 +258,7 @@ class _Catches:
         self._all = [
             (
                 compiler.expression(catch.names) if catch.names is not None else None,
+                catch.names is not None and compiler.is_safe(catch.names),
                 bind_one(compiler, catch.variable),
                 compiler.body(catch.body),
             )
@@ -266,8 +267,11 @@ class _Catches:
 
     def body_for(self, context: RunContext, path: Path, error: CellError) -> Body | None:
         """Return the body that takes the error, its variable set; or None."""
-        for names, bind, body in self._all:
-            if names is None or catches(context, names(context, path), error):
+        for names, is_safe, bind, body in self._all:
+            # Of no row a property is null, which names no error.
+            if names is None or catches(
+                context, names(context, path) if is_safe or path is not ROWLESS else None, error
+            ):
                 bind(context, path, error_value(error))
                 return body
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cellmesh.common.errors import CellError, StormRaise
-from cellmesh.cortex.storm.runtime.members import toiter
+from cellmesh.common.errors import CellError, StormRaise, StormRuntimeError
+from cellmesh.cortex.storm.runtime.members import typename
 from cellmesh.cortex.storm.runtime.places import locate
 from cellmesh.cortex.storm.runtime.values import tostr
 
@@ -32,8 +32,17 @@ def error_value(error: CellError) -> dict[str, Any]:
 
 
 def catches(context: RunContext, names: Any, error: CellError) -> bool:
-    """Whether a `catch` that names one error or a list of them takes this one; `*` takes all."""
+    """Whether a `catch` that names one error or a list of them takes this one; `*` takes all.
+
+    Raises:
+        StormRuntimeError: the names are neither a text nor a list.
+    """
     wanted = error_name(error)
     if isinstance(names, str):
         return names in (wanted, "*")
-    return any(tostr(name) in (wanted, "*") for name in toiter(context, names))
+    if not isinstance(names, (list, tuple)):
+        raise StormRuntimeError(
+            f"catch takes the name of an error or a list of names, not a value of type {typename(context, names)}",
+            type=typename(context, names),
+        )
+    return any(tostr(name) in (wanted, "*") for name in names)
