@@ -1,11 +1,13 @@
 """Hooks of MkDocs for `make site`: pages from outside of docs/ that others link to, and Markdown as GitHub reads it.
 
 The README becomes the page `tour.md`. Other files of the repository that a page links to become pages below
-`repository/`: Markdown as it is, a folder as a list, anything else as a code block.
+`repository/`: Markdown as it is, a folder as a list, anything else as a code block. The site's own style and search are
+in tools/site.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -21,6 +23,9 @@ FENCE = re.compile(r"^ *(```|~~~)")
 LINK = re.compile(r"(?<!`)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 BEGINS_LIST = re.compile(r"^ *(?:[-*+]|\d+\.) ")
 FOLDED = re.compile(r"^( +)(?=[-*+] )")
+CODE_IN_CELL = re.compile(r"<code>[^<]*</code>")
+OWN = Path(__file__).parent / "site"
+STYLE = "css/site.css"
 
 _origins: dict[str, str] = {}
 """From the name of a page on the site to its file or folder, both relative to their roots."""
@@ -98,6 +103,7 @@ def slug(heading: str, separator: str) -> str:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages from outside of docs/: the README, and what is linked to, directly or from those."""
     _origins.clear()
+    files.append(File.generated(config, STYLE, abs_src_path=str(OWN / "site.css")))
     waiting = ["README.md"]
     for file in files.documentation_pages():
         origin = f"docs/{file.src_uri}"
@@ -139,3 +145,20 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return ("\n" if begins else "") + LINK.sub(point, wide)
 
     return outside_code(markdown, change)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Show a bar in code in a table as a bar: Markdown wants a backslash before it there, and Python's keeps that."""
+    return CODE_IN_CELL.sub(lambda code: code[0].replace("\\|", "|"), html)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Put the site's own search in place of MkDocs's, over the texts that MkDocs gathered."""
+    folder = Path(config.site_dir) / "search"
+    gathered = json.loads((folder / "search_index.json").read_text(encoding="utf-8"))
+    rows = [[one["location"], one["title"], one["text"]] for one in gathered["docs"]]
+    told = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    (folder / "records.js").write_text(f"cellmeshSearch({told});\n", encoding="utf-8")
+    (folder / "main.js").write_text((OWN / "search.js").read_text(encoding="utf-8"), encoding="utf-8")
+    for unused in ("search_index.json", "lunr.js", "worker.js"):
+        (folder / unused).unlink()
