@@ -1,6 +1,7 @@
 """Ours as a target: `cellmesh cortex serve` in its own process, reached over gRPC on loopback TCP.
 
-The client is a stock grpc.aio channel with the generated stubs; nodes are taken in as the stub decodes them.
+Queries go through the client library as anyone's do, and nodes are taken in as its messages have them. Other calls are
+made by a stock grpc.aio channel with the generated stubs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cellmesh.api.common.v1.cell_service_pb2_grpc import CellServiceStub
 from cellmesh.api.cortex.v1 import feed_pb2, storm_pb2
 from cellmesh.api.cortex.v1.feed_service_pb2_grpc import FeedServiceStub
 from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
+from cellmesh.client import open_cell_aio
 from cellmesh.common.values import to_value
 
 from benchmarks import data, processes
@@ -114,7 +116,8 @@ class OurTarget:
         self.address = await self._address()
         self._channel = grpc.aio.insecure_channel(self.address)
         self._cell = CellServiceStub(self._channel)
-        self._storm = StormServiceStub(self._channel)
+        self._client = open_cell_aio(f"grpc://{self.address}")
+        self._storm = self._client.stub(StormServiceStub)
         self._feed = FeedServiceStub(self._channel)
         await self.info()
 
@@ -131,6 +134,7 @@ class OurTarget:
 
     async def stop(self) -> None:
         """Stop the server."""
+        await self._client.close()
         await self._channel.close(None)
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
@@ -187,18 +191,14 @@ class OurTarget:
         return found
 
     async def _messages(self, text: str, variables: dict[str, Any] | None) -> Any:
-        request = storm_pb2.StormRequest(text=text)
-        for name, value in (variables or {}).items():
-            request.options.vars[name].CopyFrom(to_value(value))
-        async for response in self._storm.Storm(request):
-            for message in response.messages:
-                if message.HasField("err"):
-                    raise RuntimeError(f"{text}: {message.err}")
-                yield message
+        async for message in self._client.storm(text, vars=variables or {}).messages():
+            if message.HasField("err"):
+                raise RuntimeError(f"{text}: {message.err}")
+            yield message
 
     async def count(self, text: str) -> int:
         """The count call."""
-        return int((await self._storm.CountStorm(storm_pb2.CountStormRequest(text=text))).count)
+        return await self._client.storm(text).count()
 
     async def check(self, text: str) -> None:
         """Have a query parsed."""

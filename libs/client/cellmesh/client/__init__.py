@@ -20,6 +20,8 @@
     aio        aio.open, open_cell_aio: the asyncio face
     watching   how both follow AHA's registry
     storm      queries of a Cortex: nodes, frames, graphs
+    lane, lane_blocking, lane_aio
+               one stream to each cell, on which Storm queries travel
     pipelining, pipeline_blocking, pipeline_aio
                many small calls on one stream
 

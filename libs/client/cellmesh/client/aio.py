@@ -17,6 +17,8 @@ from cellmesh.client.aliases import parse_url
 from cellmesh.client.core import Attempts, ClientCore, ClientOptions
 from cellmesh.client.failures import registry_failure
 from cellmesh.client.instances import Prefer
+from cellmesh.client.lane import LANE_PATHS, NO_OPTIONS, NoLane
+from cellmesh.client.lane_aio import AioLanes
 from cellmesh.client.login import Login
 from cellmesh.client.resolve import Target, identity_folder, lookup_order, registry_targets
 from cellmesh.client.retry import RetryPolicy
@@ -67,7 +69,7 @@ open = open_cell_aio
 class _Connection:
     """One channel to one address. gRPC's callables are kept by method."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, login: Login) -> None:
         self.target = target
         self.answered = False
         self.channel = open_aio_channel(
@@ -77,6 +79,9 @@ class _Connection:
             authority_pem=target.authority_pem,
         )
         self.callables: dict[str, Any] = {}
+        self.lanes = AioLanes(self.channel, login.metadata)
+        # The lane has a stream, which would keep the channel for ever.
+        weakref.finalize(self, self.lanes.close)
 
 
 class AioCellClient:
@@ -84,7 +89,9 @@ class AioCellClient:
 
     def __init__(self, url: CellUrl, identity: IdentityFolder, login: Login, options: ClientOptions) -> None:
         self.url = url
-        self.core: ClientCore[_Connection] = ClientCore(url, identity, login, options, _Connection)
+        self.core: ClientCore[_Connection] = ClientCore(
+            url, identity, login, options, lambda target: _Connection(target, login)
+        )
         self._look_up_lock = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
 
@@ -128,6 +135,7 @@ class AioCellClient:
             watch.cancel()
             await asyncio.wait([watch])
         for connection in connections:
+            connection.lanes.close()
             await connection.channel.close(None)
         if self.core.in_process is not None:
             await asyncio.to_thread(self.core.in_process.close)
@@ -282,6 +290,23 @@ class _Method:
             connection.callables[self.path] = found
         return found
 
+    def begin(
+        self,
+        connection: _Connection,
+        request: Any,
+        attempts: Attempts,
+        metadata: Any,
+        options: dict[str, Any],
+    ) -> Any:
+        """Make one attempt of a call: on the connection's lane, where it is a call of that kind, or by itself."""
+        if self.path in LANE_PATHS and not metadata and options == NO_OPTIONS:
+            call = connection.lanes.begin(self, request, attempts.timeout_s(), attempts.metadata(None))
+            if call is not None:
+                return call
+        return self.on(connection)(
+            request, timeout=attempts.timeout_s(), metadata=attempts.metadata(metadata), **options
+        )
+
     def attempts(self, timeout_s: float | None) -> Attempts:
         """Begin a call."""
         return Attempts(
@@ -307,17 +332,14 @@ class _Single(_Method):
     ) -> Any:
         client = self.client
         attempts = self.attempts(client.core.options.timeout_s if timeout is None else timeout)
+        options = {"wait_for_ready": wait_for_ready, "compression": compression}
         while True:
             connection = await client.connect(attempts)
-            call = self.on(connection)(
-                request,
-                timeout=attempts.timeout_s(),
-                metadata=attempts.metadata(metadata),
-                wait_for_ready=wait_for_ready,
-                compression=compression,
-            )
+            call = self.begin(connection, request, attempts, metadata, options)
             try:
                 answer = await call
+            except NoLane:
+                continue
             except grpc.aio.AioRpcError as error:
                 pause_s = attempts.failed(error, connection)
             else:
@@ -366,12 +388,7 @@ class AioAnswerStream(AsyncIterator[Any]):
     async def _open(self) -> tuple[_Connection, AsyncIterator[Any]]:
         attempts = self._attempts
         connection = self._connection = await self._method.client.connect(attempts)
-        self._call = self._method.on(connection)(
-            self._request,
-            timeout=attempts.timeout_s(),
-            metadata=attempts.metadata(self._metadata),
-            **self._options,
-        )
+        self._call = self._method.begin(connection, self._request, attempts, self._metadata, self._options)
         messages: AsyncIterator[Any] = self._call.__aiter__()
         self._messages = messages
         return connection, messages
@@ -386,6 +403,9 @@ class AioAnswerStream(AsyncIterator[Any]):
             except StopAsyncIteration:
                 self._attempts.succeeded(connection, await self._call.trailing_metadata())
                 raise
+            except NoLane:
+                self._messages = None
+                continue
             except grpc.aio.AioRpcError as error:
                 pause_s = self._attempts.failed(error, connection, begun=self._begun)
                 self._messages = None

@@ -17,6 +17,8 @@ from cellmesh.client.aliases import parse_url
 from cellmesh.client.core import Attempts, ClientCore, ClientOptions
 from cellmesh.client.failures import registry_failure
 from cellmesh.client.instances import Prefer
+from cellmesh.client.lane import LANE_PATHS, NO_OPTIONS, NoLane
+from cellmesh.client.lane_blocking import BlockingLaneCall, Lanes
 from cellmesh.client.login import Login
 from cellmesh.client.resolve import Target, identity_folder, lookup_order, registry_targets
 from cellmesh.client.retry import RetryPolicy
@@ -79,7 +81,7 @@ def open_cell(
 class _Connection:
     """One channel to one address. gRPC's callables are kept by method."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, login: Login) -> None:
         self.target = target
         self.answered = False
         self.channel = open_channel(
@@ -89,6 +91,9 @@ class _Connection:
             authority_pem=target.authority_pem,
         )
         self.callables: dict[str, Any] = {}
+        self.lanes = Lanes(self.channel, login.metadata)
+        # The lane has a stream, which would keep the channel for ever.
+        weakref.finalize(self, self.lanes.close)
 
 
 class CellClient:
@@ -96,7 +101,9 @@ class CellClient:
 
     def __init__(self, url: CellUrl, identity: IdentityFolder, login: Login, options: ClientOptions) -> None:
         self.url = url
-        self.core: ClientCore[_Connection] = ClientCore(url, identity, login, options, _Connection)
+        self.core: ClientCore[_Connection] = ClientCore(
+            url, identity, login, options, lambda target: _Connection(target, login)
+        )
         self._look_up_lock = threading.Lock()
         self._watcher: _Watcher | None = None
 
@@ -149,6 +156,7 @@ class CellClient:
         if watcher is not None:
             watcher.stop()
         for connection in connections:
+            connection.lanes.close()
             connection.channel.close()
         if self.core.in_process is not None:
             self.core.in_process.close()
@@ -334,6 +342,19 @@ class _Method:
             connection.callables[self.path] = found
         return found
 
+    def on_lane(
+        self,
+        connection: _Connection,
+        request: Any,
+        attempts: Attempts,
+        metadata: Any,
+        options: dict[str, Any],
+    ) -> BlockingLaneCall | None:
+        """Make one attempt of a call on the connection's lane; None where it is to be made by itself."""
+        if self.path not in LANE_PATHS or metadata or options != NO_OPTIONS:
+            return None
+        return connection.lanes.begin(self, request, attempts.timeout_s(), attempts.metadata(None))
+
     def attempts(self, timeout_s: float | None) -> Attempts:
         """Begin a call."""
         return Attempts(
@@ -359,16 +380,22 @@ class _Single(_Method):
     ) -> Any:
         client = self.client
         attempts = self.attempts(client.core.options.timeout_s if timeout is None else timeout)
+        options = {"wait_for_ready": wait_for_ready, "compression": compression}
         while True:
             connection = client.connect(attempts)
             try:
-                answer, call = self.on(connection).with_call(
-                    request,
-                    timeout=attempts.timeout_s(),
-                    metadata=attempts.metadata(metadata),
-                    wait_for_ready=wait_for_ready,
-                    compression=compression,
-                )
+                call: Any = self.on_lane(connection, request, attempts, metadata, options)
+                if call is not None:
+                    answer = call.answer()
+                else:
+                    answer, call = self.on(connection).with_call(
+                        request,
+                        timeout=attempts.timeout_s(),
+                        metadata=attempts.metadata(metadata),
+                        **options,
+                    )
+            except NoLane:
+                continue
             except grpc.RpcError as error:
                 pause_s = attempts.failed(error, connection)
             except ValueError as error:
@@ -416,7 +443,9 @@ class AnswerStream(Iterator[Any]):
         attempts = self._attempts
         self._connection = self._method.client.connect(attempts)
         try:
-            self._call = self._method.on(self._connection)(
+            self._call = self._method.on_lane(
+                self._connection, self._request, attempts, self._metadata, self._options
+            ) or self._method.on(self._connection)(
                 self._request,
                 timeout=attempts.timeout_s(),
                 metadata=attempts.metadata(self._metadata),
@@ -435,6 +464,9 @@ class AnswerStream(Iterator[Any]):
             except StopIteration:
                 self._attempts.succeeded(self._connection, self._call.trailing_metadata())
                 raise
+            except NoLane:
+                self._open()
+                continue
             except grpc.RpcError as error:
                 pause_s = self._attempts.failed(error, self._connection, begun=self._begun)
                 if pause_s:

@@ -367,7 +367,7 @@ class Attempts:
                     core.table.failed(target.address)
                 return self._again(made, core.options.retry.attempts_max)
             raise made from None
-        never_sent = is_connection_failure(made)
+        never_sent = is_connection_failure(made) or getattr(error, "never_sent", False)
         self.avoid.add(target.address)
         core.drop(connection)
         self.led_to = None
