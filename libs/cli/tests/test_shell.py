@@ -15,7 +15,9 @@ import pytest
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2
 from cellmesh.cli.commands.storm import query_of
 from cellmesh.cli.main import run
+from cellmesh.cli.shell.declarations import Declarations, Member
 from cellmesh.cli.shell.history import FILE_SIZE_MAX, ShellHistory
+from cellmesh.cli.shell.kinds import Kinds
 from cellmesh.cli.shell.names import Names, Prop
 from cellmesh.cli.shell.places import Wanted, place_of, variables_in
 from cellmesh.cli.shell.rendering import Paint, make_renderer, other_lines, safe_text
@@ -28,7 +30,7 @@ from cellmesh.common.config import load_config
 from cellmesh.common.values import to_value
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prompt_toolkit.document import Document
 
@@ -151,11 +153,81 @@ def names_of_a_small_model() -> Names:
         "inet:ipv4": {"asn": Prop("inet:asn", "")},
     }
     names.universals = {".seen": Prop("ival", ""), ".created": Prop("time", "")}
-    names.commands = {"limit": "Pass on.", "stats.countby": "Count."}
+    view, text = Member("get", "(iden=null)", "Get one.", type="view"), Member("upper", "()", "", type="str")
+    names.declared = Declarations(
+        commands={"limit": "Pass on.", "stats.countby": "Count."},
+        libraries={
+            "$lib": [
+                Member("view", "", "a library", is_library=True),
+                Member("guid", "(*args)", "", type="str"),
+            ],
+            "$lib.view": [view],
+            "$lib.inet": [],
+        },
+        types={
+            "str": [text, Member("split", "(text)", "", type="list")],
+            "list": [Member("size", "()", "", type="int")],
+            "dict": [],
+            "view": [
+                Member("iden", "", "", type="str"),
+                Member("parent", "", "", type="view"),
+                Member("fork", "(name=null)", "", type="view"),
+            ],
+            "node": [Member("data", "", "", type="node:data"), Member("iden", "()", "", type="str")],
+            "node:data": [Member("load", "(name)", "")],
+        },
+    )
     return names
 
 
 NAMES = names_of_a_small_model()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("$lib.view.get()", "iden parent fork"),
+        ("inet:fqdn $lib.print($lib.view.get(x, (1, 2)).parent.parent", "iden parent fork"),
+        ("$lib.view.get().fork(name='a).b').iden", "upper split"),
+        ("$lib.view", "get"),
+        ("$lib", "view guid"),
+        ("$lib.guid(a).upper().split(' ')", "size"),
+        # Of what a call returns, not of the function.
+        ("$lib.view.get", ""),
+        ("$lib.view.get().nothing", ""),
+        ("$lib.nothing()", ""),
+        ("$node", "data iden"),
+        ("inet:fqdn $node.data", "load"),
+        ("$node.data.load(x)", ""),
+        # What was set last counts.
+        ("$v = $lib.guid(a) $v = $lib.view.get() $lib.print($v", "iden parent fork"),
+        ("$v=$lib.view.get().iden inet:fqdn=$v +:zone=x $v", "upper split"),
+        ("$v = $lib.view.get() $w = $v.parent $w", "iden parent fork"),
+        ("$v = $v $v", ""),
+        ("$a = hello $a", "upper split"),
+        ("$a = 'x y' $a", "upper split"),
+        ("$a = ([1, 2]) $a", "size"),
+        ("$a = (1, 2) $a", "size"),
+        ('("text")', "upper split"),
+        ("$s", "upper split"),
+        ("$n", ""),
+        ("$unknown", ""),
+        ("$lib.view.get(", ""),
+        (")", ""),
+        ("", ""),
+        ("inet:fqdn", ""),
+    ],
+)
+def test_what_stands_before_a_dot_is_told_by_the_declarations(text: str, found: str) -> None:
+    kinds = Kinds(text, NAMES.declared, {"s": "text", "n": 5})
+    assert [member.name for member in kinds.members()] == found.split()
+
+
+@given(st.text(alphabet="$lib.view()'\"[]{} =x,\n", max_size=40))
+@settings(max_examples=300, deadline=None)
+def test_no_text_is_too_odd_to_be_looked_at(text: str) -> None:
+    Kinds(text, NAMES.declared, {}).members()
+    place_of(text, NAMES)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +253,8 @@ NAMES = names_of_a_small_model()
         ("inet:url=http://ine", Wanted.NOTHING, "", None),
         ("$lib.inet.ht", Wanted.LIBRARY, "$lib.inet.ht", None),
         ("inet:fqdn=$na", Wanted.VARIABLE, "na", None),
-        ("$x.na", Wanted.NOTHING, "", None),
+        ("$x.na", Wanted.MEMBER, "na", None),
+        ("$lib.view.get(a.b).par", Wanted.MEMBER, "par", None),
         ("'inet:f", Wanted.NOTHING, "", None),
         ("// inet:f", Wanted.NOTHING, "", None),
     ],
@@ -392,6 +465,11 @@ def test_names_come_from_the_cortex(client: CellClient) -> None:
     assert [member.name for member in names.libraries["$lib.str"]] == ["concat", "format", "join"]
     assert "inet:dns:a" in names.neighbours("inet:fqdn")
     assert [flag.name for flag in names.flags("count")] == ["--help", "--yield"]
+    assert "--yield" in {flag.name for flag in names.flags("stats.countby")}
+    assert {member.name: member.type for member in names.libraries["$lib.view"]}["get"] == "view"
+    assert "fork" in {member.name for member in names.declared.types["view"]}
+    # Namespaces stand in those above them.
+    assert {"str", "inet", "guid"} <= {member.name for member in names.libraries["$lib"]}
     assert (names.tags(""), names.tags("a."), names.tags("z")) == (["a"], ["a.b"], [])
     assert names.users() == ["root"]
     assert [view.name for view in names.views()] == ["default"]
@@ -467,6 +545,12 @@ def test_completion_is_given_without_a_terminal(client: CellClient) -> None:
     # A part of the name finds it too.
     assert "inet:fqdn" in found("fqd")
     assert found("$ho") == ["host"]
+    assert found("$lib.view.get().fo") == ["fork("]
+    assert "iden" in found("$lib.view.get().")
+    assert found("$host.upp") == ["upper("]
+    assert "data" in found("inet:fqdn $lib.print($node.d")
+    assert found("$lib.vie") == ["$lib.view"]
+    assert "$lib.view.get(" in found("$lib.view.")
     assert found("\\view def") == ["default"]
     assert found("\\user ro") == ["root"]
     assert found("\\unset h") == ["host"]

@@ -12,6 +12,8 @@
     completion    what may stand at the cursor
     places        which form, stage and kind of word the cursor is at
     names         what can be completed, asked of the Cortex in the background
+    declarations  what the language has: commands, `$lib`, types and their members
+    kinds         what kind of value stands before a dot
     highlighting  colours of the text while it is typed
     history       the lines of earlier sessions, in a file that only its owner can read
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from cellmesh.cli.shell.declarations import Member
+from cellmesh.cli.shell.kinds import Kinds
 from cellmesh.cli.shell.names import Names, Prop
 from cellmesh.cli.shell.places import Place, Wanted, place_of, variables_in
 from cellmesh.cli.shell.rendering import shown_value
@@ -48,9 +50,10 @@ class StormCompleter(Completer):
             return
         place = place_of(text, self._names)
         # Nothing jumps up before anything is typed, but behind what can only be a name.
-        is_typed = bool(place.word) or text.endswith(("#", "$")) or place.wanted is Wanted.VERB
+        is_typed = bool(place.word) or text.endswith(("#", "$"))
+        is_typed = is_typed or place.wanted in (Wanted.VERB, Wanted.MEMBER)
         if is_typed or complete_event.completion_requested:
-            yield from _first(self._of_query(place, text + document.text_after_cursor))
+            yield from _first(self._of_query(place, text, document.text_after_cursor))
 
     # The shell's commands.
 
@@ -93,13 +96,15 @@ class StormCompleter(Completer):
 
     # Queries.
 
-    def _of_query(self, place: Place, text: str) -> Iterator[Completion]:
+    def _of_query(self, place: Place, text: str, behind: str) -> Iterator[Completion]:
         names, word = self._names, place.word
         match place.wanted:
             case Wanted.LIBRARY:
                 yield from _matching(word, self._library_rows(word))
+            case Wanted.MEMBER:
+                yield from _matching(word, self._member_rows(text[: len(text) - len(word) - 1]))
             case Wanted.VARIABLE:
-                yield from _matching(word, self._variable_rows(text, word))
+                yield from _matching(word, self._variable_rows(text + behind, word))
             case Wanted.TAG:
                 yield from _matching(word, ((tag, "tag") for tag in names.tags(word)))
             case Wanted.TAG_PROP:
@@ -166,8 +171,12 @@ class StormCompleter(Completer):
             yield "$lib", "the library"
             return
         for member in self._names.libraries.get(path, ()):
-            shown = f"{member.signature}  {member.doc}" if member.signature else member.doc
-            yield f"{path}.{member.name}{'(' if member.signature else ''}", shown
+            yield f"{path}.{_inserted(member)}", _member_text(member)
+
+    def _member_rows(self, text: str) -> Iterator[tuple[str, str]]:
+        """The members of the value that a text ends with."""
+        for member in Kinds(text, self._names.declared, self._session.variables).members():
+            yield _inserted(member), _member_text(member)
 
     def _variable_rows(self, text: str, word: str) -> Iterator[tuple[str, str]]:
         for name, value in self._session.variables.items():
@@ -176,6 +185,15 @@ class StormCompleter(Completer):
             if name != word and name not in self._session.variables:
                 yield name, "of this query"
         yield from (("lib", "the library"), ("node", "the present node"), ("path", "the path to it"))
+
+
+def _inserted(member: Member) -> str:
+    """What is written for a member: functions with the bracket that a call needs."""
+    return f"{member.name}(" if member.signature else member.name
+
+
+def _member_text(member: Member) -> str:
+    return f"{member.signature}  {member.doc}" if member.signature else member.doc
 
 
 def _prop_text(prop: Prop) -> str:

@@ -1,13 +1,12 @@
 """What can be completed: the names that the Cortex knows, asked in the background.
 
-The model, the commands and `$lib` come once, when the shell starts; flags of a command, tags, views and users when they
-are needed, by a thread of the completion. Nothing here raises for want of an answer: a shell without completion is a
+The model and what the language has come once, when the shell starts; tags, views and users when they are needed, by a
+thread of the completion. Nothing here raises for want of an answer: a shell without completion is a
 shell all the same, and `failure` tells why.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
 from cellmesh.cli.commands.model import fetch
+from cellmesh.cli.shell.declarations import Declarations, Flag, Member, fetch_declarations
 from cellmesh.client import CellClient
 from cellmesh.common.errors import CellError
 from cellmesh.common.values import from_value, to_value
@@ -29,11 +29,6 @@ WAITED_TIMEOUT_S: Final = 2.0
 
 TAG_COUNT_MAX: Final = 200
 KEPT_S: Final = 20.0
-LIBRARY_DEPTH_MAX: Final = 6
-
-_HELP_COMMAND: Final = re.compile(r"([a-z][\w.]*)\s*: (.*)")
-_HELP_MEMBER: Final = re.compile(r"(\$lib(?:\.\w+)+)(?:(\(.*\))|: (.*))")
-_HELP_FLAG: Final = re.compile(r"  (--?[\w-]+(?:, --?[\w-]+)*)(?: <([^>]*)>)?\s*: (.*)")
 
 _TAGS: Final = "syn:tag^=$prefix +:depth<=$depth | limit $count"
 _VIEWS: Final = '$found=([]) for $view in $lib.view.list() { $found.append(([$view.iden, $view.get("name")])) } return($found)'
@@ -45,32 +40,6 @@ class Prop:
     """A property: the name of its type, and what it means."""
 
     type: str
-    doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A member of a `$lib` namespace.
-
-    Attributes:
-        name: Without the namespace's.
-        signature: Its parameters in brackets; empty for what is no function.
-        doc: What it does or is.
-        is_library: Whether it is a namespace itself.
-    """
-
-    name: str
-    signature: str
-    doc: str
-    is_library: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """A flag of a command: `--size`, what to call its value (empty for none), and what it does."""
-
-    name: str
-    value: str
     doc: str
 
 
@@ -94,8 +63,7 @@ class Names:
         props: Properties by form, by name relative to it; universal ones begin with a dot.
         verbs: What edges mean, by verb.
         tag_props: Properties of tags, with what they mean.
-        commands: What commands do, by name.
-        libraries: Members of namespaces, by `$lib.x`.
+        declared: What the language has.
     """
 
     def __init__(self, client: CellClient, options: Callable[[], storm_pb2.StormOptions]) -> None:
@@ -113,8 +81,7 @@ class Names:
         self.universals: Mapping[str, Prop] = MappingProxyType({})
         self.verbs: Mapping[str, str] = MappingProxyType({})
         self.tag_props: Mapping[str, str] = MappingProxyType({})
-        self.commands: Mapping[str, str] = MappingProxyType({})
-        self.libraries: Mapping[str, Sequence[Member]] = MappingProxyType({})
+        self.declared = Declarations()
         self._near: dict[str, tuple[str, ...]] = {}
 
     # What comes once.
@@ -128,7 +95,7 @@ class Names:
         """Ask for the names and wait for them."""
         self.is_loading = True
         failure = ""
-        for step in (self._load_commands, self._load_model, self._load_libraries):
+        for step in (self._load_declarations, self._load_model):
             try:
                 step()
             except CellError as error:
@@ -170,28 +137,20 @@ class Names:
         self.model = model
         self._near = {}
 
-    def _load_commands(self) -> None:
-        lines = self._printed("help", BACKGROUND_TIMEOUT_S)
-        found = (_HELP_COMMAND.fullmatch(line) for line in lines)
-        self.commands = {match[1]: match[2] for match in found if match}
-
-    def _load_libraries(self) -> None:
-        libraries: dict[str, list[Member]] = {}
-        level = ["$lib"]
-        for _ in range(LIBRARY_DEPTH_MAX):
-            if not level:
-                break
-            libraries.update({name: [] for name in level})
-            members = _members(
-                self._printed(" | ".join(f"help {name}" for name in level), BACKGROUND_TIMEOUT_S)
-            )
-            for path, member in members:
-                if path in libraries:
-                    libraries[path].append(member)
-            level = [f"{path}.{member.name}" for path, member in members if member.is_library]
-        self.libraries = libraries
+    def _load_declarations(self) -> None:
+        self.declared = fetch_declarations(self._client, BACKGROUND_TIMEOUT_S)
 
     # Looked up in what has come.
+
+    @property
+    def commands(self) -> Mapping[str, str]:
+        """What commands do, by name."""
+        return self.declared.commands
+
+    @property
+    def libraries(self) -> Mapping[str, Sequence[Member]]:
+        """Members of namespaces, by `$lib.x`."""
+        return self.declared.libraries
 
     def form_of(self, word: str) -> str | None:
         """Return the form that a word names, by itself or as the beginning of a property's full name."""
@@ -220,25 +179,15 @@ class Names:
             self._near[form] = found
         return found
 
+    def flags(self, command: str) -> Sequence[Flag]:
+        """Return the flags of a command."""
+        return self.declared.flags.get(command, ())
+
     # What is asked when it is needed.
 
     def printed(self, text: str) -> list[str]:
         """Return the lines that a query prints. Raises CellError."""
         return self._printed(text, BACKGROUND_TIMEOUT_S)
-
-    def flags(self, command: str) -> Sequence[Flag]:
-        """Return the flags of a command."""
-
-        def ask() -> list[Flag]:
-            found = map(_HELP_FLAG.fullmatch, self._printed(f"{command} --help", WAITED_TIMEOUT_S))
-            return [
-                Flag(name, match[2] or "", match[3])
-                for match in found
-                if match
-                for name in match[1].split(", ")
-            ]
-
-        return self._keep("flags", command, ask, kept_s=float("inf")) if command in self.commands else []
 
     def tags(self, prefix: str) -> Sequence[str]:
         """Return the first tags that begin with a text and are no deeper than it."""
@@ -341,18 +290,3 @@ class Names:
 def _type_text(type_: Sequence[Any]) -> str:
     name, options = type_
     return f"array of {options['type']}" if name == "array" and "type" in options else str(name)
-
-
-def _members(lines: Sequence[str]) -> list[tuple[str, Member]]:
-    """Members that `help` tells of, each with the namespace it is in."""
-    found: list[tuple[str, Member]] = []
-    for index, line in enumerate(lines):
-        match = _HELP_MEMBER.fullmatch(line)
-        if match is None:
-            continue
-        path, _, name = match[1].rpartition(".")
-        doc = match[3] or ""
-        if match[2] and index + 1 < len(lines):
-            doc = lines[index + 1].strip()
-        found.append((path, Member(name, match[2] or "", doc, match[3] == "a library")))
-    return found

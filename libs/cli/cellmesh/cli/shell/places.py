@@ -17,6 +17,7 @@ class Wanted(Enum):
     NOTHING = "nothing"
     VARIABLE = "variable"
     LIBRARY = "library"
+    MEMBER = "member"
     TAG = "tag"
     TAG_PROP = "tag property"
     VERB = "verb"
@@ -47,7 +48,7 @@ class Place:
 
 _LIBRARY: Final = re.compile(r"\$lib(?:\.\w*)*$")
 _VARIABLE: Final = re.compile(r"\$(\w*)$")
-_MEMBER: Final = re.compile(r"\$\w+(?:\.\w*)+$")
+_MEMBER: Final = re.compile(r"(?:(?<=\))|\$\w+)(?:\.\w*)*\.(\w*)$")
 _TAG_PROP: Final = re.compile(r"#[\w.]+:(\w*)$")
 _TAG: Final = re.compile(r"#([\w.]*)$")
 _VERB: Final = re.compile(r"(?:-\(|<\(|\+\(|<\+\()(?:[\w*, ]*[, (])?(\w*)$")
@@ -66,10 +67,10 @@ def place_of(text: str, names: Names) -> Place:
     tokens = [token for token in scanned.tokens if token.kind not in (Kind.BLANK, Kind.COMMENT)]
     if scanned.tokens and scanned.tokens[-1].kind is Kind.COMMENT:
         return Place(Wanted.NOTHING, "")
-    if found := _LIBRARY.search(text):
+    if (found := _LIBRARY.search(text)) and found.group().rpartition(".")[0] in (*names.libraries, ""):
         return Place(Wanted.LIBRARY, found.group())
-    if _MEMBER.search(text):
-        return Place(Wanted.NOTHING, "")
+    if found := _MEMBER.search(text):
+        return Place(Wanted.MEMBER, found[1])
     if found := _VARIABLE.search(text):
         return Place(Wanted.VARIABLE, found[1])
     if found := _TAG_PROP.search(text):

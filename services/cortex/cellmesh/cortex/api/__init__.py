@@ -3,6 +3,7 @@
 permissions.py   a row for every RPC: who may call it
 convert.py       proto <-> values of the graph and of Storm
 storm.py         StormService: queries, streamed in batches
+storm_reference.py  what the language has, as messages
 table.py         TableService: the nodes of a query as batches of columns
 columns.py       how nodes become columns
 feed.py          FeedService: nodes in bulk

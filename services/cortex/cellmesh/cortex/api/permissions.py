@@ -44,6 +44,7 @@ PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.cortex.v1.StormService/CountStorm": Permission(Level.RULE, "storm", Changes.ASK),
     "/cellmesh.api.cortex.v1.StormService/ExplainStorm": Permission(Level.RULE, "storm"),
     "/cellmesh.api.cortex.v1.StormService/ParseStorm": Permission(Level.RULE, "storm"),
+    "/cellmesh.api.cortex.v1.StormService/GetStormReference": Permission(Level.RULE, "storm"),
     # Of the caller's own queries, or to administrators.
     "/cellmesh.api.cortex.v1.StormService/GetStormProgress": Permission(Level.RULE, "storm"),
     "/cellmesh.api.cortex.v1.TableService/QueryColumns": Permission(Level.RULE, "storm", Changes.ASK),

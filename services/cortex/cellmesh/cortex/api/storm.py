@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from cellmesh.api.cortex.v1 import storm_pb2
+from cellmesh.api.cortex.v1 import storm_pb2, storm_reference_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_call, current_caller
 from cellmesh.common.auth.store import AuthStore
 from cellmesh.common.errors import AuthDeny, BadArg, NoSuchIden
@@ -20,6 +20,7 @@ from cellmesh.cortex.api.convert import (
     pack_messages,
     plan_to_proto,
 )
+from cellmesh.cortex.api.storm_reference import reference_messages
 from cellmesh.cortex.storm.engine import Engine, Running
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
@@ -107,6 +108,13 @@ class StormServicer:
             return storm_pb2.ParseStormResponse(may_change=self._engine.check(request.text, mode))
         may_change = await self._workers.run(lambda: self._engine.check(request.text, mode))
         return storm_pb2.ParseStormResponse(may_change=may_change)
+
+    async def GetStormReference(
+        self, request: storm_reference_pb2.GetStormReferenceRequest, context: Any
+    ) -> AsyncIterator[storm_reference_pb2.GetStormReferenceResponse]:
+        """Stream what the language has."""
+        for message in await self._workers.run(lambda: list(reference_messages(self._engine))):
+            yield message
 
     async def GetStormProgress(
         self, request: storm_pb2.GetStormProgressRequest, context: Any

@@ -31,12 +31,14 @@ class Library:
         path: Names after `$lib`.
         members: Functions, constants and namespaces inside.
         attributes: What is worked out when it is read.
+        doc: What it is for.
     """
 
-    __slots__ = ("attributes", "members", "path")
+    __slots__ = ("attributes", "doc", "members", "path")
 
     def __init__(self, path: tuple[str, ...]) -> None:
         self.path = path
+        self.doc = ""
         self.members: dict[str, Any] = {}
         self.attributes: dict[str, AttributeSpec] = {}
 
@@ -97,6 +99,7 @@ def build_library(
             if not isinstance(inner, Library):
                 raise ValueError(f"{library.name}.{name} is defined twice")
             library = inner
+        library.doc = library.doc or spec.doc
         for function in spec.functions:
             _add(library, function.name, NativeFunction(function, checks.get((*spec.path, function.name))))
         for name, value in spec.constants.items():
