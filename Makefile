@@ -22,7 +22,7 @@ setup: $(VENV)/.installed stubs ## make .venv with everything below in it
 
 $(VENV)/.installed: pyproject.toml tools/hatch_build.py
 	@$(PYTHON) -c 'import sys; sys.exit("Cellmesh needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; set PYTHON=...") if sys.version_info < (3, 11) else None'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "installing into $(VENV) from PyPI, about a minute the first time"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "hatchling>=1.27" "editables>=0.5" "grpcio-tools>=1.85" "mypy-protobuf>=5.1" \
 	&& $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]' \
