@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := libs services tests benchmarks tools examples
 PROTOS := $(shell find protos -name '*.proto')
+# Whatever is run here names its mesh itself, also for who has followed the tour.
+unexport CELLMESH_DIR CELLMESH_IDENTITY
 # The commit that protos are compared with: the one before this change.
 AGAINST ?= HEAD
 WORKERS ?= 2
