@@ -15,6 +15,7 @@ from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
 from cellmesh.common.errors import BadArg, NoSuchView
 from cellmesh.common.values import to_value
+from cellmesh.cortex.api.feed import SMALL_AT_ONCE_MAX
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 
@@ -72,6 +73,14 @@ def test_many_streams_of_single_nodes(cortex: CellClient) -> None:
     # Each stream's addresses and its AS number, told to those who made them.
     assert made == [each + 1] * streams
     assert count(cortex, "inet:ipv4>=0.1.134.160") == each * streams
+
+
+def test_a_stream_may_send_more_than_is_at_work_at_once(cortex: CellClient) -> None:
+    count_sent = 5 * SMALL_AT_ONCE_MAX
+    requests = [batch(200_000 + n, 1 + n % 3, 90) for n in range(count_sent)]
+    answers = list(cortex.stub(FeedServiceStub).AddNodes(iter(requests)))
+    assert [answer.accepted_count for answer in answers] == [1 + n % 3 for n in range(count_sent)]
+    assert count(cortex, "inet:ipv4:asn=90") == count_sent + (count_sent - 1) % 3
 
 
 def test_a_record_that_cannot_be_used_is_told_to_its_own_batch(cortex: CellClient) -> None:

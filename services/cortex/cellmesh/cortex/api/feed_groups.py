@@ -2,6 +2,10 @@
 
 Many clients that each write a little would pay for an op and a sync each. What comes in while one group is at work
 makes the next: one op a user and view, and one sync. A group is at work alone, in the order in which its batches came.
+
+Clients that wait for an answer before they send more would fall apart into groups of one and all the others: the
+first to come back would begin a group. So a group waits a moment for those who have just been answered. A client
+that is alone never waits.
 """
 
 from __future__ import annotations
@@ -22,6 +26,15 @@ SMALL_SIZE_MAX: Final = 8 * 1024
 """A serialized batch up to this size waits for others; a larger one is worth an op of its own."""
 
 GROUP_COUNT_MAX: Final = 256
+
+GATHER_MAX_S: Final = 0.004
+"""How long a group may wait for those whose batches have just been answered: they are likely to send their next."""
+
+GATHER_STEP_S: Final = 0.0005
+"""It waits no longer when nothing has come for so long."""
+
+GATHER_OLD_S: Final = 0.010
+"""Whoever was answered longer ago is not waited for."""
 
 
 @dataclass(slots=True)
@@ -59,6 +72,9 @@ class FeedGroups:
         self._workers = workers
         self._waiting: list[_Small] = []
         self._task: asyncio.Task[None] | None = None
+        # How many are likely to come, as of when a group was answered last.
+        self._expected = 0
+        self._answered_s = 0.0
 
     def add(self, data: bytes, stream: Stream) -> asyncio.Future[FeedResult]:
         """Take a batch. It is applied after those taken before, and durable when there is a result.
@@ -76,6 +92,7 @@ class FeedGroups:
     async def _run(self) -> None:
         try:
             while self._waiting:
+                await self._gather()
                 group, self._waiting = self._waiting[:GROUP_COUNT_MAX], self._waiting[GROUP_COUNT_MAX:]
                 try:
                     await self._workers.run_long(lambda token, group=group: self._apply(group, token))  # type: ignore[misc]
@@ -87,8 +104,21 @@ class FeedGroups:
                 finally:
                     for small in group:
                         self._settle(small)
+                    self._expected = min(len(group) + len(self._waiting), GROUP_COUNT_MAX)
+                    self._answered_s = asyncio.get_running_loop().time()
         finally:
             self._task = None
+
+    async def _gather(self) -> None:
+        """Wait for those who are likely to come, as long as any of them come."""
+        time = asyncio.get_running_loop().time
+        begin_s = time()
+        if begin_s - self._answered_s > GATHER_OLD_S:
+            return
+        seen_count = 0
+        while seen_count < len(self._waiting) < self._expected and time() - begin_s < GATHER_MAX_S:
+            seen_count = len(self._waiting)
+            await asyncio.sleep(GATHER_STEP_S)
 
     @staticmethod
     def _settle(small: _Small) -> None:
