@@ -31,6 +31,7 @@ OF_THE_INSTANCE = {
     "MirrorService/HandOver",
     "MirrorService/Promote",
     "MirrorService/RemoveFollower",
+    "MirrorService/TakeOver",
     "MirrorService/Vote",
     "StorageService/Compact",
     "TaskService/CancelTask",

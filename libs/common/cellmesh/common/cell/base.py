@@ -321,6 +321,13 @@ class Cell(Generic[ConfigT]):
         self.state = CellState.READY
         _log.info("cell_ready", kind=self.kind, name=self.name, addresses=list(self.addresses))
 
+    async def make_way(self) -> None:
+        """See that another instance leads, if this one does and another one can: what a process does before it stops."""
+        if self.mirror is not None and self.is_ready:
+            from cellmesh.common.mirror.stopping import make_way
+
+            await make_way(self.mirror, self.config.hand_over_timeout_s)
+
     async def stop(self) -> None:
         """Drain calls and stop everything that was started, in reverse. Errors are logged and do not stop it."""
         if self.state in (CellState.STOPPED, CellState.UNSPECIFIED):

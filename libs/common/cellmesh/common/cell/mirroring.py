@@ -132,6 +132,7 @@ async def open_mirror(cell: Cell[Any], slab: Slab) -> Mirror | None:
             on_role=cell.role_changed,
             on_reseed=lambda reason: _reseed(cell, reason),
             is_stopping=lambda: cell.is_stopping,
+            is_ready=lambda: cell.is_ready and not cell.is_read_only,
         ),
         cell.log_keeper,
     )

@@ -104,7 +104,7 @@ async def _run(cell: Cell[Any], asked: asyncio.Event, told_twice: asyncio.Event)
     gc.collect()
     gc.freeze()
     await _either(asked, cell.restart_wanted)
-    stopping = asyncio.ensure_future(cell.stop())
+    stopping = asyncio.ensure_future(_stop(cell))
     await _first(stopping, told_twice)
     if stopping.done():
         await stopping
@@ -113,6 +113,14 @@ async def _run(cell: Cell[Any], asked: asyncio.Event, told_twice: asyncio.Event)
     _log.warning("cell_stopped_at_once")
     logging.shutdown()
     os._exit(EXIT_INTERRUPTED)
+
+
+async def _stop(cell: Cell[Any]) -> None:
+    try:
+        # While it still serves: its followers ask it for what they lack.
+        await cell.make_way()
+    finally:
+        await cell.stop()
 
 
 async def _first(task: asyncio.Future[Any], event: asyncio.Event) -> None:

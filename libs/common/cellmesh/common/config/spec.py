@@ -160,6 +160,13 @@ class CellConfig(BaseModel):
         le=600.0,
         description="How long a write waits for synchronous followers, in seconds.",
     )
+    hand_over_timeout_s: float = Field(
+        5.0,
+        ge=0.0,
+        le=600.0,
+        description="How long a leader that is told to stop looks first for a follower that is in step, and waits for it "
+        "to have everything, so that it leads, in seconds. 0 stops without that: the followers wait for its return.",
+    )
     stop_grace_s: float = Field(
         10.0,
         ge=0.0,

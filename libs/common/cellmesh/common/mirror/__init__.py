@@ -5,6 +5,7 @@ duties.py       what a leader or a follower does all the time
 instance.py     roles, places, settings; what is asked of AHA, what is told to the cell
 voting.py       votes among the instances of AHA
 promotion.py    how a follower becomes leader, and how a leader makes way
+stopping.py     how a leader that is told to stop has a follower lead first
 gate.py         MirrorGate: no acknowledgement without a lease and without synchronous followers
 leading.py      the leader's side of the streams: followers, grants, acknowledgements
 following.py    the follower's side: records applied in order

@@ -118,11 +118,13 @@ class MirrorEvents:
         on_role: Awaited when the role has changed, with whether it leads now.
         on_reseed: Called when the storage cannot follow any more, with the reason: the cell starts again.
         is_stopping: Whether the cell stops.
+        is_ready: Whether the cell serves, and has room for writes.
     """
 
     on_role: Callable[[bool], Awaitable[None]]
     on_reseed: Callable[[str], None]
     is_stopping: Callable[[], bool]
+    is_ready: Callable[[], bool]
 
 
 __all__ = ["Instance", "Mesh", "MirrorEvents", "MirrorSettings", "Place", "Role"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -48,7 +49,26 @@ async def promote(mirror: Mirror, *, force: bool, accept_loss: bool) -> None:
     if force:
         await _take(mirror, accept_loss=accept_loss)
     else:
-        await _ask(mirror)
+        await _ask(mirror, HAND_OVER_S)
+
+
+async def take_over(mirror: Mirror, caller: str, request: mirror_pb2.TakeOverRequest) -> int:
+    """Lead, as the leader asks for that; returns the new term. See MirrorService.TakeOver for what is raised."""
+    leader = mirror.leader.name
+    if not mirror.is_follower or request.term != mirror.term or (caller and caller != leader):
+        raise BadState(
+            f"{mirror.instance.name} does not follow {caller or 'anybody'} in term {request.term} now",
+            name=mirror.instance.name,
+        )
+    if not mirror.events.is_ready():
+        raise BadState(f"{mirror.instance.name} stops, or takes no writes", name=mirror.instance.name)
+    # To its end whatever becomes of the call: once the leader has made way, nobody leads but this one. In a context of
+    # its own, as it outlives the call.
+    asking = asyncio.create_task(
+        _ask(mirror, _timeout_s(request)), name="mirror-take-over", context=contextvars.Context()
+    )
+    await asyncio.shield(asking)
+    return mirror.term
 
 
 async def hand_over(mirror: Mirror, caller: str, request: mirror_pb2.HandOverRequest) -> tuple[int, int]:
@@ -71,9 +91,10 @@ async def hand_over(mirror: Mirror, caller: str, request: mirror_pb2.HandOverReq
         mirror.gate.close(_handing_over, draining=True)
         try:
             end = await mirror.workers.run(_flush, mirror)
-            if not await mirror.leading.wait_until_at(successor, end, HAND_OVER_S):
+            wait_s = _timeout_s(request)
+            if not await mirror.leading.wait_until_at(successor, end, wait_s):
                 raise TimeOut(
-                    f"{successor} has not come to offset {end} in {HAND_OVER_S:g} s; "
+                    f"{successor} has not come to offset {end} in {wait_s:g} s; "
                     f"{mirror.instance.name} goes on as leader",
                     name=successor,
                 )
@@ -88,6 +109,9 @@ async def hand_over(mirror: Mirror, caller: str, request: mirror_pb2.HandOverReq
             leadership = await mirror.mesh.transfer(mirror.term, successor)
         except CellError:
             await _find_out(mirror)
+            raise
+        except asyncio.CancelledError:
+            mirror.reopen_when_renewed()
             raise
         await mirror.become_follower(successor, leadership.term)
         return leadership.term, end
@@ -123,12 +147,13 @@ async def catch_up(mirror: Mirror, *, accept_loss: bool) -> None:
                 ) from error
 
 
-async def _ask(mirror: Mirror) -> None:
+async def _ask(mirror: Mirror, timeout_s: float) -> None:
     """Have the leader hand over."""
     stub = mirror_service_pb2_grpc.MirrorServiceStub(mirror.leader_channel())
     request = mirror_pb2.HandOverRequest(term=mirror.term, successor=mirror.instance.name)
+    request.timeout.FromMilliseconds(int(timeout_s * 1000))
     try:
-        response = await stub.HandOver(request, timeout=HAND_OVER_S + 5.0)
+        response = await stub.HandOver(request, timeout=timeout_s + 5.0)
     except grpc.aio.AioRpcError as error:
         found = from_rpc_error(error, cell=mirror.leader.name, address=mirror.leader.address)
         found.set("hint", "if the leader will not come back, promote with force")
@@ -140,12 +165,22 @@ async def _ask(mirror: Mirror) -> None:
         await mirror.stop_following()
         failpoint("mirror_before_claim")
         try:
-            leadership = await mirror.mesh.claim(response.term, lease_s=mirror.settings.lease_s)
+            leadership = await _claim_handed_over(mirror, response.term)
             await mirror.become_leader(leadership)
         except BaseException:
             # AHA has it as leader: following goes on until AHA tells so.
             mirror.go_on_following()
             raise
+
+
+async def _claim_handed_over(mirror: Mirror, term: int) -> Leadership:
+    """Claim what the old leader has passed on."""
+    try:
+        return await mirror.mesh.claim(term, lease_s=mirror.settings.lease_s)
+    except (PromotionUnsafe, Retry) as error:
+        # Too few instances of AHA answered in time. The old leader has made way, so this one tries until they do.
+        _log.warning("votes_missing", error=str(error))
+        return await _claim(mirror, accept_loss=False)
 
 
 async def _take(mirror: Mirror, *, accept_loss: bool) -> None:
@@ -247,6 +282,12 @@ async def _find_out(mirror: Mirror) -> None:
         await mirror.become_follower(leadership.leader, leadership.term)
 
 
+def _timeout_s(request: mirror_pb2.HandOverRequest | mirror_pb2.TakeOverRequest) -> float:
+    """How long a leader may wait for its successor."""
+    asked_s = request.timeout.ToNanoseconds() / 1e9 if request.HasField("timeout") else HAND_OVER_S
+    return max(0.0, min(asked_s, HAND_OVER_S))
+
+
 def _flush(mirror: Mirror) -> int:
     # Privileged, so it is committed behind all that was being written when the gate was closed.
     mirror.store_facts(mirror.facts)
@@ -257,4 +298,4 @@ def _handing_over() -> Retry:
     return Retry("the leader is handing over to another instance", wait_s=0.5)
 
 
-__all__ = ["catch_up", "hand_over", "promote"]
+__all__ = ["catch_up", "hand_over", "promote", "take_over"]

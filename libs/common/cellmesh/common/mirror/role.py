@@ -140,6 +140,14 @@ class Mirror:
         """Whether somebody follows it, connected or not."""
         return bool(self.leading.followers)
 
+    def peers_silence_s(self) -> float | None:
+        """Of a leader: for how long no follower has been heard, in seconds; infinity without a lease, None without followers."""
+        if not self.is_leader or not self.has_followers:
+            return None
+        if not self.gate.has_lease:
+            return float("inf")
+        return boottime_s() - max(found.heard_s for found in self.leading.followers.values())
+
     @property
     def name(self) -> str:
         """The instance's name in the mesh."""

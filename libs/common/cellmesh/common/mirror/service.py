@@ -61,6 +61,14 @@ class MirrorServicer:
         term, end = await promotion.hand_over(self._mirror, name, request)
         return mirror_pb2.HandOverResponse(term=term, end_offset=end)
 
+    async def TakeOver(
+        self, request: mirror_pb2.TakeOverRequest, context: Any
+    ) -> mirror_pb2.TakeOverResponse:
+        """See the proto."""
+        caller = current_caller()
+        name = caller.name if caller.kind is CallerKind.CELL else ""
+        return mirror_pb2.TakeOverResponse(term=await promotion.take_over(self._mirror, name, request))
+
     async def Vote(self, request: mirror_pb2.VoteRequest, context: Any) -> mirror_pb2.VoteResponse:
         """See the proto."""
         caller, mirror = current_caller(), self._mirror

@@ -177,6 +177,7 @@ COMMON_PERMISSIONS: Final[PermissionTable] = {
     "/cellmesh.api.common.v1.MirrorService/Follow": Permission(Level.PEER, "cell.mirror.follow"),
     "/cellmesh.api.common.v1.MirrorService/Vote": Permission(Level.PEER, "cell.mirror.follow"),
     "/cellmesh.api.common.v1.MirrorService/HandOver": Permission(Level.PEER, "cell.mirror.follow"),
+    "/cellmesh.api.common.v1.MirrorService/TakeOver": Permission(Level.PEER, "cell.mirror.follow"),
     "/cellmesh.api.common.v1.MirrorService/GetMirrorStatus": Permission(Level.MEMBER, "cell.mirror.status"),
     "/cellmesh.api.common.v1.MirrorService/Promote": Permission(Level.ADMIN, "cell.mirror.promote"),
     "/cellmesh.api.common.v1.MirrorService/RemoveFollower": Permission(Level.ADMIN, "cell.mirror.remove"),
