@@ -89,6 +89,7 @@ class AhaCell(Cell[AhaConfig]):
             self.workers,
             self.clock,
             restart_grace_s=config.restart_grace_s,
+            peers_silence_s=lambda: self.mirror.peers_silence_s() if self.mirror is not None else None,
         )
         self.leaders = Leaders(LeaderTable(self.slab, writer), self.workers, self.registry.set_leader)
         self.board = RevocationBoard(RevocationStore(self.slab, writer, self.clock), self.revoked)

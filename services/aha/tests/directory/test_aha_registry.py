@@ -44,7 +44,15 @@ class World:
         self.log = ChangeLog(self.slab)
         self.workers = Workers()
         names = Names(self.slab, change_writer(self.log, self.clock))
-        self.registry = Registry("demo", names, self.workers, self.clock, restart_grace_s=30.0)
+        self.peers_silence_s: float | None = None
+        self.registry = Registry(
+            "demo",
+            names,
+            self.workers,
+            self.clock,
+            restart_grace_s=30.0,
+            peers_silence_s=lambda: self.peers_silence_s,
+        )
 
     def changes(self) -> list[str]:
         records = self.log.read(0).records
@@ -100,6 +108,65 @@ def test_an_instance_is_found_until_its_lease_ends(tmp_path: Path) -> None:
         with pytest.raises(NoSuchCell, match="lease"):
             await world.registry.renew("00.cortex.demo", ready=True)
         assert world.changes() == ["instance_registered", "instance_unregistered"]
+
+    run(tmp_path, body)
+
+
+def test_who_is_cut_off_from_all_lets_no_lease_run_out_and_gives_full_ones_afterwards(
+    tmp_path: Path,
+) -> None:
+    async def body(world: World) -> None:
+        await world.registry.register(instance(), 15.0)
+        await world.registry.register(instance("00.axon.demo"), 15.0)
+        for silence_s in (5.0, 10.0, 15.0, 20.0):
+            world.clock.seconds += 5.0
+            world.peers_silence_s = silence_s
+            await world.registry.expire()
+            assert len(world.registry.all()) == 2
+        # The other AHA is heard again: whoever lives has this long to renew.
+        world.peers_silence_s = 0.0
+        await world.registry.expire()
+        world.clock.seconds += 14.0
+        await world.registry.renew("00.axon.demo", ready=True)
+        await world.registry.expire()
+        assert len(world.registry.all()) == 2
+        world.clock.seconds += 1.0
+        await world.registry.expire()
+        assert [found.name for found in world.registry.all()] == ["00.axon.demo"]
+
+    run(tmp_path, body)
+
+
+def test_a_silent_other_aha_keeps_no_lease_from_running_out_while_cells_are_heard(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.registry.register(instance(), 15.0)
+        await world.registry.register(instance("00.axon.demo"), 15.0)
+        for silence_s in (5.0, 10.0, 15.0):
+            world.clock.seconds += 5.0
+            world.peers_silence_s = silence_s
+            await world.registry.renew("00.axon.demo", ready=True)
+            await world.registry.expire()
+        assert [found.name for found in world.registry.all()] == ["00.axon.demo"]
+
+    run(tmp_path, body)
+
+
+def test_a_leader_without_its_lease_lets_none_run_out(tmp_path: Path) -> None:
+    async def body(world: World) -> None:
+        await world.registry.register(instance(), 1.0)
+        world.peers_silence_s = float("inf")
+        for _ in range(4):
+            world.clock.seconds += 1.0
+            await world.registry.renew("00.cortex.demo", ready=True)
+            await world.registry.expire()
+        world.clock.seconds += 1.0
+        await world.registry.expire()
+        assert world.registry.all()
+        world.peers_silence_s = 0.1
+        await world.registry.expire()
+        world.clock.seconds += 1.0
+        await world.registry.expire()
+        assert not world.registry.all()
 
     run(tmp_path, body)
 

@@ -192,6 +192,21 @@ class Directory:
             self._note_end(lease)
         return list(found)
 
+    def length_s(self, name: str) -> float:
+        """How long the lease of an instance is from one renewal on, in seconds; 0 for none."""
+        lease = self._leases.get(name)
+        return lease.length_s if lease is not None else 0.0
+
+    def renew_all(self) -> int:
+        """Begin all leases anew, those too that have run out; how many that are."""
+        now_ms, count = self._clock.now(), 0
+        for lease in self._leases.values():
+            if lease.ends_s is not None:
+                lease.ends_s = max(lease.ends_s, self._clock.monotonic() + lease.length_s)
+                lease.instance = replace(lease.instance, expire_ms=self._expiry_ms(now_ms, lease.length_s))
+                count += 1
+        return count
+
     def watch(self, service: str) -> tuple[list[Instance], Watch]:
         """What there is, and everything that changes from here on. End it with `unwatch`."""
         watch = self.add_watch(Watch(service))

@@ -22,6 +22,11 @@ _log = get_logger(__name__)
 
 LEASE_S_DEFAULT: Final = 15.0
 LEASE_S_MAX: Final = 300.0
+DEAF_S: Final = LEASE_S_DEFAULT / 2
+DEAF_PART: Final = 2 / 3
+"""An AHA that has heard of nobody for so long, in seconds or as a part of a lease that runs out, has been cut off. Each who
+is registered renews at a third of its lease."""
+
 EXPIRY_STEP_S: Final = 0.25
 """How often leases are looked at: one that ran out is noticed this much later at most."""
 
@@ -35,18 +40,33 @@ class Registry:
         workers: Threads for blocking work.
         clock: Where the time comes from.
         restart_grace_s: The lease of those who registered before a restart.
+        peers_silence_s: For how long none of the other instances of AHA has been heard, in seconds; infinity for a
+            leader that has lost its lease, None where there are no others: then nobody tells whether those who are
+            registered have gone, or this instance is cut off from them.
 
     Attributes:
         pools: The pools, as they are stored.
     """
 
     def __init__(
-        self, network: str, names: Names, workers: Workers, clock: Clock, *, restart_grace_s: float
+        self,
+        network: str,
+        names: Names,
+        workers: Workers,
+        clock: Clock,
+        *,
+        restart_grace_s: float,
+        peers_silence_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.network = network
         self._names = names
         self._workers = workers
+        self._clock = clock
         self._directory = Directory(clock)
+        self._peers_silence_s = peers_silence_s
+        # When a cell was heard last, on the monotonic clock.
+        self._heard_s = clock.monotonic()
+        self._was_deaf = False
         self._restart_grace_s = restart_grace_s
         self._leads = True
         self.pools = Pools()
@@ -66,7 +86,7 @@ class Registry:
         waits for all to renew, as after a restart.
         """
         async with self._lock:
-            self._leads = leads
+            self._leads, self._was_deaf = leads, False
             found = await self._workers.run(self._names.load)
             lease_s = self._restart_grace_s if leads else None
             for instance in found:
@@ -94,6 +114,7 @@ class Registry:
             BadName: it is of another network, or its service has the name of a pool.
             DupName: another cell has this name and lives.
         """
+        self._heard_s = self._clock.monotonic()
         require_no_pool(self.pools, instance.service)
         if instance.network != self.network:
             raise BadName(
@@ -129,6 +150,7 @@ class Registry:
         Raises:
             NoSuchCell: there is no lease of this name.
         """
+        self._heard_s = self._clock.monotonic()
         found = self._directory.get(name)
         if found is None or found.ready == (ready and not found.down) or name in self._own_names:
             return self._directory.renew(name, ready=ready)
@@ -165,14 +187,37 @@ class Registry:
                 _log.info("instance_unregistered", name=name)
 
     async def expire(self) -> None:
-        """Remove those whose leases have run out. Only who leads does."""
-        if not self._leads or not self._directory.expired():
+        """Remove those whose leases have run out. Only who leads does, and nobody while it is cut off from all."""
+        if not self._leads:
+            return
+        expired = self._directory.expired()
+        if self._is_deaf(expired):
+            if not self._was_deaf:
+                self._was_deaf = True
+                _log.warning("cut_off", reason="nobody is heard of: no lease runs out meanwhile")
+            return
+        if self._was_deaf:
+            # They renewed meanwhile, or tried to.
+            self._was_deaf = False
+            _log.warning("heard_again", leases=self._directory.renew_all())
+            return
+        if not expired:
             return
         async with self._lock:
             for name in self._directory.expired():
                 self._directory.remove(name)
                 _log.warning("lease_expired", name=name)
                 await self._workers.run(self._names.remove, name, expired=True)
+
+    def _is_deaf(self, expired: Collection[str]) -> bool:
+        """Whether it is cut off from all, so that those whose leases run out may well live."""
+        silence_s = self._peers_silence_s()
+        if silence_s is None:
+            return False
+        if silence_s != float("inf"):
+            silence_s = min(silence_s, self._clock.monotonic() - self._heard_s)
+        shortest_s = min((self._directory.length_s(name) for name in expired), default=float("inf"))
+        return silence_s > min(DEAF_S, shortest_s * DEAF_PART)
 
     async def expire_forever(self) -> None:
         """Look at the leases until cancelled."""
