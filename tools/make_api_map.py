@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-FOLDER: Final = Path(__file__).resolve().parent.parent / "docs" / "reference"
+ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = ROOT / "docs" / "reference"
 DATA: Final = FOLDER / "api-map.toml"
 OUT: Final = FOLDER / "api-map.md"
+
+sys.path.insert(0, str(ROOT))
+
+from tools.made_pages import write_or_check  # noqa: E402
 
 KINDS: Final = ("rpc", "py", "storm", "cli", "to come", "gone")
 NOTE: Final = " | "
@@ -156,16 +161,9 @@ def told(targets: Iterable[Target]) -> Iterable[str]:
 
 
 def main() -> int:
-    """Write or check the page."""
-    page = make(read())
-    if "--check" in sys.argv[1:]:
-        if not OUT.exists() or OUT.read_text(encoding="utf-8") != page:
-            print(f"{OUT} is not what {DATA.name} says: make docs", file=sys.stderr)
-            return 1
-        return 0
-    OUT.write_text(page, encoding="utf-8")
-    return 0
+    """Write or check the page; 1 if the check finds it stale."""
+    return write_or_check(FOLDER, {OUT.name: make(read())})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

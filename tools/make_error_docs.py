@@ -9,10 +9,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from cellmesh.common.errors import CellError, status
-from cellmesh.common.errors.reasons import CLASS_BY_CODE, TOPICS, classes_of
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "reference" / "errors.md"
 
-OUT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
+sys.path.insert(0, str(ROOT))
+
+from cellmesh.common.errors import CellError, status  # noqa: E402
+from cellmesh.common.errors.reasons import CLASS_BY_CODE, TOPICS, classes_of  # noqa: E402
+
+from tools.made_pages import write_or_check  # noqa: E402
 
 HEAD = f"""<!-- Written by tools/make_error_docs.py from the classes in cellmesh.common.errors. Do not edit. -->
 
@@ -59,15 +64,7 @@ def entry(cls: type[CellError]) -> list[str]:
 
 def main() -> int:
     """Write or check the page; 1 if the check finds it stale."""
-    text = make()
-    if "--check" in sys.argv[1:]:
-        fresh = OUT.exists() and OUT.read_text() == text
-        if not fresh:
-            print(f"{OUT.name} is stale: run python tools/make_error_docs.py", file=sys.stderr)
-        return 0 if fresh else 1
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(text)
-    return 0
+    return write_or_check(OUT.parent, {OUT.name: make()})
 
 
 if __name__ == "__main__":

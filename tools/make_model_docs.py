@@ -14,11 +14,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cellmesh.cortex.model import Form, Model
-from cellmesh.cortex.model.definitions import EdgeDef, PropDef
-from cellmesh.cortex.model.loader import CATALOG_DIR
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "reference" / "model"
 
-OUT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "model"
+sys.path.insert(0, str(ROOT))
+
+from cellmesh.cortex.model import Form, Model  # noqa: E402
+from cellmesh.cortex.model.definitions import EdgeDef, PropDef  # noqa: E402
+from cellmesh.cortex.model.loader import CATALOG_DIR  # noqa: E402
+
+from tools.made_pages import write_or_check  # noqa: E402
+
 HEAD = "<!-- Written by tools/make_model_docs.py from the model's catalog. Do not edit. -->"
 BASE = "base"
 """The page of names without a colon, and of what every node has."""
@@ -259,20 +265,8 @@ def edges_table(edges: list[EdgeDef]) -> list[str]:
 
 
 def main() -> int:
-    """Write or check the pages; 1 if the check finds them stale."""
-    pages = make()
-    known = {path.name: path.read_text() for path in OUT.glob("*.md")}
-    if "--check" in sys.argv[1:]:
-        stale = sorted(name for name in {*pages, *known} if pages.get(name) != known.get(name))
-        if stale:
-            print(f"{', '.join(stale)}: stale, run python tools/make_model_docs.py", file=sys.stderr)
-        return 1 if stale else 0
-    OUT.mkdir(parents=True, exist_ok=True)
-    for name in known.keys() - pages.keys():
-        (OUT / name).unlink()
-    for name, text in pages.items():
-        (OUT / name).write_text(text)
-    return 0
+    """Write or check the pages; 1 if the check finds one stale."""
+    return write_or_check(OUT, make(), ["*.md"])
 
 
 if __name__ == "__main__":

@@ -10,10 +10,16 @@ import importlib
 import sys
 from pathlib import Path
 
-from cellmesh.common.config import CellConfig
-from cellmesh.common.config.docs import own_settings, settings_table
+ROOT = Path(__file__).resolve().parent.parent
+OUT = ROOT / "docs" / "reference" / "settings.md"
 
-OUT = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
+sys.path.insert(0, str(ROOT))
+
+from cellmesh.common.config import CellConfig  # noqa: E402
+from cellmesh.common.config.docs import own_settings, settings_table  # noqa: E402
+
+from tools.made_pages import write_or_check  # noqa: E402
+
 KINDS = ("aha", "axon", "cortex", "cryotank")
 
 HEAD = """<!-- Written by tools/make_settings_docs.py from the config classes. Do not edit. -->
@@ -53,15 +59,7 @@ def make() -> str:
 
 def main() -> int:
     """Write or check the page; 1 if the check finds it stale."""
-    text = make()
-    if "--check" in sys.argv[1:]:
-        fresh = OUT.exists() and OUT.read_text() == text
-        if not fresh:
-            print(f"{OUT.name} is stale: run python tools/make_settings_docs.py", file=sys.stderr)
-        return 0 if fresh else 1
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text(text)
-    return 0
+    return write_or_check(OUT.parent, {OUT.name: make()})
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from cellmesh.cortex.storm.runtime.interface import (  # noqa: E402
 )
 from cellmesh.cortex.storm.runtime.values import torepr  # noqa: E402
 
+from tools.made_pages import write_or_check  # noqa: E402
 from tools.storm_example_files import GRAPH, Example, examples, results  # noqa: E402
 
 COMMANDS = (*OTHER_COMMANDS, *automation.COMMANDS)
@@ -306,33 +307,9 @@ def index(found: dict[str, str]) -> str:
     return page("Storm reference", lines)
 
 
-def stale(found: dict[str, str]) -> list[str]:
-    """Pages that are not what they should be."""
-    there = {str(path.relative_to(OUT)) for folder in FOLDERS for path in (OUT / folder).glob("*.md")}
-    wrong = [path for path in sorted(there | found.keys()) if path not in found]
-    for path, text in found.items():
-        target = OUT / path
-        if not target.exists() or target.read_text(encoding="utf-8") != text:
-            wrong.append(path)
-    return wrong
-
-
 def main() -> int:
     """Write or check the pages; 1 if the check finds one stale."""
-    found = pages()
-    wrong = stale(found)
-    if "--check" in sys.argv[1:]:
-        if wrong:
-            print(f"stale, run python tools/make_storm_docs.py: {', '.join(wrong)}", file=sys.stderr)
-        return 1 if wrong else 0
-    for path in wrong:
-        target = OUT / path
-        if path not in found:
-            target.unlink()
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(found[path], encoding="utf-8")
-    return 0
+    return write_or_check(OUT, pages(), [f"{folder}/*.md" for folder in FOLDERS])
 
 
 if __name__ == "__main__":
