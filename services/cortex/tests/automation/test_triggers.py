@@ -185,6 +185,22 @@ def test_feeds_set_triggers_off(tmp_path: Path) -> None:
         assert row["startcount"] == 21  # the second feed changed nothing
 
 
+def test_merging_sets_off_those_of_the_view_below(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        add(bench, "node:add", form="inet:asn", storm="[ +#added ]")
+        add(bench, "tag:add", tag="mrg", storm="[ +#tagged ]")
+        add(bench, "prop:set", prop="inet:asn:name", storm="[ +#named ]")
+        bench.run("[ inet:asn=3 ]")
+        fork = str(bench.call("return($lib.view.get().fork().iden)"))
+        bench.run("view.exec $fork { [ inet:asn=1 :name=x inet:asn=2 inet:asn=3 +#mrg ] }", fork=fork)
+        assert bench.run("inet:asn#mrg") == []
+        bench.run("view.exec $fork { inet:asn=1 | merge --apply }", fork=fork)
+        assert set(tags(bench, "inet:asn=1")) == {"added", "mrg", "named", "tagged"}
+        bench.run("$lib.view.get($fork).merge()", fork=fork)
+        assert set(tags(bench, "inet:asn=2")) == {"added", "mrg", "tagged"}
+        assert set(tags(bench, "inet:asn=3")) >= {"mrg", "tagged"}
+
+
 def test_globs() -> None:
     one, many = glob("foo.*", is_tag=True), glob("foo.**", is_tag=True)
     assert [one(tag) for tag in ("foo", "foo.bar", "foo.bar.baz", "fooo.bar")] == [False, True, False, False]

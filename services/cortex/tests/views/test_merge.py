@@ -7,6 +7,18 @@ from pathlib import Path
 
 import pytest
 from cellmesh.common.errors import CantMergeView, NoSuchView
+from cellmesh.cortex.layers.schema import (
+    BY_ARRAY,
+    BY_PROP,
+    BY_TAG,
+    BY_TAG_PROP,
+    BY_VERB,
+    COUNTS,
+    EDGES_IN,
+    EDGES_OUT,
+    NODE_DATA,
+    NODES,
+)
 from cellmesh.cortex.storm.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "storm"))
@@ -133,3 +145,63 @@ def test_a_tag_goes_with_properties_that_outlived_it(tmp_path: Path) -> None:
         query = "view.exec $fork { inet:ipv4=1.1.1.1 $lib.globals.set(found, #a.b:risk) }"
         run(engine, query, fork)
         assert engine.call("return($lib.globals.get(found, none))") is None
+
+
+MANY = """
+view.exec $fork {
+    for $i in $lib.range(600) {
+        [ inet:ipv4=$i :asn=($i / 50) :loc=us +#cno.mal=(2015, 2016) +#cno.other ]
+    }
+    [ ( ou:org=(a,) :names=(b, c, b) :url="https://a.com/b" )
+      ( inet:dns:a=(a.com, 1.2.3.4) +#rep.x )
+      ( inet:ipv4=1.1.1.1 :asn=7 +#new.tag )
+      ( it:dev:str=linked +(refs)> { [ inet:fqdn=b.com ] } )
+      ( syn:tag=cno.mal :title=bad ) ]
+    it:dev:str=linked $node.data.set(note, (1)) | spin | inet:ipv4=0.0.0.5 [ -#cno.other +#cno.mal:risk=3 ]
+}
+"""
+
+
+def all_rows(engine: Engine) -> dict[str, list[tuple[bytes, bytes]]]:
+    databases = (
+        NODES,
+        BY_PROP,
+        BY_ARRAY,
+        BY_TAG,
+        BY_TAG_PROP,
+        BY_VERB,
+        EDGES_IN,
+        EDGES_OUT,
+        NODE_DATA,
+        COUNTS,
+    )
+    with engine.graph.slab.view() as txn:
+        rows = {db.name: txn.scan(db, count_max=100_000).items for db in databases}
+    # Counts that came to zero are kept.
+    rows[COUNTS.name] = [(key, value) for key, value in rows[COUNTS.name] if any(value)]
+    return rows
+
+
+@pytest.mark.parametrize(
+    "query", ["$lib.view.get($fork).merge()", "view.exec $fork { merge --diff --apply }"]
+)
+def test_nodes_that_are_moved_are_as_if_each_was_merged(tmp_path: Path, query: str) -> None:
+    found = []
+    for is_watched in (False, True):
+        with open_engine(tmp_path / str(is_watched)) as engine:
+            engine.graph.now_ms = lambda: 1_600_000_000_000
+            engine.call(
+                "$lib.model.ext.addTagProp(risk, (int, ({})), ({})) [ inet:ipv4=1.1.1.1 :loc=us +#old ]"
+            )
+            fork = str(engine.call("return($lib.view.get().fork().iden)"))
+            run(engine, MANY, fork)
+            if is_watched:
+                # With somebody who is told of each edit, no node is moved whole.
+                engine.graph.edit_watchers[engine.graph.default_view.id] = lambda session, changed: None
+            run(engine, query, fork)
+            assert engine.count("inet:ipv4#cno.mal +:loc=us") == 600
+            assert engine.count("inet:ipv4#cno.other") == 599
+            assert engine.count("ou:org:names*[=c]") == 1
+            assert run(engine, "view.exec $fork { diff | $lib.raise(Left, $node) }", fork) is None
+            found.append(all_rows(engine))
+    assert found[0] == found[1]

@@ -7,6 +7,7 @@ stack_changes   the change record of those
 overlay         Stack: reads through the layers of a view, deletions above hiding what is below
 restack         how views and layers stand to each other, and what is known of them
 merge           a fork merged into what it was forked from
+merge_moves     nodes that only the fork has, moved with their records
 quorum          merge requests, and the votes on them
 wipe            everything taken out of a layer
 sharing         a layer's edits and content as they leave the Cortex

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from cellmesh.common.errors import CantMergeView
 from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.names import Names
-from cellmesh.cortex.layers.records import Record, node_value, parse_record
+from cellmesh.cortex.layers.records import NODE_START, Record, node_value, parse_record
 from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_OUT, NODE_DATA, NODES
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form
-from cellmesh.cortex.values.changes import encode_layer_edits
+from cellmesh.cortex.values.changes import encode_node_edits, frame
 from cellmesh.cortex.values.edits import (
     EdgeAdd,
     EdgeDelete,
-    LayerEdits,
     NodeAdd,
     NodeDataDelete,
     NodeDataSet,
@@ -42,6 +42,8 @@ from cellmesh.cortex.values.wire import decode_interval, decode_value
 from cellmesh.cortex.views.draft import Draft
 from cellmesh.cortex.views.editor import Editor
 from cellmesh.cortex.views.graph import Graph
+from cellmesh.cortex.views.merge_moves import NodeMoves
+from cellmesh.cortex.views.session import GraphSession
 from cellmesh.cortex.views.view import View
 
 BATCH_NODE_COUNT: Final = 256
@@ -109,48 +111,73 @@ def merge_nodes(
 ) -> int:
     """Merge some nodes of a fork, durable on return; returns how many edits its lower layer got.
 
-    No session of the calling thread may hold the write transaction: see `GraphSession.pause`.
+    Triggers of the view below are run. No session of the calling thread may hold the write transaction: see
+    `GraphSession.pause`.
     """
-    count = 0
     with graph.begin(below(view), user=user) as session:
-        for start in range(0, len(nids), BATCH_NODE_COUNT):
-            batch = nids[start : start + BATCH_NODE_COUNT]
-
-            def run(txn: WriteTxn, batch: Sequence[bytes] = batch) -> tuple[int, list[tuple[Names, str]]]:
-                graph.check_layer(txn, view.layers[0])
-                # What the top layer has deleted goes first: it may have made the node anew.
-                editor = Editor(session, txn)
-                NodeMerge(graph, editor, view.layers[0].key, choice).delete_masked(batch)
-                done = editor.commit()
-                editor = Editor(session, txn)
-                merge = NodeMerge(graph, editor, view.layers[0].key, choice)
-                taken = [found for nid in batch if (found := merge.node(nid)) is not None]
-                done += editor.commit()
-                if taken:
-                    edits = LayerEdits(view.layers[0].id, tuple(taken), user, editor.now_ms)
-                    LayerWriter(txn, view.layers[0].key, graph.catalog, graph.names, graph.nids).apply(taken)
-                    graph.log_edits(txn, encode_layer_edits(edits), user=user, now_ms=editor.now_ms)
-                return done, graph.names.take_stored()
-
-            done, stored = session.write_op(run)
-            session.note_edits(done, stored)
-            count += done
+        count = _merge_batches(graph, session, view, nids, choice)
         session.sync()
     return count
 
 
+def _merge_batches(
+    graph: Graph, session: GraphSession, view: View, nids: Sequence[bytes], choice: Choice
+) -> int:
+    count = 0
+    for start in range(0, len(nids), BATCH_NODE_COUNT):
+        batch = nids[start : start + BATCH_NODE_COUNT]
+        # Who watches is told of edits, which nodes that are moved have none of.
+        is_watched = session.view.id in graph.edit_watchers
+
+        def run(
+            txn: WriteTxn, batch: Sequence[bytes] = batch, is_watched: bool = is_watched
+        ) -> tuple[int, list[tuple[Names, str]], tuple[NodeEdits, ...]]:
+            graph.check_layer(txn, view.layers[0])
+            # What the top layer has deleted goes first: it may have made the node anew.
+            editor = Editor(session, txn)
+            NodeMerge(graph, editor, view.layers[0].key, choice).delete_masked(batch)
+            done = editor.commit()
+            changed = tuple(editor.committed)
+            editor = Editor(session, txn)
+            moves = NodeMoves(editor, view)
+            rest = batch if is_watched or choice is not ALL else moves.take(batch)
+            merge = NodeMerge(graph, editor, view.layers[0].key, choice)
+            taken = [found for nid in rest if (found := merge.node(nid)) is not None]
+            done += editor.commit() + moves.count
+            changed += tuple(editor.committed)
+            logged = moves.write()
+            if taken:
+                LayerWriter(txn, view.layers[0].key, graph.catalog, graph.names, graph.nids).apply(taken)
+                logged += [encode_node_edits(node) for node in taken]
+            if logged:
+                payload = frame(view.layers[0].id, logged, session.user, editor.now_ms)
+                graph.log_edits(txn, payload, user=session.user, now_ms=editor.now_ms)
+            return done, graph.names.take_stored(), changed if is_watched else ()
+
+        done, stored, changed = session.write_op(run)
+        session.note_edits(done, stored)
+        if changed:
+            session.tell(changed)
+        session.breathe()
+        count += done
+    return count
+
+
 def merge_view(graph: Graph, view: View, choice: Choice = ALL, user: str = "root") -> int:
-    """Merge all nodes of a fork, a batch at a time; returns how many edits its lower layer got."""
-    below(view)
+    """Merge all nodes of a fork, a batch at a time; returns how many edits its lower layer got.
+
+    Durable on return, as is what a batch did once the next has begun and others had their turn.
+    """
     layer = view.layers[0].key
     count, after = 0, b""
-    while True:
-        with graph.slab.view() as txn:
-            nids = changed_nids(txn, layer, after)
-        if not nids:
-            return count
-        count += merge_nodes(graph, view, nids, choice, user)
-        after = nids[-1]
+    with graph.begin(below(view), user=user) as session:
+        while True:
+            nids = session.read(partial(changed_nids, layer=layer, after=after))
+            if not nids:
+                session.sync()
+                return count
+            count += _merge_batches(graph, session, view, nids, choice)
+            after = nids[-1]
 
 
 class NodeMerge:
@@ -169,8 +196,10 @@ class NodeMerge:
             return
         for nid in nids:
             stored = self.txn.get(NODES, self.layer + nid)
-            record = parse_record(stored) if stored is not None else None
-            if record is None or not record.is_mask:
+            if stored is None or stored[0] == NODE_START:
+                continue
+            record = parse_record(stored)
+            if not record.is_mask:
                 continue
             form = self.graph.form_of_key(lambda op: op(self.txn), nid[6:])
             draft = self.editor.draft(keys.unpack_nid(nid), form, node_value(record.head))

@@ -20,7 +20,7 @@ from cellmesh.cortex.storm.runtime.rights import AUTH
 from cellmesh.cortex.storm.runtime.tags import tag_pattern
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.values.wire import decode_value
-from cellmesh.cortex.views.merge import Choice, below, changed_nids, merge_nodes
+from cellmesh.cortex.views.merge import ALL, Choice, below, changed_nids, merge_nodes
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.view import View
 from cellmesh.cortex.views.wipe import wipe_layer
@@ -228,6 +228,10 @@ def _choice(context: RunContext, arguments: Arguments) -> Choice:
             (not wanted or any(test(name) for test in wanted)) and not any(test(name) for test in unwanted)
         )
 
+    if not any(
+        (arguments.only_tags, arguments.no_tags, arguments.include_tags, arguments.exclude_tags)
+    ) and not (arguments.include_props or arguments.exclude_props):
+        return ALL
     return Choice(
         nodes=not arguments.only_tags,
         tags=not arguments.no_tags,
