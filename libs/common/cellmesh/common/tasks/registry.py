@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cellmesh.common.auth.policy import Policy
 
 TEXT_SIZE_MAX: Final = 1000
+_CARRIER: Final = "/cellmesh.api.common.v1.CallService/Pipeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,14 @@ class TaskRegistry:
         self._loop = asyncio.get_running_loop()
 
     def list_for(self, caller: Caller) -> list[RunningTask]:
-        """The calls that somebody may see, oldest first: all for administrators, their own for others."""
+        """The calls that somebody may see, oldest first: all for administrators, their own for others.
+
+        The calls of a pipeline are among them, and not the stream that carries them.
+        """
         now_ns, mono_ns = time.time_ns(), time.monotonic_ns()
         found = []
         for number, call in self.running.items():
-            if caller.admin or is_own(caller, call.caller):
+            if call.method != _CARRIER and (caller.admin or is_own(caller, call.caller)):
                 duration_ns = mono_ns - call.start_ns
                 found.append(RunningTask(self._id(number), call, now_ns - duration_ns, duration_ns))
         return found
