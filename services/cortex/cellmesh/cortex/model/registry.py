@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -145,7 +146,7 @@ class Model:
         if found is None:
             base = self.type(reference.name)
             options = {**base.options, **reference.options}
-            found = self._derived[key] = type(base)(base.name, base.chain, options, self)
+            found = self._derived[key] = self._make(type(base), base.name, base.chain, options)
         return found
 
     def _compile(self, definition: TypeDef) -> BaseType:
@@ -165,8 +166,17 @@ class Model:
         for step in chain:
             family = FAMILIES.get(step.name)
             if family is not None:
-                return family(definition.name, tuple(item.name for item in chain), options, self)
+                return self._make(family, definition.name, tuple(item.name for item in chain), options)
         raise BadTypeDef(f"no code implements the type {chain[-1].name}", name=definition.name)
+
+    def _make(
+        self, family: Callable[..., BaseType], name: str, chain: tuple[str, ...], options: dict[str, object]
+    ) -> BaseType:
+        try:
+            return family(name, chain, options, self)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, re.error) as error:
+            # Options come from users, in any shape; each type reads its own.
+            raise BadTypeDef(f"the options of the type {name} cannot be used: {error}", name=name) from error
 
     # ------------------------------------------------------------------ forms
 

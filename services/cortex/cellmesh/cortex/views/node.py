@@ -63,6 +63,13 @@ class Node:
     def __hash__(self) -> int:
         return hash(self.key)
 
+    def check_editable(self) -> None:
+        """Refuse a node that is in no layer.
+
+        Raises:
+            IsRuntForm: it tells of the model.
+        """
+
     # Identity.
 
     @property

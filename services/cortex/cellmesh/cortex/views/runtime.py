@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cellmesh.common.errors import BadTypeValu
+from cellmesh.common.errors import BadTypeValu, IsRuntForm
 from cellmesh.cortex.layers.records import Record, node_head
 from cellmesh.cortex.model.registry import Form, Prop
 from cellmesh.cortex.model.runtime import RuntimeNode, runtime_node
@@ -36,6 +36,9 @@ class ModelNode(Node):
     @property
     def form(self) -> Form:
         return self._form
+
+    def check_editable(self) -> None:
+        raise IsRuntForm(f"nodes of {self._form.name} cannot be edited", form=self._form.name)
 
     def _fresh(self) -> None:
         """It changes with the model alone, not with edits."""

@@ -310,6 +310,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
     def add_edge(self, node: Node, verb: str, to: Node) -> bool:
         """Make a light edge; returns whether it is new."""
         self.graph.names.verbs.check(verb)
+        to.check_editable()
         if self.guard is not None:
             self.guard.confirm_edit(self, ("node", "edge", "add", verb))
 
@@ -323,6 +324,7 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
 
     def del_edge(self, node: Node, verb: str, to: Node) -> bool:
         """Remove a light edge; returns whether it was there."""
+        to.check_editable()
         if self.guard is not None:
             self.guard.confirm_edit(self, ("node", "edge", "del", verb))
 

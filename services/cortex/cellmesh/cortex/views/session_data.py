@@ -19,6 +19,7 @@ class DataSession(SessionBase):
         known = editor.drafts.get(node.key)
         if known is not None:
             return known
+        node.check_editable()
         # Not node.form: that may read through the session, which an op must not.
         form = self.graph.form_of_key(lambda op: op(editor.txn), node.key[6:])
         return editor.draft(node.nid, form, node.value)
@@ -60,6 +61,8 @@ class DataSession(SessionBase):
         """Remove a piece of a node's data and return it, or None."""
         if self.guard is not None:
             self.guard.confirm_edit(self, ("node", "data", "pop", name))
+        if not self.has_data(node, name):
+            return None
 
         def op(editor: Editor) -> bytes | None:
             draft = self._draft(editor, node)

@@ -105,3 +105,34 @@ def test_catch_takes_lists_of_names(graph: Graph) -> None:
     engine = Engine(graph, COMMANDS, LIBRARIES, TYPES)
     text = "$x=(['Other', $lib.null, 'MyErr']) try { $lib.raise(MyErr, no) } catch $x as err { return($err.name) }"
     assert engine.call(text) == "MyErr"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "[ +#tag ]",
+        "[ -#tag ]",
+        "[ :doc=x ]",
+        "[ .seen=now ]",
+        "[ +(refs)> { inet:asn } ]",
+        "[ <(refs)+ { inet:asn } ]",
+        "[ -(refs)> { inet:asn } ]",
+        "[ <(refs)- { inet:asn } ]",
+        "$node.data.set(name, 1)",
+        "| delnode",
+    ],
+)
+def test_nodes_of_the_model_are_not_edited(graph: Graph, edit: str) -> None:
+    engine = Engine(graph, COMMANDS, LIBRARIES, TYPES)
+    engine.count("[ inet:asn=1 ]")
+    assert [error.name for error in _errors(engine, f"syn:form=inet:asn {edit}")] == ["IsRuntForm"] * 3
+    assert engine.call("syn:form=inet:asn return($node.data.pop(name))") is None
+
+
+@pytest.mark.parametrize("options", ['({"enums": 5})', '({"enums": [[1]]})', '({"enums": [["b", "two"]]})'])
+def test_options_of_a_type_that_cannot_be_used_are_named_errors(graph: Graph, options: str) -> None:
+    engine = Engine(graph, COMMANDS, LIBRARIES, TYPES)
+    text = f"$lib.model.ext.addType(_x:odd, int, {options}, ({{}}))"
+    for error in _errors(engine, text):
+        assert error.name == "BadTypeDef"
+        assert error.get("name") == "_x:odd"
