@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from typing import Any
 
 import pytest
 from cellmesh.api.common.v1 import cell_service_pb2
-from cellmesh.cli.doctor import machine
+from cellmesh.cli.doctor import cells, machine
 from cellmesh.cli.doctor.cells import check_clock
 from cellmesh.cli.doctor.finding import Level
 from cellmesh.cli.doctor.identities import check_identity
 from cellmesh.cli.main import run
-from cellmesh.cli.mesh import Mesh, ports
+from cellmesh.cli.mesh import Mesh, ports, processes
+from cellmesh.common.errors import SpawnExit
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.folder import IdentityFolder
 
@@ -97,6 +99,51 @@ def test_a_stopped_cell_and_a_port_that_another_program_took(
         capsys, "--url", f"grpcs://{listen}", "--identity", str(made.folder("aha") / "users" / "root")
     )
     assert (code, found(findings, "reach", "aha")[0]["level"]) == (1, "problem")
+
+
+def test_a_cell_that_cannot_start_is_told_with_what_it_ended_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Mesh(tmp_path / "m", cells=("aha", "axon"), network="demo")
+    settings = made.folder("axon") / "cell.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('listne = "127.0.0.1:0"\n')
+    try:
+        with pytest.raises(SpawnExit):
+            made.up()
+        _, findings = doctor(capsys, "--dir", str(made.dir))
+    finally:
+        made.down()
+    (process,) = found(findings, "process", "axon")
+    assert process["level"] == "problem"
+    assert "axon has no setting 'listne'" in process["message"]
+    assert "did you mean listen" in process["message"]
+    # Of one that was stopped there is nothing to tell.
+    _, findings = doctor(capsys, "--dir", str(made.dir))
+    assert found(findings, "process", "aha")[0]["message"] == "it does not run"
+
+
+def test_a_cell_that_hangs_is_told(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "ASK_S", 1.0)
+    running = processes.find_running(mesh.folder("axon"))
+    assert running is not None
+    os.kill(running.pid, signal.SIGSTOP)
+    try:
+        (told,) = cells.check_cell("axon", f"unix://{mesh.folder('axon')}", None, is_local=True)
+    finally:
+        os.kill(running.pid, signal.SIGCONT)
+    assert (told.check, told.level) == ("reach", Level.PROBLEM)
+    assert "does not answer within" in told.message
+
+
+def test_a_part_of_an_identity_is_told(mesh: Mesh, capsys: pytest.CaptureFixture[str]) -> None:
+    certificate = mesh.folder("axon") / "certs" / "cell.crt"
+    away = certificate.rename(certificate.with_suffix(".away"))
+    try:
+        _, findings = doctor(capsys, "--dir", str(mesh.folder("axon")))
+    finally:
+        away.rename(certificate)
+    assert "there is no identity" in found(findings, "certificate", "axon")[0]["message"]
 
 
 def test_too_few_open_files_are_told_of_the_process_that_has_them(tmp_path: Path) -> None:

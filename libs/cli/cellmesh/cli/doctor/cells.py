@@ -14,10 +14,10 @@ from cellmesh.api.common.v1 import (
     storage_service_pb2_grpc,
 )
 from cellmesh.cli.doctor.finding import Finding, ok, problem, warning
-from cellmesh.cli.output import error_line, size_text, span_text
+from cellmesh.cli.output import size_text, span_text
 from cellmesh.client import CellClient, open_cell
 from cellmesh.common.cell.version import cellmesh_version
-from cellmesh.common.errors import CellError
+from cellmesh.common.errors import CellError, DeadlineExceeded
 
 ASK_S: Final = 5.0
 CLOCK_WARNING_S: Final = 2.0
@@ -52,12 +52,24 @@ def check_cell(subject: str, url: str, identity: Path | None, *, is_local: bool)
                 yield check_clock(subject, cell, began_s, ended_s)
             yield from _storage(subject, client)
     except CellError as error:
-        yield problem(
+        yield not_reached(subject, error)
+
+
+def not_reached(subject: str, error: CellError) -> Finding:
+    """A cell that could not be asked, by what came of it."""
+    if isinstance(error, DeadlineExceeded):
+        return problem(
             "reach",
             subject,
-            f"it cannot be asked: {error_line(error)}",
-            str(error.get("hint") or "see whether it runs, and its log"),
+            f"it takes calls and does not answer within {ASK_S:.0f} s",
+            "it hangs, was stopped by a signal, or has far too much to do: see its log and the load, then start it anew",
         )
+    return problem(
+        "reach",
+        subject,
+        f"it cannot be asked: {error.message}",
+        str(error.get("hint") or "see whether it runs, and its log"),
+    )
 
 
 def _state(subject: str, cell: cell_service_pb2.CellInfo) -> Finding:

@@ -10,7 +10,7 @@ from cellmesh.api.aha.v1 import registry_pb2, registry_service_pb2_grpc
 from cellmesh.cli.doctor import cells, identities, machine
 from cellmesh.cli.doctor.finding import Finding, ok, problem
 from cellmesh.cli.mesh import Mesh, ports, processes
-from cellmesh.cli.output import error_line
+from cellmesh.cli.mesh.mesh import split_cell
 from cellmesh.client import open_cell
 from cellmesh.common.errors import BadConfValu, CellError, NoSuchDir
 from cellmesh.common.tls.folder import IdentityFolder
@@ -50,12 +50,16 @@ def _check_cell_folder(subject: str, folder: Path, mesh: Mesh | None) -> Iterato
         return
     yield machine.check_folder(subject, folder)
     certificates = IdentityFolder(folder / "certs")
-    if certificates.exists():
+    # A folder that holds a part of an identity is told too.
+    if certificates.path.is_dir():
         yield from identities.check_identity(subject, certificates)
     running = processes.find_running(folder)
     if running is None:
         how = f"`cellmesh up --dir {mesh.dir}`" if mesh else f"`cellmesh {subject} serve --dir {folder}`"
-        yield problem("process", subject, "it does not run", f"start it: {how}; its log says why it ended")
+        ended = processes.last_error(split_cell(subject)[1], mesh.log(subject)) if mesh else ""
+        message = f"it does not run, and ended with: {ended}" if ended else "it does not run"
+        advice = f"start it: {how}; its log says why it ended"
+        yield problem("process", subject, message, f"mend that, then {advice}" if ended else advice)
         found = _check_wanted_port(subject, folder)
         if found is not None:
             yield found
@@ -110,12 +114,7 @@ def check_mesh(registry_url: str, identity: Path | None) -> Iterator[Finding]:
                 if not token:
                     break
     except CellError as error:
-        yield problem(
-            "reach",
-            "aha",
-            f"AHA cannot be asked: {error_line(error)}",
-            str(error.get("hint") or "see whether it runs"),
-        )
+        yield cells.not_reached("aha", error)
         return
     if not any(instance.kind == "aha" for instance in instances):
         yield from cells.check_cell("aha", registry_url, identity, is_local=False)

@@ -166,17 +166,27 @@ def wait_until_serving(kind: str, folder: Path, process: subprocess.Popen[bytes]
 
 def last_words(kind: str, log: Path) -> str:
     """The error a cell ended with, as it told it; else its last line."""
-    try:
-        with log.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - LOG_TAIL_SIZE))
-            lines = file.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        return ""
+    lines = _tail(log)
     for line in reversed(lines):
         if line.startswith(f"{kind}: "):
             return line.removeprefix(f"{kind}: ")
     return lines[-1] if lines else ""
+
+
+def last_error(kind: str, log: Path) -> str:
+    """The error a cell ended with; empty when it ended otherwise."""
+    lines = _tail(log)
+    return lines[-1].removeprefix(f"{kind}: ") if lines and lines[-1].startswith(f"{kind}: ") else ""
+
+
+def _tail(log: Path) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - LOG_TAIL_SIZE))
+            return file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
 
 
 def stop(pid: int, process: subprocess.Popen[bytes] | None = None) -> bool:
