@@ -121,15 +121,17 @@ def test_who_is_cut_off_from_all_lets_no_lease_run_out_and_gives_full_ones_after
         for silence_s in (5.0, 10.0, 15.0, 20.0):
             world.clock.seconds += 5.0
             world.peers_silence_s = silence_s
+            # Its own registration tells nothing.
+            await world.registry.register(instance("00.aha.demo"), 15.0)
             await world.registry.expire()
-            assert len(world.registry.all()) == 2
+            assert len(world.registry.all()) == 3
         # The other AHA is heard again: whoever lives has this long to renew.
         world.peers_silence_s = 0.0
         await world.registry.expire()
         world.clock.seconds += 14.0
         await world.registry.renew("00.axon.demo", ready=True)
         await world.registry.expire()
-        assert len(world.registry.all()) == 2
+        assert len(world.registry.all()) == 3
         world.clock.seconds += 1.0
         await world.registry.expire()
         assert [found.name for found in world.registry.all()] == ["00.axon.demo"]

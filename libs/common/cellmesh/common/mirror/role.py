@@ -100,6 +100,7 @@ class Mirror:
         self.checkpoints = Checkpoints(slab, databases)
         self.leading = Leading(slab, self.gate, workers, keeper, lease_s=settings.lease_s)
         self._keeper = keeper
+        self._began_s = boottime_s()
         with slab.view() as txn:
             self.facts = read_facts(txn)
             self._applied = self.log.next_offset(txn)
@@ -146,7 +147,8 @@ class Mirror:
             return None
         if not self.gate.has_lease:
             return float("inf")
-        return boottime_s() - max(found.heard_s for found in self.leading.followers.values())
+        heard_s = max(found.heard_s for found in self.leading.followers.values())
+        return boottime_s() - max(heard_s, self._began_s)
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ from cellmesh.aha.directory.leases import Directory
 from cellmesh.aha.directory.names import Names
 from cellmesh.aha.directory.pools import Pools, require_no_pool
 from cellmesh.aha.directory.watch import Change, Scope, Watch
+from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE
 from cellmesh.api.aha.v1 import pool_pb2
 from cellmesh.common.errors import BadName, CellError, DupName, NoSuchCell, NoSuchName
 from cellmesh.common.rpc.workers import Workers
@@ -114,7 +115,7 @@ class Registry:
             BadName: it is of another network, or its service has the name of a pool.
             DupName: another cell has this name and lives.
         """
-        self._heard_s = self._clock.monotonic()
+        self._note_heard(instance.service)
         require_no_pool(self.pools, instance.service)
         if instance.network != self.network:
             raise BadName(
@@ -150,8 +151,9 @@ class Registry:
         Raises:
             NoSuchCell: there is no lease of this name.
         """
-        self._heard_s = self._clock.monotonic()
         found = self._directory.get(name)
+        if found is not None:
+            self._note_heard(found.service)
         if found is None or found.ready == (ready and not found.down) or name in self._own_names:
             return self._directory.renew(name, ready=ready)
         async with self._lock:
@@ -209,13 +211,20 @@ class Registry:
                 _log.warning("lease_expired", name=name)
                 await self._workers.run(self._names.remove, name, expired=True)
 
+    def _note_heard(self, service: str) -> None:
+        # Instances of AHA are registered as well, this one by itself.
+        if service != REGISTRY_SERVICE:
+            self._heard_s = self._clock.monotonic()
+
     def _is_deaf(self, expired: Collection[str]) -> bool:
         """Whether it is cut off from all, so that those whose leases run out may well live."""
         silence_s = self._peers_silence_s()
         if silence_s is None:
             return False
-        if silence_s != float("inf"):
-            silence_s = min(silence_s, self._clock.monotonic() - self._heard_s)
+        if silence_s == float("inf"):
+            # It cannot store anything now; for a moment that is so, too, when its first follower comes.
+            return bool(expired) or self._was_deaf
+        silence_s = min(silence_s, self._clock.monotonic() - self._heard_s)
         shortest_s = min((self._directory.length_s(name) for name in expired), default=float("inf"))
         return silence_s > min(DEAF_S, shortest_s * DEAF_PART)
 
