@@ -86,7 +86,7 @@ class Pipelines:
         self._runs.add(run)
         try:
             run.reading = asyncio.ensure_future(run.read(requests))
-            await run.write(context.write)
+            await run.write()
         finally:
             self._runs.discard(run)
             run.cancel()
@@ -120,6 +120,7 @@ class _Run:
         self.drained.set()
         self._endpoints = endpoints
         self._facts = StreamFacts(context)
+        self._send: Callable[[bytes], Awaitable[object]] = context.write
         self._concurrency = CONCURRENCY_DEFAULT
         self._path = ""
         self._waiting: deque[PipelinedCall] = deque()
@@ -135,6 +136,8 @@ class _Run:
         self._error: BaseException | None = None
         self._read_whole = False
         self._closing = False
+        self._is_sending = False
+        self._told_windows = False
         self._told_closing = False
         self._over = False
 
@@ -250,7 +253,7 @@ class _Run:
             return
         self._open[call.call_id] = call
         self._open_size += size
-        call.task = asyncio.ensure_future(self._run_open(call))
+        call.task = asyncio.get_running_loop().create_task(self._run_open(call))
         call.task.add_done_callback(self._noticed)
 
     async def _run_open(self, call: PipelinedCall) -> None:
@@ -265,8 +268,14 @@ class _Run:
             if self._open.get(call.call_id) is call:
                 del self._open[call.call_id]
             self._open_size -= len(call.request)
-        if not call.dropped:
+        if call.dropped:
+            return
+        if self._open or self._is_sending:
             self.put(call, answer)
+            return
+        # The last one that ran: to send here saves the way to another task. It cannot be cancelled any more.
+        self._enqueue(call, answer)
+        await self._flush()
 
     def _drop(self, call_id: int) -> None:
         """Nobody wants a call's answers any more: end it."""
@@ -328,6 +337,10 @@ class _Run:
 
     def put(self, call: PipelinedCall, answer: pb.PipelineAnswer) -> None:
         """Take an answer in, to be sent soon."""
+        self._enqueue(call, answer)
+        self._wake()
+
+    def _enqueue(self, call: PipelinedCall, answer: pb.PipelineAnswer) -> None:
         size = len(answer.response)
         if size <= SMALL_SIZE_MAX and not call.queued:
             self._small.append(answer)
@@ -337,7 +350,6 @@ class _Run:
         self._unsent_size += size
         if self._unsent_size >= UNSENT_SIZE_MAX or len(self._small) >= WAITING_COUNT_MAX:
             self.drained.clear()
-        self._wake()
 
     def _wake(self) -> None:
         if self._change is not None and not self._change.done():
@@ -347,25 +359,34 @@ class _Run:
         if self._room is not None and not self._room.done() and self._has_room():
             self._room.set_result(None)
 
-    async def write(self, write: Callable[[bytes], Awaitable[object]]) -> None:
+    async def write(self) -> None:
         """Send the answers, until all calls are answered and the client has no more."""
         loop = asyncio.get_running_loop()
-        knows_windows = True
         while True:
-            while self._small or self._large or (self._closing and not self._told_closing):
-                message = self._pack()
-                if knows_windows:
-                    message.knows_windows, knows_windows = True, False
-                if self._closing and not self._told_closing:
-                    message.closing = self._told_closing = True
-                await write(message.SerializeToString())
+            await self._flush()
             if self._error is not None:
                 raise self._error
-            ended = self._read_whole or self._closing
+            ended = (self._read_whole or self._closing) and not self._is_sending
             if ended and not self._waiting and not self._workers and not self._open:
                 return
             self._change = loop.create_future()
             await self._change
+
+    async def _flush(self) -> None:
+        """Send what waits, unless somebody does so already and will find it."""
+        if self._is_sending:
+            return
+        self._is_sending = True
+        try:
+            while self._small or self._large or (self._closing and not self._told_closing):
+                message = self._pack()
+                if not self._told_windows:
+                    message.knows_windows = self._told_windows = True
+                if self._closing and not self._told_closing:
+                    message.closing = self._told_closing = True
+                await self._send(message.SerializeToString())
+        finally:
+            self._is_sending = False
 
     def _pack(self) -> pb.PipelineResponse:
         answers: list[pb.PipelineAnswer] = []
