@@ -87,8 +87,14 @@ def _del(context: RunContext, prefix: Any) -> str:
 
 
 def _list(context: RunContext, is_all: Any) -> list[TriggerObject]:
-    view = None if tobool(is_all) else str(context.view.id)
-    return [TriggerObject(context, found) for found in _triggers(context).of_view(view)]
+    view, rights = None if tobool(is_all) else str(context.view.id), context.run.rights
+    return [
+        TriggerObject(context, found)
+        for found in _triggers(context).of_view(view)
+        if rights is None
+        or found.row["user"] in (rights.user, rights.user_id)
+        or rights.allowed(("trigger", "get"), found.iden)
+    ]
 
 
 def _get(context: RunContext, iden: Any) -> TriggerObject:
@@ -166,7 +172,7 @@ LIBRARIES: Final = (
             ),
             FunctionSpec(
                 "list",
-                "The triggers of the view.",
+                "The triggers of the view that the user may see.",
                 _list,
                 (ParameterSpec("all", False, "bool", "Those of all views."),),
                 "list",

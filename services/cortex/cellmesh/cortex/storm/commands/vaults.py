@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg
 from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.objects.kept import confirm_vault
 from cellmesh.cortex.storm.runtime.interface import UNDEF, Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member, set_member
+from cellmesh.cortex.storm.runtime.rights import EASY_EDIT
 from cellmesh.cortex.storm.runtime.values import torepr
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def _setting(kind: str) -> Callable[[RunContext, Arguments], None]:
         vault = lib(context, "vault.byname", arguments.name)
         if (arguments.value is UNDEF) is not arguments.delete:
             raise BadArg("either --value or --delete", name="--value")
+        confirm_vault(context, vault.store.require(context.session, vault.iden), EASY_EDIT)
         values = get_member(context, vault, kind)
         set_member(context, values, arguments.key, UNDEF if arguments.delete else arguments.value)
         where = f"vault {kind}: {arguments.name}."

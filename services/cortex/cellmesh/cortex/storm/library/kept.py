@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common import hashing
 from cellmesh.common.errors import BadArg, SchemaViolation
 from cellmesh.cortex.storm.library.graph import user_iden
-from cellmesh.cortex.storm.objects.kept import UserProfile, UserVars, VaultObject, everyone_iden
+from cellmesh.cortex.storm.objects.kept import (
+    UserProfile,
+    UserVars,
+    VaultObject,
+    confirm_vault,
+    everyone_iden,
+    vault_level,
+)
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, LibrarySpec, ParameterSpec
+from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_READ
 from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 
 if TYPE_CHECKING:
@@ -118,6 +126,7 @@ def _vault_add(
 
 
 def _vault(context: RunContext, known: dict[str, Any]) -> VaultObject:
+    confirm_vault(context, known, EASY_READ)
     return VaultObject(context.capability("vaults"), known["iden"])
 
 
@@ -136,7 +145,10 @@ def _vault_by_type(context: RunContext, kind: Any, scope: Any) -> VaultObject | 
     wanted = None if scope is None else tostr(scope)
     if wanted not in (None, "user", "role", "global"):
         raise BadArg(f"there is no scope {wanted}", name="scope", valu=wanted)
-    owners = {"user": {user_iden(context)}, "role": {everyone_iden(context)}}
+    auth: Any = context.run.engine.capabilities.get(AUTH)
+    user = None if auth is None else auth.policy.find_user(context.user)
+    roles = {everyone_iden(context), *(() if user is None else user.role_ids)}
+    owners = {"user": {user_iden(context)}, "role": roles}
     found = context.capability("vaults").by_type(context.session, tostr(kind), wanted, owners)
     return None if found is None else _vault(context, found)
 
@@ -144,7 +156,8 @@ def _vault_by_type(context: RunContext, kind: Any, scope: Any) -> VaultObject | 
 def _vault_list(context: RunContext) -> Iterator[VaultObject]:
     for _, known in context.capability("vaults").all(context.session):
         context.tick()
-        yield _vault(context, known)
+        if vault_level(context, known) >= EASY_READ:
+            yield _vault(context, known)
 
 
 _LEVELS: Final = ("deny", "read", "edit", "admin")
@@ -154,6 +167,7 @@ def _vault_print(context: RunContext, vault: Any) -> None:
     if not isinstance(vault, VaultObject):
         raise BadArg("what is to be printed is a vault", name="vault")
     known = vault.store.require(context.session, vault.iden)
+    confirm_vault(context, known, EASY_READ)
     context.print(f"Vault: {vault.iden}")
     context.print(f"  Name: {known['name']}")
     context.print(f"  Type: {known['type']}")
@@ -287,7 +301,13 @@ LIBRARIES: Final = (
                 may_change=True,
             ),
             FunctionSpec(
-                "list", "All vaults.", _vault_list, (), "vaults", is_generator=True, may_change=True
+                "list",
+                "The vaults that the user may read.",
+                _vault_list,
+                (),
+                "vaults",
+                is_generator=True,
+                may_change=True,
             ),
             FunctionSpec(
                 "print",

@@ -9,6 +9,7 @@ from cellmesh.common.errors import BadArg, NoSuchIden, SchemaViolation
 from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.packages import parsed
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
+from cellmesh.cortex.storm.runtime.rights import EASY_READ
 from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
 
 if TYPE_CHECKING:
@@ -107,7 +108,12 @@ def _activate(context: RunContext, iden: Any) -> None:
 
 
 def _list(context: RunContext) -> list[Any]:
-    own = [known for _, known in context.capability("graph.projections").all(context.session)]
+    rights = context.run.rights
+    own = [
+        known
+        for _, known in context.capability("graph.projections").all(context.session)
+        if rights is None or rights.level(known["permissions"]) >= EASY_READ
+    ]
     return sorted([*own, *_of_packages(context).values()], key=lambda known: str(known["name"]))
 
 
@@ -182,7 +188,13 @@ LIBRARIES: Final = (
                 ),
                 changes_state=True,
             ),
-            FunctionSpec("list", "All projections, those of packages as well.", _list, (), "list"),
+            FunctionSpec(
+                "list",
+                "The projections that the user may read, those of packages as well.",
+                _list,
+                (),
+                "list",
+            ),
             FunctionSpec(
                 "mod",
                 "Change facts about a projection.",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadArg, NoSuchIden, StormRuntimeError
+from cellmesh.common.errors import AuthDeny, BadArg, NoSuchIden, StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import (
     UNDEF,
     AttributeSpec,
@@ -14,6 +14,7 @@ from cellmesh.cortex.storm.runtime.interface import (
     ParameterSpec,
     TypeSpec,
 )
+from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_ADMIN, EASY_EDIT, EASY_READ
 from cellmesh.cortex.storm.runtime.values import toint, toprim, torepr, tostr
 
 if TYPE_CHECKING:
@@ -81,8 +82,28 @@ def everyone_iden(context: RunContext) -> str:
     return known if known is not None else hashing.guid(["role", "all"])
 
 
+def vault_level(context: RunContext, known: dict[str, Any]) -> int:
+    """Return what the user of a query may do with a vault: nothing, read, edit, or all."""
+    rights = context.run.rights
+    return EASY_ADMIN if rights is None else rights.level(known["permissions"])
+
+
+def confirm_vault(context: RunContext, known: dict[str, Any], level: int) -> None:
+    """Raise AuthDeny unless the user of a query may do so much with a vault."""
+    if vault_level(context, known) < level:
+        rights = context.run.rights
+        assert rights is not None, "a user with all rights was refused"
+        word = {EASY_READ: "read", EASY_EDIT: "edit", EASY_ADMIN: "administer"}[level]
+        raise AuthDeny(
+            f"user {rights.user} may not {word} the vault {known['iden']}",
+            iden=known["iden"],
+            user=rights.user_id,
+            username=rights.user,
+        )
+
+
 class VaultObject:
-    """A vault, by its iden."""
+    """A vault, by its iden. The queries that hold one may at least read it, unless that has changed since."""
 
     __slots__ = ("iden", "store")
 
@@ -117,17 +138,31 @@ class VaultData:
         return len(self.data)
 
 
+def _known(context: RunContext, self: VaultObject, level: int = EASY_READ) -> dict[str, Any]:
+    """Return what is known of a vault, if the user may do so much with it."""
+    known: dict[str, Any] = self.store.require(context.session, self.iden)
+    confirm_vault(context, known, level)
+    return known
+
+
 def _fact(context: RunContext, self: VaultObject, name: str) -> Any:
-    return self.store.require(context.session, self.iden)[name]
+    return _known(context, self)[name]
 
 
 def _rename(context: RunContext, self: VaultObject, value: Any) -> None:
     context.check_writable()
+    _known(context, self, EASY_EDIT)
     self.store.rename(context.session, self.iden, tostr(value))
 
 
-def _part(context: RunContext, self: VaultObject, part: str) -> VaultData:
-    return VaultData(self, part, _fact(context, self, part))
+def _configs(context: RunContext, self: VaultObject) -> VaultData:
+    return VaultData(self, "configs", _fact(context, self, "configs"))
+
+
+def _secrets(context: RunContext, self: VaultObject) -> VaultData | None:
+    known = _known(context, self)
+    # Who may only use a vault does not see its secrets.
+    return VaultData(self, "secrets", known["secrets"]) if vault_level(context, known) >= EASY_EDIT else None
 
 
 def _set_part(context: RunContext, self: VaultObject, part: str, value: Any) -> None:
@@ -135,15 +170,23 @@ def _set_part(context: RunContext, self: VaultObject, part: str, value: Any) -> 
     if not isinstance(data, dict):
         raise BadArg(f"the {part} of a vault are a dictionary", name="valu")
     context.check_writable()
+    _known(context, self, EASY_EDIT)
     self.store.set_data(context.session, self.iden, part, data)
 
 
-def _get_secret(context: RunContext, self: VaultData, key: Any) -> Any:
-    return _fact(context, self.vault, self.part).get(tostr(key))
+def _part_of(context: RunContext, self: VaultData) -> dict[str, Any]:
+    level = EASY_EDIT if self.part == "secrets" else EASY_READ
+    found: dict[str, Any] = _known(context, self.vault, level)[self.part]
+    return found
 
 
-def _set_secret(context: RunContext, self: VaultData, key: Any, value: Any) -> None:
+def _get_item(context: RunContext, self: VaultData, key: Any) -> Any:
+    return _part_of(context, self).get(tostr(key))
+
+
+def _set_item(context: RunContext, self: VaultData, key: Any, value: Any) -> None:
     context.check_writable()
+    _known(context, self.vault, EASY_EDIT)
     is_gone = value is UNDEF
     self.vault.store.set_item(
         context.session,
@@ -155,21 +198,28 @@ def _set_secret(context: RunContext, self: VaultData, key: Any, value: Any) -> N
     )
 
 
-def _each_secret(context: RunContext, self: VaultData) -> Iterator[Any]:
-    return iter(list(_fact(context, self.vault, self.part).items()))
+def _each_item(context: RunContext, self: VaultData) -> Iterator[Any]:
+    return iter(list(_part_of(context, self).items()))
 
 
 def _set_permission(context: RunContext, self: VaultObject, iden: Any, level: Any) -> Any:
     holder, wanted = tostr(iden), None if level is None else toint(level)
     if not hashing.isguid(holder):
         raise NoSuchIden(f"{holder} is no user or role", iden=holder)
-    roles = {everyone_iden(context), *_fact(context, self, "permissions")["roles"]}
+    known = _known(context, self, EASY_ADMIN)
+    roles = {everyone_iden(context), *known["permissions"]["roles"], *_role_idens(context)}
     return self.store.set_permission(
         context.session, self.iden, holder, "roles" if holder in roles else "users", wanted
     )
 
 
+def _role_idens(context: RunContext) -> set[str]:
+    auth: Any = context.run.engine.capabilities.get(AUTH)
+    return set() if auth is None else set(auth.policy.roles)
+
+
 def _delete(context: RunContext, self: VaultObject) -> None:
+    _known(context, self, EASY_ADMIN)
     self.store.remove(context.session, self.iden)
 
 
@@ -219,7 +269,7 @@ TYPES: Final = (
             AttributeSpec(
                 "configs",
                 "Its settings.",
-                lambda c, s: _part(c, s, "configs"),
+                _configs,
                 "vault:data",
                 lambda c, s, value: _set_part(c, s, "configs", value),
             ),
@@ -232,8 +282,8 @@ TYPES: Final = (
             AttributeSpec("scope", "Whom it is for.", lambda c, s: _fact(c, s, "scope"), "str"),
             AttributeSpec(
                 "secrets",
-                "Its secrets.",
-                lambda c, s: _part(c, s, "secrets"),
+                "Its secrets; null for who may not edit it.",
+                _secrets,
                 "vault:data",
                 lambda c, s, value: _set_part(c, s, "secrets", value),
             ),
@@ -244,8 +294,8 @@ TYPES: Final = (
         "vault:data",
         VaultData,
         "The secrets or settings of a vault.",
-        get_item=_get_secret,
-        set_item=_set_secret,
-        iterate=_each_secret,
+        get_item=_get_item,
+        set_item=_set_item,
+        iterate=_each_item,
     ),
 )

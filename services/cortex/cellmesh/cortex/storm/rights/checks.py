@@ -193,6 +193,13 @@ def _automation_set(capability: str, owner: str, kind: str) -> Check:
     return check
 
 
+def confirm_cron_jobs(context: RunContext) -> None:
+    """Ask whether the user may see all cron jobs: who has made them all may."""
+    check = _on_automation(*_CRON, "cron", "get")
+    for iden in context.capability("cron").by_iden:
+        check(context, iden)
+
+
 def _adding(kind: str) -> Check:
     return lambda context, *arguments: context.confirm((kind, "add"), str(context.view.id))
 
@@ -214,6 +221,28 @@ def _macro(level: int, rule: str) -> Check:
             raise AuthDeny(
                 f"user {rights.user} may not {rule} the macro {text}",
                 perm=f"storm.macro.{rule}",
+                user=rights.user_id,
+                username=rights.user,
+            )
+
+    return check
+
+
+def _projection(level: int) -> Check:
+    """Ask for a level on the graph projection whose iden is the first argument."""
+
+    def check(context: RunContext, iden: Any, *arguments: Any) -> None:
+        known = (
+            None
+            if iden is None
+            else context.capability("graph.projections").get(context.session, tostr(iden))
+        )
+        rights = rights_in(context)
+        # The function says that there is no such thing; those of packages are for everybody, and not to be changed.
+        if known is not None and rights.level(known.get("permissions") or {}) < level:
+            raise AuthDeny(
+                f"user {rights.user} may not do this with the graph projection {known['iden']}",
+                iden=known["iden"],
                 user=rights.user_id,
                 username=rights.user,
             )
@@ -364,6 +393,7 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     ("cron", "at"): _adding("cron"),
     ("cron", "del"): _on_automation(*_CRON, "cron", "del"),
     ("cron", "get"): _on_automation(*_CRON, "cron", "get"),
+    ("cron", "list"): confirm_cron_jobs,
     ("cron", "mod"): _on_automation(*_CRON, "cron", "set"),
     ("cron", "move"): _on_automation(*_CRON, "cron", "set"),
     ("cron", "enable"): _on_automation(*_CRON, "cron", "set"),
@@ -446,6 +476,10 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     **{("axon", name): asks("storm", "lib", "axon", name) for name in ("wget", "wput")},
     ("axon", "urlfile"): asks("storm", "lib", "axon", "wget"),
     ("graph", "add"): asks("storm", "graph", "add", default=True),
+    ("graph", "activate"): _projection(EASY_READ),
+    ("graph", "get"): _projection(EASY_READ),
+    ("graph", "mod"): _projection(EASY_EDIT),
+    **{("graph", name): _projection(EASY_ADMIN) for name in ("del", "grant", "revoke")},
     # Users and roles.
     ("auth", "users", "add"): asks("storm", "lib", "auth", "users", "add"),
     ("auth", "users", "del"): asks("storm", "lib", "auth", "users", "del"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.cortex.storm.rights.checks import confirm_merging, confirm_reading
+from cellmesh.cortex.storm.rights.checks import confirm_cron_jobs, confirm_merging, confirm_reading
 from cellmesh.cortex.storm.runtime.interface import Arguments, CommandSpec
 from cellmesh.cortex.storm.runtime.values import tostr
 
@@ -39,6 +39,22 @@ def _adding(kind: str) -> CommandCheck:
     return lambda context, arguments: context.confirm((kind, "add"), str(context.view.id))
 
 
+def _edits(context: RunContext, *path: str) -> None:
+    rights = context.run.rights
+    if rights is not None:
+        rights.confirm_edit(context.session, path)
+
+
+def _tag_prune(context: RunContext, arguments: Arguments) -> None:
+    for tag in arguments.tags or ():
+        _edits(context, "node", "tag", "del", *tostr(tag).removeprefix("#").split("."))
+
+
+def _edges_del(context: RunContext, arguments: Arguments) -> None:
+    verb = tostr(arguments.verb)
+    _edits(context, "node", "edge", "del", *(() if verb == "*" else (verb,)))
+
+
 COMMAND_CHECKS: Final[Mapping[str, CommandCheck]] = {
     "delnode": _delnode,
     "merge": _merge,
@@ -46,6 +62,11 @@ COMMAND_CHECKS: Final[Mapping[str, CommandCheck]] = {
     "view.exec": _view_exec,
     "movenodes": lambda context, arguments: context.confirm_admin("movenodes"),
     "runas": lambda context, arguments: context.confirm_admin("runas"),
+    # These ask even when there is nothing to do.
+    "edges.del": _edges_del,
+    "note.add": lambda context, arguments: _edits(context, "node", "add", "meta:note"),
+    "tag.prune": _tag_prune,
+    "cron.cleanup": lambda context, arguments: confirm_cron_jobs(context),
     "trigger.add": _adding("trigger"),
     "cron.add": _adding("cron"),
     "cron.at": _adding("cron"),
