@@ -20,9 +20,10 @@ from cellmesh.cli.shell.history import FILE_SIZE_MAX, ShellHistory
 from cellmesh.cli.shell.kinds import Kinds
 from cellmesh.cli.shell.names import Names, Prop
 from cellmesh.cli.shell.places import Wanted, place_of, variables_in
+from cellmesh.cli.shell.reading import is_ready
 from cellmesh.cli.shell.rendering import Paint, make_renderer, other_lines, safe_text
 from cellmesh.cli.shell.scan import is_complete, only_reads, scan
-from cellmesh.cli.shell.session import Session, is_ready
+from cellmesh.cli.shell.session import Session
 from cellmesh.cli.shell.tables import columns_of, fitting, leaf_tags
 from cellmesh.client import CellClient, open_cell
 from cellmesh.common.cell import running

@@ -74,15 +74,18 @@ def record_of(value: Any) -> Any:
 
 
 def _of_message(message: Message) -> Any:
-    match message.DESCRIPTOR.full_name:
-        case "google.protobuf.Timestamp":
-            return message.ToJsonString()  # type: ignore[attr-defined]
-        case "google.protobuf.Duration":
-            return message.ToNanoseconds() / 1e9  # type: ignore[attr-defined]
-        case "cellmesh.api.common.v1.Value":
-            from cellmesh.common.values import from_value
+    from cellmesh.api.common.v1.value_pb2 import Value
+    from cellmesh.common.values import from_value
+    from google.protobuf.duration_pb2 import Duration
+    from google.protobuf.timestamp_pb2 import Timestamp
 
-            return record_of(from_value(message))  # type: ignore[arg-type]
+    match message:
+        case Timestamp():
+            return message.ToJsonString()
+        case Duration():
+            return message.ToNanoseconds() / 1e9
+        case Value():
+            return record_of(from_value(message))
     return {
         field.name: _of_field(field, getattr(message, field.name))
         for field in message.DESCRIPTOR.fields

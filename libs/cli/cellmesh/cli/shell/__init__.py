@@ -1,7 +1,10 @@
 """The interactive shell behind `cellmesh storm` without a query, and the formats of its one-shot form.
 
     session       the loop: read a query or a command, run it, show what comes
-    commands      what begins with a backslash: \\format, \\view, \\set, \\run, \\save and the rest
+    reading       how its lines are typed: keys, indents, and when Enter runs them
+    commands      what begins with a backslash: \\format, \\view, \\set and the rest
+    meta          what such a command is
+    filing        those that read and write files: \\run, \\save, \\edit, \\history
     helping       `help NAME`: a form, a property, a command or a function
     running       one query: read in a thread, so that Ctrl-C and the progress line never wait
     rendering     what comes as nodes, tree, JSON, JSON lines or CSV

@@ -4,63 +4,22 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
-import re
-import shlex
 import subprocess
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.api.cortex.v1 import storm_pb2
+from cellmesh.cli.shell import filing
+from cellmesh.cli.shell.meta import MetaCommand, Wrong
 from cellmesh.cli.shell.rendering import (
     FORMATS,
-    SUFFIXES,
-    Paint,
-    counted,
-    error_lines,
-    make_renderer,
     safe_text,
     shown_value,
 )
-from cellmesh.cli.shell.running import RunningQuery
-from cellmesh.common.errors import CellError, from_detail
+from cellmesh.common.errors import CellError
 
 if TYPE_CHECKING:
     from cellmesh.cli.shell.session import Session
 
 DEFAULT: Final = "default"
-EDITOR: Final = "vi"
-HISTORY_COUNT: Final = 20
-FILE_SIZE_MAX: Final = 4_000_000
-"""A file with a longer query is none: the Cortex takes no longer text."""
-
-
-class Wrong(Exception):
-    """A command was not given what it needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetaCommand:
-    """A command of the shell.
-
-    Attributes:
-        name: With its backslash.
-        usage: What stands behind it.
-        doc: What it does.
-        run: Does it, given the session and what stands behind the name.
-        completes: What completes its argument: file, query, help, view, user, variable, "one of A B", or nothing.
-        takes_query: Whether a query may stand behind it, over several lines.
-    """
-
-    name: str
-    usage: str
-    doc: str
-    run: Callable[[Session, str], None]
-    completes: str = ""
-    takes_query: bool = False
 
 
 def run(session: Session, line: str) -> None:
@@ -238,107 +197,6 @@ def _unset(session: Session, rest: str) -> None:
     del session.variables[name]
 
 
-# Files.
-
-
-def _run(session: Session, rest: str) -> None:
-    session.run_query(_read(_one_path(rest)))
-
-
-def _save(session: Session, rest: str) -> None:
-    """Write the last answer, or that of a query, to a file, in the format that the file's name tells."""
-    found = _PATH_AND_QUERY.fullmatch(rest)
-    if found is None:
-        raise Wrong("which file?")
-    path, query = _one_path(found[1]), found[2].strip()
-    format_name = SUFFIXES.get(path.suffix, session.format)
-    renderer = make_renderer(format_name, Paint(False), None)
-    if not query and not session.kept.messages:
-        raise Wrong(
-            "there is no answer yet; give a query behind the file" if not session.kept.text else _TOO_MUCH
-        )
-    if not query and not session.kept.is_whole:
-        raise Wrong(_TOO_MUCH)
-    options = session.options()
-    running = (
-        RunningQuery(session.client, storm_pb2.StormRequest(text=query, options=options)) if query else None
-    )
-    count = 0
-    # Beside it first: a query that is cancelled or fails leaves what was there as it was.
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            for message in running.messages() if running else session.kept.messages:
-                if message is None:
-                    continue
-                if query and message.HasField("err"):
-                    session.show(error_lines(from_detail(message.err), query, session.paint))
-                    return
-                count += message.HasField("node")
-                for line in renderer.lines(message):
-                    file.write(line + "\n")
-            for line in renderer.end():
-                file.write(line + "\n")
-        beside.replace(path)
-    finally:
-        if running is not None:
-            running.cancel()
-        beside.unlink(missing_ok=True)
-    session.say(f"{counted(count, 'node')} as {format_name} in {path}")
-
-
-_PATH_AND_QUERY: Final = re.compile(r"""("[^"]*"|'[^']*'|\S+)(.*)""", re.DOTALL)
-
-_TOO_MUCH: Final = "the last answer was cancelled or too large to be kept; give its query behind the file"
-
-
-def _edit(session: Session, rest: str) -> None:
-    """Open an editor on a file or the last query; what is saved is the next line."""
-    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR)
-    if rest:
-        path = _one_path(rest)
-        subprocess.run([*editor, str(path)], check=False)
-        session.next_text = _read(path).rstrip("\n")
-        return
-    handle, name = tempfile.mkstemp(suffix=".storm")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(session.kept.text + "\n")
-        subprocess.run([*editor, name], check=False)
-        session.next_text = _read(Path(name)).rstrip("\n")
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _history(session: Session, rest: str) -> None:
-    from cellmesh.cli.shell.history import ShellHistory, history_file
-
-    found = []
-    for entry in ShellHistory(history_file()).load_history_strings():
-        if rest.lower() in entry.lower():
-            found.append(entry)
-        if not rest and len(found) == HISTORY_COUNT:
-            break
-    session.show(line for entry in reversed(found) for line in entry.split("\n"))
-
-
-def _one_path(text: str) -> Path:
-    if not text:
-        raise Wrong("which file?")
-    return Path(text.strip("'\"")).expanduser()
-
-
-def _read(path: Path) -> str:
-    with path.open(encoding="utf-8") as file:
-        try:
-            text = file.read(FILE_SIZE_MAX + 1)
-        except UnicodeDecodeError:
-            raise Wrong(f"{path} is no text in UTF-8") from None
-    if len(text) > FILE_SIZE_MAX:
-        raise Wrong(f"{path} has more than {FILE_SIZE_MAX:,} characters")
-    return text
-
-
 # The rest.
 
 
@@ -410,17 +268,19 @@ _EVERY: Final = (
         "variable",
     ),
     MetaCommand("\\unset", "NAME", "Forget a variable.", _unset, "variable"),
-    MetaCommand("\\run", "FILE", "Run the query in a file.", _run, "file"),
+    MetaCommand("\\run", "FILE", "Run the query in a file.", filing.run, "file"),
     MetaCommand(
         "\\save",
         "FILE [QUERY]",
         "Write the last answer, or a query's: .csv, .json, .jsonl, .txt.",
-        _save,
+        filing.save,
         "file",
         takes_query=True,
     ),
-    MetaCommand("\\edit", "[FILE]", "Edit the last query, or a file, for the next line.", _edit, "file"),
-    MetaCommand("\\history", "[TEXT]", "Show the last lines, or all with a text in them.", _history),
+    MetaCommand(
+        "\\edit", "[FILE]", "Edit the last query, or a file, for the next line.", filing.edit, "file"
+    ),
+    MetaCommand("\\history", "[TEXT]", "Show the last lines, or all with a text in them.", filing.history),
     MetaCommand("\\refresh", "", "Ask the Cortex for its names again.", _refresh),
     MetaCommand("\\!", "COMMAND", "Run a command of the system.", _outside),
     MetaCommand("\\quit", "", "Leave.", _quit),

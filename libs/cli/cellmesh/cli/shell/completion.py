@@ -15,7 +15,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion, Path
 from prompt_toolkit.document import Document
 
 if TYPE_CHECKING:
-    from cellmesh.cli.shell.commands import MetaCommand
+    from cellmesh.cli.shell.meta import MetaCommand
     from cellmesh.cli.shell.session import Session
 
 COUNT_MAX: Final = 300

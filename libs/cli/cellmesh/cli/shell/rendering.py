@@ -295,7 +295,8 @@ class CsvRenderer:
 
     def __init__(self) -> None:
         self._columns: dict[str, None] = {}
-        self._rows = tempfile.SpooledTemporaryFile(SPOOL_SIZE_MAX, mode="w+", encoding="utf-8")  # noqa: SIM115
+        # Closed by `end`: rows come in between.
+        self._rows = tempfile.SpooledTemporaryFile(SPOOL_SIZE_MAX, mode="w+", encoding="utf-8")  # noqa: SIM115  see above
 
     def lines(self, message: storm_pb2.StormMessage) -> Iterator[str]:
         """See Renderer."""
