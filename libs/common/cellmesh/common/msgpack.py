@@ -6,7 +6,7 @@ The bytes agree with Synapse's, as guids and buids are hashes over them:
             ext 1 (negative, two's complement), big-endian, in the fewest bytes
     str     UTF-8, lone surrogates as the three bytes they would have
     bytes   the bin family; bytearray and memoryview likewise
-    float   always 8 bytes
+    float   always 8 bytes; a Decimal is written as the float that is nearest to it
     list    arrays; a tuple gives the same bytes
     dict    maps in the order of the dict: callers that hash must fix the order (`hashing.flatten`)
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgpack
@@ -42,7 +43,7 @@ def encode(value: Any) -> bytes:
     """Encode a value.
 
     Args:
-        value: None, bool, int of any size, float, str, bytes, list, tuple or dict of such.
+        value: None, bool, int of any size, float, Decimal, str, bytes, list, tuple or dict of such.
 
     Raises:
         NotMsgpackSafe: the value, or one inside it, is of another kind.
@@ -175,8 +176,10 @@ def iter_stream(pieces: Iterable[bytes], *, use_list: bool = False) -> Iterator[
         )
 
 
-def _encode_other(value: Any) -> msgpack.ExtType:
+def _encode_other(value: Any) -> msgpack.ExtType | float:
     """Called by msgpack for what it has no form for, integers beyond 64 bits among it."""
+    if isinstance(value, Decimal):
+        return float(value)
     if isinstance(value, int):
         if value >= 0:
             size = (value.bit_length() + 7) // 8

@@ -7,6 +7,7 @@ guids       guid, users and roles
 times       time, ival, duration
 quantities  distance, area, velocity, places on the globe
 composites  comp, array, ndef, edges, nodeprop, range, data
+geojson     shapes on the globe
 network     domain names, IPv4, IPv6, blocks and ranges, addresses with ports
 web         URLs, mail addresses, cookies, DNS names
 files       base names, paths, files by content
@@ -24,6 +25,7 @@ from types import MappingProxyType
 from cellmesh.cortex.model.types import (
     composites,
     files,
+    geojson,
     guids,
     network,
     numbers,
@@ -52,6 +54,7 @@ FAMILIES: Mapping[str, type[BaseType]] = MappingProxyType(
         "float": numbers.FloatType,
         "geo:area": quantities.AreaType,
         "geo:dist": quantities.DistanceType,
+        "geo:json": geojson.GeoJsonType,
         "geo:latlong": quantities.LatLongType,
         "guid": guids.GuidType,
         "hex": strings.HexType,

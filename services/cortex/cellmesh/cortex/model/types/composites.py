@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 from cellmesh.common import hashing, msgpack
 from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm
 from cellmesh.cortex.model.definitions import TypeRef
 from cellmesh.cortex.model.scans import Predicate
-from cellmesh.cortex.model.types.base import BaseType, Normed, Type, text_of
+from cellmesh.cortex.model.types.base import BaseType, Normed, Type, shown, text_of
 
 ARRAY_SIZE_MAX = 1_000_000
 
@@ -341,7 +341,38 @@ class RangeType(CompositeType):
 
 
 class DataType(CompositeType):
-    """Anything that JSON or msgpack holds."""
+    """Anything that JSON or msgpack holds. Option: `schema`, a JSON schema that values must meet."""
+
+    def compile(self) -> None:
+        schema = self.options.get("schema")
+        self.check: Callable[[object], str | None] | None = None
+        if schema is not None:
+            self.check = self.compile_schema(schema)
+
+    def compile_schema(self, schema: object) -> Callable[[object], str | None]:
+        """Return what tells the first fault of a value, or None if it has none.
+
+        Raises:
+            BadTypeDef: this is no JSON schema.
+        """
+        # Few types have a schema, and the library takes a tenth of a second to import.
+        import jsonschema
+
+        schema = msgpack.decode(msgpack.encode(schema), use_list=True)
+        if not isinstance(schema, dict):
+            raise BadTypeDef("a schema is a dictionary", name=self.name)
+        kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft7Validator)
+        try:
+            kind.check_schema(schema)
+        except jsonschema.SchemaError as error:
+            raise BadTypeDef(f"not a JSON schema: {error.message}", name=self.name) from error
+        validator = kind(schema)
+
+        def fault_of(value: Any) -> str | None:
+            found = jsonschema.exceptions.best_match(validator.iter_errors(value))
+            return None if found is None else f"{shown(found.message)} at {found.json_path}"
+
+        return fault_of
 
     @property
     def is_mutable(self) -> bool:
@@ -353,7 +384,10 @@ class DataType(CompositeType):
         except CellError as error:
             raise self.bad(error.message, value) from error
         # A copy, as the caller may go on to change what it gave.
-        return Normed(msgpack.decode(encoded, use_list=True))
+        copied = msgpack.decode(encoded, use_list=True)
+        if self.check is not None and (fault := self.check(copied)) is not None:
+            raise self.bad(fault, value)
+        return Normed(copied)
 
     def repr(self, value: Any) -> Any:
         return repr(value)

@@ -40,10 +40,11 @@ class FilePathType(TextType):
                 if parts:
                     parts.pop()
             elif part not in ("", "."):
-                parts.append(part.strip())
+                parts.append(part)
         if not parts:
             return Normed("")
-        root = "/" if text.replace("\\", "/").startswith("/") and not text.startswith("\\\\") else ""
+        # A backslash in front makes no root: it may belong to a share's name.
+        root = "/" if text.startswith("/") else ""
         whole = root + "/".join(parts)
         base = parts[-1]
         subs: list[tuple[str, object]] = [("base", base)]
@@ -65,6 +66,8 @@ class FileBytesType(TextType):
         if isinstance(value, bytes):
             return self.of_content(value)
         if isinstance(value, (list, tuple)):
+            if not value:
+                raise self.bad("an empty list makes no guid", value)
             try:
                 return Normed(f"guid:{hashing.guid(value)}")
             except NotMsgpackSafe as error:

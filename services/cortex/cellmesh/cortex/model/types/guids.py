@@ -26,7 +26,7 @@ class GuidType(BaseType):
         if isinstance(value, str):
             if value == RANDOM:
                 return Normed(hashing.guid())
-            text = value.strip().lower().replace("-", "")
+            text = value.lower().replace("-", "")
             if not hashing.isguid(text):
                 raise self.bad("needs 32 hexadecimal digits", value)
             return Normed(text)
@@ -62,12 +62,14 @@ class IdentityType(GuidType):
     prefix_lift: ClassVar[bool] = False
 
     def normalize(self, value: object) -> Normed:
-        text = text_of(value)
-        iden = self.model.iden_of(self.kind, text)
+        if not isinstance(value, str):
+            return super().normalize(value)
+        iden = self.model.iden_of(self.kind, value)
         if iden is not None:
             return Normed(iden)
+        text = value.lower().replace("-", "")
         if not hashing.isguid(text):
-            raise self.bad(f"there is no {self.kind} named {shown(text)}, and it is no guid", value)
+            raise self.bad(f"there is no {self.kind} named {shown(value)}, and it is no guid", value)
         return Normed(text)
 
     def repr(self, value: Any) -> Any:

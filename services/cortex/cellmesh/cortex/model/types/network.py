@@ -130,7 +130,7 @@ class FqdnType(TextType):
 
     def to_ascii(self, value: str) -> str:
         """Return the name in lower-case ASCII."""
-        name = refang(value).lower()
+        name = refang(value).strip().lower()
         if not name.isascii():
             name = name.translate(_OTHER_DOTS)
         name = name.strip(".")
@@ -300,7 +300,7 @@ class IPv6Type(BaseType):
         try:
             if isinstance(value, int):
                 return ipaddress.IPv6Address(value)
-            text = refang(value)
+            text = value.strip("\t\r\n")
             if ":" not in text:
                 text = f"::ffff:{text}"
             return ipaddress.IPv6Address(text)
@@ -363,6 +363,7 @@ class Cidr4Type(TextType):
         if not isinstance(value, str):
             raise self.bad_kind(value)
         address, slash, bits = value.partition("/")
+        bits = bits.strip()
         if not slash or not bits.isdecimal() or int(bits) > 32:
             raise self.bad("a block ends with / and a number of bits from 0 to 32", value)
         span = (1 << 32 - int(bits)) - 1
@@ -511,20 +512,21 @@ def ipv6_kind(number: int) -> str:
 def ipv6_scope(number: int) -> str:
     """Return how far packets to an IPv6 address go."""
     if number >> 120 == 0xFF:
-        return _IPV6_MULTICAST_SCOPES.get(number >> 112 & 0xF, "unassigned")
+        # Four bits of flags and four of scope; where a flag is set, no scope is told.
+        return _IPV6_MULTICAST_SCOPES.get(number >> 112 & 0xFF, "unassigned")
     return "link-local" if ipv6_kind(number) in ("loopback", "linklocal") else "global"
 
 
 def _is_ipv4(text: str) -> bool:
     try:
-        socket.inet_aton(text)
-    except (OSError, ValueError):
+        ipaddress.IPv4Address(text)
+    except ValueError:
         return False
     return True
 
 
 def _ipv6_text(address: ipaddress.IPv6Address) -> str:
     mapped = address.ipv4_mapped
-    if mapped is not None and not address.scope_id:
+    if mapped is not None:
         return f"::ffff:{mapped}"
     return str(address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import decimal
-import re
 from typing import Any, ClassVar
 
 from cellmesh.common import hugenum
@@ -16,8 +15,6 @@ INT_SIZES = (1, 2, 4, 8, 16)
 
 TRUE_WORDS = frozenset(("true", "t", "yes", "y", "on"))
 FALSE_WORDS = frozenset(("false", "f", "no", "n", "off"))
-
-_NUMBER_AND_UNIT = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*(.*?)\s*$", re.DOTALL)
 
 
 class IntType(BaseType):
@@ -32,14 +29,14 @@ class IntType(BaseType):
 
     def compile(self) -> None:
         options = self.options
-        self.size = int(options.get("size", 8))
+        self.size = self.number_of("size", 8)
         self.signed = bool(options.get("signed", True))
         if self.size not in INT_SIZES:
             raise BadTypeDef(f"an int has {INT_SIZES} bytes, not {self.size}", name=self.name)
         bits = self.size * 8
         lowest, highest = (-(1 << bits - 1), (1 << bits - 1) - 1) if self.signed else (0, (1 << bits) - 1)
-        self.lowest = max(lowest, options["min"]) if options.get("min") is not None else lowest
-        self.highest = min(highest, options["max"]) if options.get("max") is not None else highest
+        self.lowest = max(lowest, self.number_of("min", lowest))
+        self.highest = min(highest, self.number_of("max", highest))
         if self.lowest > self.highest:
             raise BadTypeDef("the lowest value is above the highest", name=self.name)
         enums = options.get("enums") or ()
@@ -51,6 +48,18 @@ class IntType(BaseType):
             raise BadTypeDef("two enums have the same number or text", name=self.name)
         self.strict = bool(enums) and bool(options.get("enums:strict", True))
         self.is_min, self.is_max = bool(options.get("ismin")), bool(options.get("ismax"))
+
+    def number_of(self, option: str, default: int) -> int:
+        """Return an option that is a whole number.
+
+        Raises:
+            BadTypeDef: it is something else.
+        """
+        given = self.options.get(option)
+        try:
+            return default if given is None else int(given)
+        except (TypeError, ValueError, OverflowError):
+            raise BadTypeDef(f"{option} is a whole number, not {shown(given)}", name=self.name) from None
 
     def normalize(self, value: object) -> Normed:
         number = self.to_number(value)
@@ -70,10 +79,7 @@ class IntType(BaseType):
             try:
                 return int(value, 0)
             except ValueError:
-                pass
-            try:
-                return int(value, 10)  # leading zeros
-            except ValueError:
+                # What starts with a zero is refused as well, as it may have been meant as octal.
                 raise self.bad("not a whole number", value) from None
         if isinstance(value, (float, decimal.Decimal)):
             try:
@@ -104,10 +110,21 @@ class FloatType(BaseType):
 
     def compile(self) -> None:
         options = self.options
-        self.lowest = None if options.get("min") is None else float(options["min"])
-        self.highest = None if options.get("max") is None else float(options["max"])
+        self.lowest, self.highest = self.bound("min"), self.bound("max")
         self.lowest_valid = bool(options.get("minisvalid", True))
         self.highest_valid = bool(options.get("maxisvalid", True))
+
+    def bound(self, option: str) -> float | None:
+        """Return an option that is a number.
+
+        Raises:
+            BadTypeDef: it is something else.
+        """
+        given = self.options.get(option)
+        try:
+            return None if given is None else float(given)
+        except (TypeError, ValueError, OverflowError):
+            raise BadTypeDef(f"{option} is a number, not {shown(given)}", name=self.name) from None
 
     def normalize(self, value: object) -> Normed:
         if isinstance(value, bool) or not isinstance(value, (int, float, str, decimal.Decimal)):
@@ -134,7 +151,7 @@ class BoolType(BaseType):
     """True or false, stored as 1 or 0."""
 
     def normalize(self, value: object) -> Normed:
-        if isinstance(value, (bool, int, float, decimal.Decimal)):
+        if isinstance(value, int):
             return Normed(int(bool(value)))
         if isinstance(value, str):
             word = value.lower().strip()
@@ -170,31 +187,21 @@ class HugeNumType(BaseType):
         self.modulo = None if modulo is None else decimal.Decimal(str(modulo))
 
     def normalize(self, value: object) -> Normed:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str, decimal.Decimal)):
+        if not isinstance(value, (int, float, str, decimal.Decimal)):
             raise self.bad_kind(value)
-        number = self.read(value) if isinstance(value, str) else hugenum.hugenum(value)
-        if self.modulo is not None:
-            _, number = hugenum.mod(number, self.modulo)
-            if number < 0:
-                number = hugenum.add(number, self.modulo)
         try:
+            number = (
+                hugenum.parse_text(value, units=self.units)
+                if isinstance(value, str)
+                else hugenum.hugenum(value)
+            )
+            if self.modulo is not None and number.is_finite():
+                _, number = hugenum.mod(number, self.modulo)
+                if number < 0:
+                    number = hugenum.add(number, self.modulo)
             return Normed(hugenum.text(hugenum.normalize(number)))
         except BadTypeValu as error:
             raise self.bad(error.message, value) from None
-
-    def read(self, text: str) -> decimal.Decimal:
-        """Read text: digits with an optional point, then a unit if the type has units."""
-        match = _NUMBER_AND_UNIT.match(text)
-        if match is None:
-            raise self.bad("not a number", text)
-        digits, unit = match.groups()
-        number = decimal.Decimal(digits)
-        if not unit:
-            return number
-        factor = self.units.get(unit.lower())
-        if factor is None:
-            raise self.bad(f"unknown unit {shown(unit)}", text)
-        return hugenum.mul(number, factor)
 
     def repr(self, value: Any) -> Any:
         return value

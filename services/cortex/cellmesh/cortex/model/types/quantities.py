@@ -16,7 +16,8 @@ from cellmesh.cortex.model.types.base import BaseType, Normed, shown
 QUANTITY_SIZE = 8
 QUANTITY_MAX = 2**63 - 1
 
-_AMOUNT = re.compile(r"(-?(?:\d+\.?\d*|\.\d+))\s*(.*)", re.DOTALL | re.ASCII)
+_AMOUNT = re.compile(r"(-?\d+(?:\.\d+)?)\s*(.*)", re.DOTALL)
+_LOOSE_AMOUNT = re.compile(r"(-?(?:\d+\.?\d*|\.\d+))\s*(.*)", re.DOTALL)
 LIGHT_MM_A_SECOND = Decimal(299_792_458_000)
 
 
@@ -30,8 +31,11 @@ class QuantityType(BaseType):
     ordered: ClassVar[bool] = True
     units: ClassVar[Mapping[str, Decimal]] = {}
     needs_unit: ClassVar[bool] = True
+    amount: ClassVar[re.Pattern[str]] = _AMOUNT
     takes_floats: ClassVar[bool] = True
+    refuses_negative: ClassVar[bool] = False  # as a number; text is refused by every quantity
     shown_units: ClassVar[tuple[tuple[int, str], ...]] = ()
+    shown_below_zero: ClassVar[bool] = False  # whether negative values are printed in large units too
 
     def compile(self) -> None:
         self.offset = int(self.options.get("baseoff") or 0)
@@ -43,8 +47,10 @@ class QuantityType(BaseType):
             if number < 0 and not self.signed and number + self.offset < 0:
                 raise self.bad("may not be negative", value)
             number += self.offset
-        elif isinstance(value, int) and not isinstance(value, bool):
-            number = value
+        elif isinstance(value, int) and not (isinstance(value, bool) and self.refuses_negative):
+            number = int(value)
+            if number < 0 and self.refuses_negative and not self.signed:
+                raise self.bad("may not be negative", value)
         elif isinstance(value, (float, Decimal)) and self.takes_floats:
             number = self.of_number(value)
         else:
@@ -67,7 +73,7 @@ class QuantityType(BaseType):
 
     def read(self, text: str) -> int:
         """Read a number and a unit."""
-        match = _AMOUNT.fullmatch(text.strip())
+        match = self.amount.fullmatch(text.strip())
         if match is None:
             raise self.bad("needs a number and a unit", text)
         digits, unit = match.groups()
@@ -81,8 +87,9 @@ class QuantityType(BaseType):
 
     def repr(self, value: Any) -> Any:
         amount = value - self.offset
+        measured = abs(amount) if self.shown_below_zero else amount
         for size, unit in self.shown_units[:-1]:
-            if amount / size >= 1:
+            if measured / size >= 1:
                 return f"{amount / size} {unit}"
         return f"{amount} {self.shown_units[-1][1]}" if self.shown_units else str(amount)
 
@@ -105,6 +112,7 @@ class DistanceType(QuantityType):
         }
     )
     shown_units = ((1000000, "km"), (1000, "m"), (10, "cm"), (1, "mm"))
+    shown_below_zero = True
 
 
 class AreaType(QuantityType):
@@ -147,7 +155,9 @@ class VelocityType(QuantityType):
     """A velocity in millimetres a second, such as `10 km/h` or `5 knots`. Option `relative` allows negative ones."""
 
     needs_unit = False
+    amount = _LOOSE_AMOUNT  # `.5 mph` too
     takes_floats = False
+    refuses_negative = True
 
     def read(self, text: str) -> int:
         clean = text.strip().lower()

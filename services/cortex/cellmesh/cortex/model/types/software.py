@@ -15,8 +15,10 @@ PART_BITS = 20
 PART_MASK = (1 << PART_BITS) - 1
 SEMVER_MAX = (1 << 3 * PART_BITS) - 1
 
+_PRE = r"(?:0|[1-9]\d*|\d*[a-z-][0-9a-z-]*)"  # a number without leading zeros, or what has a letter
 _SEMVER = re.compile(
-    r"v?(?P<major>\d+)\.(?P<minor>\d+)\.(?P<patch>\d+)(?:-(?P<pre>[0-9A-Za-z.-]+))?(?:\+(?P<build>[0-9A-Za-z.-]+))?",
+    r"v?(?P<major>\d+)\.(?P<minor>\d+)\.(?P<patch>\d+)"
+    rf"(?:-(?P<pre>{_PRE}(?:\.{_PRE})*))?(?:\+(?P<build>[0-9a-z-]+(?:\.[0-9a-z-]+)*))?",
     re.IGNORECASE,
 )
 
@@ -56,7 +58,8 @@ class SemVerType(IntType):
     def leading_numbers(self, text: str, value: object) -> tuple[int, int, int]:
         """Return up to three numbers a version starts with; those it lacks are 0."""
         numbers: list[int] = []
-        for part in re.split(r"[.\-_+]", text.lower().removeprefix("v"))[:3]:
+        bare = re.sub(r"^[a-z]+", "", text, flags=re.IGNORECASE)
+        for part in [part for part in re.split(r"[.\-_+]", bare) if part][:3]:
             if not part.isdecimal():
                 break
             numbers.append(int(part))
@@ -94,6 +97,8 @@ CPE_PARTS = (
 )
 CPE23_PREFIX = "cpe:2.3:"
 CPE22_PREFIX = "cpe:/"
+CPE22_PART_COUNT = 7
+_UNBOUND22 = ("part", "language")  # what a 2.2 name cannot say to be without meaning
 
 # The grammar of NISTIR 7695, figures 6-3 (2.3) and 6-1 (2.2), after lowering.
 _CPE23_PART = r"(?:(?:\?*|\*?)(?:[a-z0-9\-._]|\\[\\*?!\"#$%&'()+,/:;<=>@\[\]^`{|}~])+(?:\?*|\*?)|[*\-])"
@@ -101,7 +106,10 @@ _CPE_LANGUAGE = r"(?:[a-z]{2,3}(?:-(?:[a-z]{2}|[0-9]{3}))?)"
 _CPE23 = re.compile(
     rf"cpe:2\.3:[aho*\-](?::{_CPE23_PART}){{5}}:(?:{_CPE_LANGUAGE}|[*\-])(?::{_CPE23_PART}){{4}}"
 )
-_CPE22 = re.compile(rf"cpe:/[aho]?(?::[a-z0-9._\-~%]*){{0,5}}(?::{_CPE_LANGUAGE}?)?")
+_CPE22_PLAIN = r"(?:[a-z0-9._\-~]|%2[1-9abcf]|%3[abcdef]|%40|%5[bcde]|%60|%7[bcde])"
+_CPE22_WILD = r"(?:(?:%01)+|%02)"
+_CPE22_PART = rf"(?:{_CPE22_WILD}?{_CPE22_PLAIN}+{_CPE22_WILD}?)?"
+_CPE22 = re.compile(rf"cpe:/[aho]?(?::{_CPE22_PART}){{0,5}}(?::{_CPE_LANGUAGE}?)?")
 _CPE_PLAIN = re.compile(r"[a-z0-9_.\-]")
 
 
@@ -109,7 +117,7 @@ class Cpe23Type(TextType):
     """A product name by CPE 2.3; 2.2 names are turned into it. Sub-values: its parts, and `v2_2`."""
 
     def normalize(self, value: object) -> Normed:
-        text = self.to_text(value).strip().lower()
+        text = self.to_text(value).lower()
         if text.startswith(CPE23_PREFIX):
             if not _CPE23.fullmatch(text):
                 raise self.bad("not a CPE 2.3 name", value)
@@ -127,14 +135,30 @@ class Cpe23Type(TextType):
 
 
 class Cpe22Type(TextType):
-    """A product name by CPE 2.2; 2.3 names are turned into it."""
+    """A product name by CPE 2.2.
+
+    Also made of a list of parts, and of a 2.3 name that says the same in 2.2 word for word: nothing escaped,
+    and no part of it left open but at the end.
+    """
 
     def normalize(self, value: object) -> Normed:
-        text = self.to_text(value).strip().lower()
+        if isinstance(value, (list, tuple)):
+            return self.of_parts([self.to_text(part) for part in value], value)
+        text = self.to_text(value).lower()
         if text.startswith(CPE23_PREFIX) and _CPE23.fullmatch(text):
-            text = cpe22_of(_split_escaped(text.removeprefix(CPE23_PREFIX)))
-        elif not text.startswith(CPE22_PREFIX):
+            return self.of_parts(text.removeprefix(CPE23_PREFIX).split(":"), value, len(CPE_PARTS))
+        if not text.startswith(CPE22_PREFIX):
             raise self.bad(f"does not start with {CPE22_PREFIX}", value)
+        if not _CPE22.fullmatch(text):
+            raise self.bad("not a CPE 2.2 name", value)
+        return Normed(text)
+
+    def of_parts(self, parts: list[str], value: object, count_max: int = CPE22_PART_COUNT) -> Normed:
+        """Make a name of its parts; those left open at the end are dropped."""
+        parts = parts[:count_max]
+        while parts and parts[-1] in ("", "*"):
+            parts.pop()
+        text = (CPE22_PREFIX + ":".join(parts)).lower()
         if not _CPE22.fullmatch(text):
             raise self.bad("not a CPE 2.2 name", value)
         return Normed(text)
@@ -150,12 +174,27 @@ def cpe23_parts_of(text: str) -> list[str]:
     if len(extended) == 6:
         edition, more = extended[1], extended[2:]
     parts = [part, vendor, product, version, update, edition, language, *more]
-    return [_escape(unquote(item)) if item else "*" for item in parts]
+    return [_escape_unquoted(item) if item else "*" for item in parts]
+
+
+def _escape_unquoted(text: str) -> str:
+    """Turn a part of a 2.2 name into one of 2.3; its two wildcards stay as they are written."""
+    return "".join(
+        f"\\{piece}" if piece in ("%01", "%02") else _escape(unquote(piece))
+        for piece in re.split(r"(%0[12])", text)
+    )
+
+
+def _quote22(text: str) -> str:
+    return quote(text, safe="").replace("~", "%7E").lower()
 
 
 def cpe22_of(parts: list[str]) -> str:
     """Return the CPE 2.2 name of the eleven parts of a 2.3 name."""
-    plain = ["" if item == "*" else quote(_unescape(item), safe="").lower() for item in parts]
+    plain = [
+        "" if item == "*" or (item == "-" and name in _UNBOUND22) else _quote22(_unescape(item))
+        for name, item in zip(CPE_PARTS, parts, strict=True)
+    ]
     edition = plain[5]
     if any(plain[7:]):
         edition = "~" + "~".join((plain[5], *plain[7:]))

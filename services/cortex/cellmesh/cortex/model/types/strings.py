@@ -38,8 +38,11 @@ class TextType(BaseType):
             return value
         if isinstance(value, bool):
             return "true" if value else "false"
-        if isinstance(value, (int, float, decimal.Decimal)):
+        if isinstance(value, int):
             return str(value)
+        if isinstance(value, (float, decimal.Decimal)):
+            # Without an exponent, however large or small; a decimal as the float that is nearest.
+            return format(decimal.Decimal(repr(float(value))), "f")
         raise self.bad_kind(value)
 
     def repr(self, value: Any) -> Any:
@@ -89,7 +92,7 @@ class StrType(TextType):
         self.globs = bool(options.get("globsuffix"))
         enums = options.get("enums")
         words: Sequence[str] = enums.split(",") if isinstance(enums, str) else tuple(enums or ())
-        self.enums = frozenset(str(word).strip() for word in words) if enums else None
+        self.enums = frozenset(map(str, words)) if enums else None
         self.pattern = self._compile_pattern(options.get("regex"))
 
     def _compile_pattern(self, pattern: object) -> re.Pattern[str] | None:
@@ -158,13 +161,14 @@ class HexType(TextType):
         if isinstance(value, bool) or not isinstance(value, (int, str, bytes)):
             raise self.bad_kind(value)
         text = self.digits(value)
-        if not text:
+        if not text and value != 0:
             raise self.bad("no digits", value)
         if len(text) % 2:
             text = f"0{text}"
         if not _HEX.fullmatch(text):
             raise self.bad("not hexadecimal", value)
-        text = text.rjust(self.pad_to, "0")
+        # The sign of a negative number goes on to the left.
+        text = text.rjust(self.pad_to, "f" if isinstance(value, int) and value < 0 else "0")
         if self.size and len(text) != self.size:
             raise self.bad(f"must have {self.size} digits", value)
         return Normed(text)
@@ -174,7 +178,7 @@ class HexType(TextType):
         if isinstance(value, bytes):
             return value.hex()
         if isinstance(value, int):
-            size = max(1, (value.bit_length() + (8 if value < 0 else 7)) // 8)
+            size = (value.bit_length() + (8 if value < 0 else 7)) // 8
             return value.to_bytes(size, "big", signed=value < 0).hex()
         return str(value).strip().lower().removeprefix("0x").replace(" ", "").replace(":", "")
 
@@ -191,8 +195,8 @@ class LocType(TextType):
         return Normed(self.tidy(value))
 
     def tidy(self, text: str) -> str:
-        """Lower the text and strip white space around its words."""
-        return ".".join(word.strip() for word in text.lower().strip().split("."))
+        """Lower the text; white space around its parts goes, inside them it becomes one space."""
+        return ".".join(" ".join(part.split()) for part in text.lower().split("."))
 
     def encode(self, value: Any) -> bytes:
         # The dot at the end keeps `us` and `us.va` together, and `usa` out of the prefix.

@@ -23,6 +23,8 @@ class PhoneType(TextType):
     globs = True
 
     def normalize(self, value: object) -> Normed:
+        if isinstance(value, int) and value < 1:
+            raise self.bad("a phone number is above 0", value)
         digits = "".join(_DIGITS.findall(self.to_text(value)))
         if not digits:
             raise self.bad("has no digit", value)

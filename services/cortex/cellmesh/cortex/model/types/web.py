@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
-from email.utils import parseaddr
+from email.utils import getaddresses
+from functools import lru_cache
+from pathlib import Path
 from urllib.parse import unquote
 
 from cellmesh.common.errors import BadTypeValu
@@ -12,12 +15,8 @@ from cellmesh.cortex.model.types.base import Normed
 from cellmesh.cortex.model.types.network import refang
 from cellmesh.cortex.model.types.strings import TextType
 
-# What a URL's port is where it names none.
-DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21, "ftps": 990, "ssh": 22, "sftp": 22, "telnet": 23}
-
 FILE_PROTOCOL = "file"
-_DRIVE = re.compile(r"/?[A-Za-z]:[/\\]")
-_SEVERAL = re.compile(r"[,;\[\]]")
+_DRIVE = re.compile(r"/?[A-Za-z][:|](?:[/\\]|$)")
 _IN_ADDR = ".in-addr.arpa"
 _IP6_ARPA = ".ip6.arpa"
 _IP6_DIGITS = 32
@@ -39,7 +38,9 @@ class UrlType(TextType):
             protocol, mark, rest = text.partition(":")
             if protocol.lower() != FILE_PROTOCOL or not mark:
                 raise self.bad("has no protocol", value)
-            if not rest.startswith("/") and not _DRIVE.match(rest):
+            if _DRIVE.match(rest):
+                rest = "/" + rest.lstrip("/")
+            elif not rest.startswith("/"):
                 raise self.bad("a local file needs a path", value)
         protocol = protocol.lower()
         if not protocol or not rest:
@@ -52,7 +53,7 @@ class UrlType(TextType):
         """Make a URL with a host."""
         authority, path, params = _split_path(rest)
         subs: list[tuple[str, object]] = [("proto", protocol), ("path", path), ("params", params)]
-        shown, parts = self.authority(authority, DEFAULT_PORTS.get(protocol), value)
+        shown, parts = self.authority(authority, _service_ports().get(protocol), value)
         subs.extend(parts)
         base = f"{protocol}://{shown}{path}"
         subs.append(("base", base))
@@ -65,9 +66,18 @@ class UrlType(TextType):
         parts: list[tuple[str, object]] = []
         if where in ("", "."):
             where = ""
+            if path.startswith("//"):
+                # The name of a share, written with two slashes more than it takes.
+                path = "//" + path.lstrip("/")
+                shown = path
+                host, slash, inner = path[2:].partition("/")
+                path = slash + inner
+                parts = self.authority(host, None, value)[1]
+            else:
+                shown = path
         else:
             where, parts = self.authority(where, None, value)
-        shown = path
+            shown = path
         if _DRIVE.match(path):
             path = path.lstrip("/")
         base = f"file://{where}{shown}"
@@ -85,9 +95,11 @@ class UrlType(TextType):
             subs.append(("user", unquote(user)))
             if colon:
                 subs.append(("passwd", unquote(password)))
+        if not credentials:
+            at = ""
         host, port = self.split_port(address)
-        shown, kind, stored = self.host(host, value)
-        subs.append((kind, stored))
+        shown, hosts = self.host(host, value)
+        subs.extend(hosts)
         if port is not None:
             number = self.model.type("inet:port").normalize(port).value
             subs.append(("port", number))
@@ -100,23 +112,28 @@ class UrlType(TextType):
         """Split a host and its port; an IPv6 address without brackets has none."""
         if address.startswith("["):
             host, bracket, tail = address[1:].partition("]")
-            if not bracket:
+            if not bracket or (tail and not tail.startswith(":")):
                 return "", None
-            return f"[{host}]", tail[1:] if tail.startswith(":") else None
+            return f"[{host}]", tail[1:] if tail else None
         if address.count(":") > 1:
             return address, None
         host, colon, port = address.partition(":")
         return host, port if colon else None
 
-    def host(self, text: str, value: object) -> tuple[str, str, object]:
-        """Return a host as shown, and the name and value of its sub-value."""
+    def host(self, text: str, value: object) -> tuple[str, tuple[tuple[str, object], ...]]:
+        """Return a host as shown, and its sub-values."""
         if text.startswith("[") or ":" in text:
             ipv6 = self.model.type("inet:ipv6")
+            if text.startswith("["):
+                text = text[1:-1]
             try:
-                found = ipv6.normalize(text.removeprefix("[").removesuffix("]")).value
+                if "%" in text:
+                    raise self.bad("names an interface of one machine", value)
+                normed = ipv6.normalize(text)
             except BadTypeValu:
                 raise self.bad("the host is no address", value) from None
-            return f"[{found}]", "ipv6", found
+            mapped = tuple(item for item in normed.subs if item[0] == "ipv4")
+            return f"[{normed.value}]", (("ipv6", normed.value), *mapped)
         if text:
             for kind in ("ipv4", "fqdn"):
                 type_ = self.model.type(f"inet:{kind}")
@@ -124,7 +141,7 @@ class UrlType(TextType):
                     found = type_.normalize(text).value
                 except BadTypeValu:
                     continue
-                return (type_.repr(found) if kind == "ipv4" else str(found)), kind, found
+                return (type_.repr(found) if kind == "ipv4" else str(found)), ((kind, found),)
         raise self.bad("has no host that is an address or a domain name", value)
 
 
@@ -152,10 +169,13 @@ class MailAddressType(TextType):
     """The sender or receiver in a mail header: `name <address>`. Sub-values: `name`, `email`."""
 
     def normalize(self, value: object) -> Normed:
-        text = " ".join(self.to_text(value).lower().replace('"', "").replace("'", "").split())
-        if _SEVERAL.search(text):
+        text = " ".join(self.to_text(value).lower().replace('"', " ").replace("'", " ").split())
+        addresses = getaddresses([text])
+        if len(addresses) != 1:
             raise self.bad("must be one name and address", value)
-        name, address = parseaddr(text)
+        name, address = addresses[0]
+        if "[" in address:
+            raise self.bad("the address has brackets", value)
         if not name and not address:
             raise self.bad("has neither a name nor an address", value)
         if not address or "@" not in address:
@@ -178,9 +198,7 @@ class HttpCookieType(TextType):
     """A cookie, `name=value`. Sub-values: `name`, `value`."""
 
     def normalize(self, value: object) -> Normed:
-        if not isinstance(value, str):
-            raise self.bad_kind(value)
-        text = value.strip()
+        text = self.to_text(value).strip()
         # Where several cookies stand in one text, the sub-values are those of the first.
         name, equals, content = text.partition(";")[0].partition("=")
         if not equals:
@@ -198,15 +216,12 @@ class DnsNameType(TextType):
             return Normed(text, self.subs_of("ipv4", ".".join(reversed(labels))))
         if text.endswith(_IP6_ARPA):
             return Normed(text, self.subs_of("ipv6", _reverse_ip6(text.removesuffix(_IP6_ARPA))))
-        for kind in ("ipv4", "ipv6", "fqdn"):
-            if kind == "ipv4" and text.count(".") != 3:
-                continue
-            if kind == "ipv6" and ":" not in text:
-                continue
-            subs = self.subs_of(kind, text)
-            if subs:
-                return Normed(text, subs)
-        return Normed(text)
+        if ":" in text:
+            return Normed(text, self.subs_of("ipv6", text) or self.subs_of("fqdn", text))
+        if text.isdecimal():
+            return Normed(text)
+        # `1.2` is both: a domain name, and an address in the short form that C's `inet_aton` takes.
+        return Normed(text, (*self.subs_of("ipv4", text), *self.subs_of("fqdn", text)))
 
     def subs_of(self, kind: str, text: str) -> tuple[tuple[str, object], ...]:
         """Return the sub-value of a kind that a text gives, or nothing if it is none."""
@@ -214,6 +229,16 @@ class DnsNameType(TextType):
             return ((kind, self.model.type(f"inet:{kind}").normalize(text).value),)
         except BadTypeValu:
             return ()
+
+
+@lru_cache(maxsize=1)
+def _service_ports() -> dict[str, int]:
+    """Read what port a URL means that names none.
+
+    Source: IANA's registry of service names, as far as systems commonly list it.
+    """
+    ports: dict[str, int] = json.loads((Path(__file__).parent / "service_ports.json").read_bytes())
+    return ports
 
 
 def _split_path(rest: str) -> tuple[str, str, str]:
