@@ -26,6 +26,9 @@ class Links:
 
     Args:
         path: A file that is not there yet.
+
+    Attributes:
+        count: How many edges there are.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,6 +38,7 @@ class Links:
         self._database.execute("BEGIN")
         self._names: list[tuple[str, str, bytes]] = []
         self._links: list[tuple[str, str, str, str]] = []
+        self.count = 0
 
     def close(self) -> None:
         """Forget everything."""
@@ -48,6 +52,7 @@ class Links:
 
     def link(self, source: str, verb: str, target: str, place: str) -> None:
         """Note an edge between two names."""
+        self.count += 1
         self._links.append((source, verb, target, place))
         if len(self._links) >= ROWS_AT_ONCE:
             self._flush()

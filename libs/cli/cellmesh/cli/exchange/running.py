@@ -185,7 +185,7 @@ class Import:
                 if state is None:
                     self._preview(report, records, showing)
                 else:
-                    self._feed(report, source, records, showing, state)
+                    self._feed(report, records, showing, state, links)
         finally:
             report.seconds = showing.seconds
             showing.close()
@@ -215,10 +215,10 @@ class Import:
     def _feed(
         self,
         report: FileReport,
-        source: Source,
         records: Iterable[Record],
         showing: Showing,
         state: State,
+        links: Links,
     ) -> None:
         options = self._options
         known = state.read()
@@ -233,7 +233,7 @@ class Import:
         report.resumed_at = skipped
         if before and not options.resumes:
             self._say(
-                f"{source.name}: an import of this file ended after {before:,} records; "
+                f"{report.name}: an import of this file ended after {before:,} records; "
                 "this one begins anew, --resume goes on there"
             )
         feeder = Feeder(
@@ -245,6 +245,7 @@ class Import:
             totals=report.totals,
         )
         feeder.skip(skipped)
+        first_edge: int | None = None
         try:
             for number, record in enumerate(records):
                 if number < skipped:
@@ -253,6 +254,12 @@ class Import:
                     self._reject(report, record, reason)
                 self._tag(record)
                 feeder.add(record)
+                if record.is_edge:
+                    # The file has been read to its end.
+                    if first_edge is None:
+                        first_edge = number
+                        showing.turn("(edges)", links.count)
+                    showing.at(number - first_edge)
                 showing.count(report.totals.records + report.totals.edges)
         except Malformed as error:
             feeder.flush()

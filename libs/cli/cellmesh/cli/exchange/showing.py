@@ -53,6 +53,12 @@ class Showing:
         if self._bar is not None:
             self._bar.update(self._task, total=total)
 
+    def turn(self, title: str, total: int) -> None:
+        """Say that something else comes now, and how much of it."""
+        self._title, self._total, self._at = f"{self._title} {title}", total, 0
+        if self._bar is not None:
+            self._bar.update(self._task, description=self._title, total=total, completed=0)
+
     def at(self, position: int) -> None:
         """Say how far it is, in bytes or nodes."""
         self._at = position
