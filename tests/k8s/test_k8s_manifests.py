@@ -15,6 +15,7 @@ from cellmesh.aha.provisioning.tokens import AccountRule
 from cellmesh.axon.config import AxonConfig
 from cellmesh.cli.bootstrap import grpc_bootstrap
 from cellmesh.common.config import load_config
+from cellmesh.common.mirror.stopping import SWITCH_S
 from cellmesh.common.tls.enrollment_url import TokenUrl
 from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.tls.identity import CellIdentity
@@ -107,7 +108,24 @@ def test_probes_ask_the_port_that_the_cell_serves_plain_health_at(overlay: str, 
         ("livenessProbe", "/healthz"),
     ):
         assert container[probe]["httpGet"] == {"path": path, "port": "health"}
-    assert spec["terminationGracePeriodSeconds"] >= float(told[f"{prefix}STOP_GRACE_S"]) + STOP_EXTRA_S
+
+
+@overlays
+@pytest.mark.parametrize("kind", k8s.CELLS)
+def test_a_pod_has_time_to_hand_over_and_to_stop(overlay: str, kind: str) -> None:
+    made = k8s.of_kind(overlay, "StatefulSet")[kind]["spec"]
+    spec = made["template"]["spec"]
+    told = k8s.environment(overlay, kind)
+    (container,) = spec["containers"]
+    command, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep"
+    hand_over_s = float(told[f"CELLMESH_{kind.upper()}_HAND_OVER_TIMEOUT_S"])
+    assert hand_over_s > 0
+    needed_s = float(seconds) + hand_over_s + SWITCH_S + float(told[f"CELLMESH_{kind.upper()}_STOP_GRACE_S"])
+    assert spec["terminationGracePeriodSeconds"] >= needed_s + STOP_EXTRA_S
+    assert made["updateStrategy"] == {"type": "RollingUpdate"}
+    assert made["podManagementPolicy"] == "OrderedReady"
+    assert made["minReadySeconds"] > 0
 
 
 @overlays
@@ -186,7 +204,7 @@ def test_the_namespace_takes_only_restricted_pods() -> None:
 def test_ha_has_followers_on_other_machines() -> None:
     sets = k8s.of_kind("overlays/ha", "StatefulSet")
     assert {name: made["spec"]["replicas"] for name, made in sets.items()} == {
-        "aha": 3, "cortex": 3, "cryotank": 2, "axon": 2,
+        "aha": 3, "cortex": 3, "cryotank": 3, "axon": 2,
     }  # fmt: skip
     for made in sets.values():
         spread = made["spec"]["template"]["spec"]["topologySpreadConstraints"][0]
@@ -194,7 +212,11 @@ def test_ha_has_followers_on_other_machines() -> None:
             "kubernetes.io/hostname",
             "DoNotSchedule",
         )
-    assert k8s.environment("overlays/ha", "cortex")["CELLMESH_CORTEX_SYNCHRONOUS_FOLLOWERS"] == "1"
+    for kind in ("cortex", "cryotank"):
+        told = k8s.environment("overlays/ha", kind)
+        synchronous = int(told[f"CELLMESH_{kind.upper()}_SYNCHRONOUS_FOLLOWERS"])
+        # While one pod is restarted, the others can acknowledge writes.
+        assert 1 <= synchronous <= sets[kind]["spec"]["replicas"] - 2
 
 
 def test_every_manifest_is_used_by_a_kustomization() -> None:
@@ -211,6 +233,32 @@ def test_every_manifest_is_used_by_a_kustomization() -> None:
         if path.name != "kustomization.yaml" and "examples" not in path.parts
     }
     assert files <= used
+
+
+def test_backups_are_fetched_of_every_kind_of_cell_and_none_runs_beside_another() -> None:
+    job = k8s.of_kind("overlays/ha", "CronJob")["backup"]["spec"]
+    (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    (script,) = container["args"]
+    assert f"for cell in {' '.join(k8s.CELLS)}; do" in script
+    assert job["concurrencyPolicy"] == "Forbid"
+    assert job["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+
+
+def test_what_prometheus_is_told_is_what_the_pods_have() -> None:
+    (monitor,) = k8s.of_kind("overlays/ha", "ServiceMonitor").values()
+    (service,) = (
+        made
+        for made in k8s.of_kind("overlays/ha", "Service").values()
+        if monitor["spec"]["selector"]["matchLabels"].items() <= made["metadata"]["labels"].items()
+    )
+    (endpoint,) = monitor["spec"]["endpoints"]
+    (port,) = (one for one in service["spec"]["ports"] if one["name"] == endpoint["port"])
+    assert endpoint["path"] == "/metrics"
+    for made in k8s.of_kind("overlays/ha", "StatefulSet").values():
+        pod = made["spec"]["template"]
+        assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+        ports = {one["name"]: one["containerPort"] for one in pod["spec"]["containers"][0]["ports"]}
+        assert ports[port["targetPort"]] == port["port"]
 
 
 def test_the_images_are_those_of_the_containerfile() -> None:
