@@ -1,12 +1,12 @@
 # The front door. Every target makes what it needs first, and does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript api-wheel bench docs site clean
+.PHONY: help setup stubs demo test fix verify verify-lint verify-types verify-imports verify-protos verify-k8s golden conformance robustness xds-interop typescript api-wheel images bench docs site clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := libs services tests benchmarks tools examples
+SOURCES := libs services tests benchmarks tools examples deploy
 PROTOS := $(shell find protos -name '*.proto')
 # Whatever is run here names its mesh itself, also for who has followed the tour.
 unexport CELLMESH_DIR CELLMESH_IDENTITY
@@ -55,7 +55,7 @@ verify-lint: setup
 	@$(BIN)/ruff format --check -q $(SOURCES) || { echo "not formatted: make fix"; exit 1; }
 
 verify-types: setup
-	@$(BIN)/mypy libs services tools benchmarks examples/storm-service
+	@$(BIN)/mypy libs services tools benchmarks examples/storm-service deploy
 
 verify-imports: setup
 	@$(BIN)/lint-imports --no-cache
@@ -77,6 +77,9 @@ else
 # Left out: no limit on processors, so that no leader is throttled; digests and pull policy are the deployer's.
 	@build/k8s/bin/checkov -f build/k8s/rendered.yaml --framework kubernetes --compact --quiet --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_43 2>/dev/null
 endif
+
+images: setup ## images of all kinds of cells without an engine, started and called; root, buildah, mmdebstrap [BASE=image BUILD_BASE=image]
+	@$(BIN)/python deploy/images.py
 
 golden: setup ## rewrite the golden files from what the code does now; read the diff
 	@CELLMESH_GOLDEN=write $(BIN)/python -m pytest -q -k golden services libs
