@@ -266,6 +266,24 @@ def test_a_cell_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> No
         mesh.down()
 
 
+def test_an_interrupted_up_leaves_nothing_that_the_next_one_stumbles_over(tmp_path: Path) -> None:
+    """The signal comes when the process of AHA has been started, and most likely does not serve yet."""
+    made = Mesh(tmp_path / "m", cells=("aha",))
+    code = "import sys; from cellmesh.cli.mesh import Mesh; Mesh(sys.argv[1], cells=('aha',)).up()"
+    command = [sys.executable, "-c", code, str(made.dir)]
+    starting = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+    until = time.monotonic() + 30
+    while not made.log("aha").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    starting.send_signal(signal.SIGINT)
+    starting.wait(timeout=60)
+    try:
+        (aha,) = made.up()
+        assert aha.is_ready
+    finally:
+        made.down()
+
+
 def test_a_folder_without_a_mesh_is_told_so(tmp_path: Path) -> None:
     for call in (Mesh(tmp_path / "none").down, Mesh(tmp_path / "none").status):
         with pytest.raises(NoSuchDir, match="cellmesh up"):

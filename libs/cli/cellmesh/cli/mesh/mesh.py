@@ -119,7 +119,8 @@ class Mesh:
     def up(self, progress: Progress = _silent) -> list[CellStatus]:
         """Start the cells that do not run, and wait until all serve and AHA knows them.
 
-        Cells that run already are left alone. When one fails, those that were started go on.
+        Cells that run already are left alone. When one fails, those that were started go on. Interrupted, it ends those
+        that do not serve yet.
 
         Args:
             progress: Told each step, in a sentence.
@@ -141,10 +142,21 @@ class Mesh:
                 return self.status()
             if running:
                 progress(f"running already: {', '.join(running)}")
-            if REGISTRY in missing:
-                self._start_registry(missing, progress)
-            self._start_others([kind for kind in missing if kind != REGISTRY], progress)
+            try:
+                if REGISTRY in missing:
+                    self._start_registry(missing, progress)
+                self._start_others([kind for kind in missing if kind != REGISTRY], progress)
+            except KeyboardInterrupt:
+                self._end_what_is_starting()
+                raise
             return self._wait_until_found()
+
+    def _end_what_is_starting(self) -> None:
+        """Leave no process that holds its folder and is not known to run yet: the next `up` would stumble over it."""
+        for kind, process in self._children.items():
+            running = processes.find_running(self.folder(kind))
+            if process.poll() is None and (running is None or running.pid != process.pid):
+                processes.stop(process.pid, process)
 
     def _start_registry(self, missing: Sequence[str], progress: Progress) -> None:
         folder = self.folder(REGISTRY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -25,6 +26,9 @@ STOP_S: Final = 20.0
 
 POLL_S: Final = 0.05
 START_SLACK_S: Final = 2.0
+LOCK_FILE: Final = "lock"
+"""In a cell's folder: locked by its process."""
+
 LOG_TAIL_SIZE: Final = 16 * 1024
 
 
@@ -55,6 +59,18 @@ def find_running(folder: Path) -> Running | None:
     if not is_alive(pid, since_s=written_s):
         return None
     return Running(pid, addresses)
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process has a cell's folder for itself, serving or about to."""
+    try:
+        with (folder / LOCK_FILE).open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def last_address_text(folder: Path) -> str:
@@ -142,6 +158,8 @@ def start(kind: str, folder: Path, log: Path, environment: Mapping[str, str]) ->
 def wait_until_serving(kind: str, folder: Path, process: subprocess.Popen[bytes], log: Path) -> Running:
     """Wait until a started cell serves.
 
+    Where another process has the folder, as when an earlier start was broken off, that one is waited for.
+
     Raises:
         SpawnExit: it ended; tells its last words.
         StepTimeout: it took too long. It is left running.
@@ -149,15 +167,15 @@ def wait_until_serving(kind: str, folder: Path, process: subprocess.Popen[bytes]
     until = time.monotonic() + READY_S
     while time.monotonic() < until:
         code = process.poll()
-        if code is not None:
+        running = find_running(folder)
+        if running is not None and (running.pid == process.pid or code is not None):
+            return running
+        if code is not None and not is_held(folder):
             raise SpawnExit(
                 f"the {kind} did not start: {last_words(kind, log) or f'it ended with status {code}'}",
                 name=kind,
                 hint=f"its log is {log}",
             )
-        running = find_running(folder)
-        if running is not None and running.pid == process.pid:
-            return running
         time.sleep(POLL_S)
     raise StepTimeout(
         f"the {kind} does not serve after {READY_S:.0f} s", name=f"start {kind}", hint=f"look at {log}"
