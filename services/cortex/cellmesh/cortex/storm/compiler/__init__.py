@@ -5,6 +5,7 @@ core          kinds of closures, the compiler's state, bodies
 expressions   values: `(context, row) -> value`
 arithmetic    operators
 filters       conditions: `(context, row) -> bool`
+filter_checks what is wrong with a condition whatever rows come
 lifts         from names and comparisons to index scans
 hinted        lifts that look where the filters behind them point
 counted       lifts that are only counted

@@ -350,7 +350,13 @@ def _add_tag(compiler: Compiler, edit: ast.AddTag) -> Apply:
             interval = plain_value(value(context, path))
             if is_try_value and not _is_interval(context, interval):
                 interval = None
-        for name in names(context, path):
+        try:
+            wanted = names(context, path)
+        except BadTypeValu:
+            if not is_try_tag:
+                raise
+            return
+        for name in wanted:
             try:
                 context.session.add_tag(path.node, name, interval, may_wait=not is_try_tag)
             except BadTypeValu:
@@ -369,7 +375,7 @@ def _is_interval(context: RunContext, value: Any) -> bool:
 
 
 def _delete_tag(compiler: Compiler, edit: ast.DeleteTag) -> Apply:
-    names = tag_names(compiler, edit.tag)
+    names = tag_names(compiler, edit.tag, is_null_none=True)
 
     def apply(context: RunContext, path: Path) -> None:
         for name in names(context, path):
@@ -457,10 +463,12 @@ def _change_edge(compiler: Compiler, edit: ast.AddEdge | ast.DeleteEdge) -> Appl
 
 def _verbs(value: Any) -> list[str]:
     verbs = value if isinstance(value, (list, tuple, set)) else [value]
+    found = []
     for verb in verbs:
-        if not isinstance(verb, str):
+        if not isinstance(verb, (str, int)):
             raise BadCast("the verb of a light edge is text", name="str", type=type(verb).__name__)
-    return list(verbs)
+        found.append(tostr(verb))
+    return found
 
 
 APPLIES: dict[type, Callable[[Compiler, Any], Apply]] = {

@@ -402,9 +402,10 @@ def _tag_part(compiler: Compiler, segment: ast.Node) -> Expr:
 
     def part(context: RunContext, path: Path) -> Any:
         found = value(context, path)
-        if isinstance(found, (list, tuple, dict, set)) or found is None:
+        if found is None:
             raise BadTypeValu("a part of a tag is text", name="syn:tag", type=type(found).__name__)
-        return tostr(found)
+        # A list is no list of tags here: its text becomes part of one name.
+        return torepr(found) if isinstance(found, (list, tuple, dict, set)) else tostr(found)
 
     return part
 

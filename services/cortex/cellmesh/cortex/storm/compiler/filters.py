@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cellmesh.common.errors import BadCmprType, BadTypeValu, NoSuchCmpr, NoSuchProp
 from cellmesh.cortex.storm.compiler.core import Compiler, Expr, Op
 from cellmesh.cortex.storm.compiler.expressions import embedded_value, name_text, tag_text
+from cellmesh.cortex.storm.compiler.filter_checks import checks_of
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.libraries import near_match
@@ -19,6 +20,7 @@ from cellmesh.cortex.storm.runtime.valuing import plain_value
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Prop
     from cellmesh.cortex.model.types.base import Type
+    from cellmesh.cortex.views.node import Node
 
 Test: TypeAlias = Callable[[RunContext, Path], bool]
 
@@ -26,10 +28,13 @@ Test: TypeAlias = Callable[[RunContext, Path], bool]
 def compile_filter(compiler: Compiler, node: ast.Filter) -> Op:
     """`+inet:ipv4`, `-:asn=5`."""
     maker = condition_maker(compiler, node.condition)
+    checks = checks_of(compiler, node.condition)
     is_keep = node.is_keep
     place = compiler.place(node)
 
     def run(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
+        for check in checks:
+            check(context)
         test = None
         for path in rows:
             if test is None:
@@ -278,11 +283,15 @@ def _tag_condition(compiler: Compiler, node: ast.TagCondition) -> Maker:
 
 def _tag_prop_condition(compiler: Compiler, node: ast.TagPropCondition) -> Maker:
     tag = tag_text(compiler, node.tag)
+    is_glob = node.tag.is_glob
     prop = name_text(compiler, node.prop)
     comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
 
     def make(context: RunContext, path: Path) -> Test:
         if comparison is None:
+            if is_glob:
+                matches = tag_pattern(tag(context, path))
+                return lambda context, path: _has_tag_prop(path.node, matches, prop(context, path))
             return lambda context, path: (
                 path.node.tag_prop(tag(context, path), prop(context, path)) is not None
             )
@@ -297,6 +306,11 @@ def _tag_prop_condition(compiler: Compiler, node: ast.TagPropCondition) -> Maker
         return compared
 
     return make
+
+
+def _has_tag_prop(node: Node, matches: Callable[[str], object], name: str) -> bool:
+    """Whether a tag that matches has a property."""
+    return any(name in held and matches(tag) for tag, held in node.tag_props.items())
 
 
 # Queries, expressions, logic ---------------------------------------------------------------------------------

@@ -71,7 +71,10 @@ def _by_tag(compiler: Compiler, tag: ast.TagName, is_reverse: bool) -> FromForm:
     name = tag_text(compiler, tag)
 
     def from_form(context: RunContext, path: Path, form: Form) -> Iterator[Node]:
-        found = context.session.lift_tag(name(context, path), form=form, reverse=is_reverse)
+        text = name(context, path)
+        if "*" in text:  # from a variable: the filter takes it for a glob, of which no index tells
+            return context.session.lift_form(form, reverse=is_reverse)
+        found = context.session.lift_tag(text, form=form, reverse=is_reverse)
         return in_order_of_iden(found, lambda node: None, is_reverse)
 
     return from_form

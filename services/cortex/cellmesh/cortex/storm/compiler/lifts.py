@@ -197,9 +197,7 @@ def _form_of(compiler: Compiler, ref: ast.NameRef | None) -> Callable[[RunContex
             return list(context.model.forms_by_wildcard(text))
         form = context.model.form(text)
         if form is None:
-            # As for every lift, what is neither form nor property is a property that is not there.
-            find_prop(context, text)
-            raise NoSuchForm(f"{text} is no form", name=text)
+            raise NoSuchForm(f"no form named {text}", name=text, **near_match(text, context.model.defs.forms))
         return [form]
 
     return forms
@@ -216,6 +214,8 @@ def _by_tag(compiler: Compiler, target: ast.TagTarget, node: ast.Lift) -> Source
     def by_tag(context: RunContext, path: Path) -> Iterator[Node]:
         wanted = plain_value(value(context, path)) if value is not None else None
         tag = tag_of(context, path)
+        if "*" in tag:  # from a variable: written out it is bad syntax
+            raise BadTypeValu(f"{tag} is no tag: globs have no index", name="syn:tag", valu=tag)
         for form in forms(context, path):
             yield from context.session.lift_tag(
                 tag, form=form, comparator=operator, value=wanted, reverse=is_reverse
@@ -272,13 +272,23 @@ def _by_meta_tag(compiler: Compiler, target: ast.MetaTagTarget, node: ast.Lift) 
     return by_meta_tag
 
 
-def tag_names(compiler: Compiler, tag: ast.TagName) -> Callable[[RunContext, Path], list[str]]:
-    """Compile a tag to what gives the names it stands for: several when its only part is a list."""
+def tag_names(
+    compiler: Compiler, tag: ast.TagName, *, is_null_none: bool = False
+) -> Callable[[RunContext, Path], list[str]]:
+    """Compile a tag to what gives the names it stands for: several when its only part is a list.
+
+    Args:
+        compiler: Compiles it.
+        tag: The tag.
+        is_null_none: Whether null stands for no tag; else it is refused as all that is no text.
+    """
     if len(tag.segments) == 1 and not isinstance(tag.segments[0], ast.Name):
         value = compiler.expression(tag.segments[0])
 
         def several(context: RunContext, path: Path) -> list[str]:
             found = value(context, path)
+            if found is None and is_null_none:
+                return []
             if isinstance(found, (list, tuple, set)):
                 return [_tag_name(item) for item in toiter(context, found)]
             return [_tag_name(found)]

@@ -28,7 +28,7 @@ from cellmesh.cortex.storm.runtime.legs import Leg
 from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.path import Path
-from cellmesh.cortex.storm.runtime.tags import tag_pattern
+from cellmesh.cortex.storm.runtime.tags import text_pattern
 from cellmesh.cortex.storm.runtime.values import tostr
 
 if TYPE_CHECKING:
@@ -329,14 +329,10 @@ def _tag_legs(compiler: Compiler, target: ast.NodeTags) -> LegsOf:
     if target.tag is None:
         return lambda context, path, form: [legs.leaf_tags]
     tag = tag_text(compiler, target.tag)
-
-    def matching(context: RunContext, path: Path, form: Form) -> list[Leg]:
-        text = tag(context, path)
-        if text == "*":
-            return [legs.tags_like(lambda name: True)]
-        return [legs.tags_like(tag_pattern(text))] if "*" in text else [legs.tags_like(text.__eq__)]
-
-    return matching
+    if target.tag.is_glob:
+        # Segments count for nothing here, other than in filters.
+        return lambda context, path, form: [legs.tags_like(text_pattern(tag(context, path)))]
+    return lambda context, path, form: [legs.tags_like(tag(context, path).__eq__)]
 
 
 # Along light edges -------------------------------------------------------------------------------------------

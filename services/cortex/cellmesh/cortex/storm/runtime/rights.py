@@ -8,12 +8,17 @@ from cellmesh.common.auth.rules import path_text
 from cellmesh.common.errors import AuthDeny
 
 if TYPE_CHECKING:
+    from cellmesh.common.auth.policy import Policy
     from cellmesh.common.auth.store import AuthStore
+    from cellmesh.cortex.layers.layer import Layer
     from cellmesh.cortex.storm.runtime.context import EngineApi
     from cellmesh.cortex.views.session_base import SessionBase
 
 AUTH: Final = "auth"
 """The capability that holds the users of the cell."""
+
+GRANTED_COUNT_MAX: Final = 4096
+"""Kinds of edits that are remembered as allowed; tags make the most."""
 
 EASY_ADMIN: Final = 3
 EASY_EDIT: Final = 2
@@ -30,12 +35,16 @@ class Rights:
         user_id: The user's iden; empty for who is no user of the cell, and may do nothing.
     """
 
-    __slots__ = ("auth", "user", "user_id")
+    __slots__ = ("_granted", "_granted_by", "_granted_on", "auth", "user", "user_id")
 
     def __init__(self, auth: AuthStore, user: str, user_id: str) -> None:
         self.auth = auth
         self.user = user
         self.user_id = user_id
+        # Edits that were allowed, by which policy and on which layer: a query asks the same of each node.
+        self._granted: set[tuple[str, ...]] = set()
+        self._granted_by: Policy | None = None
+        self._granted_on: Layer | None = None
 
     def allowed(self, path: tuple[str, ...], gate: str = "", *, default: bool = False) -> bool:
         """Whether the user may do something, on a gate or nowhere in particular."""
@@ -47,8 +56,22 @@ class Rights:
             raise self.denied(path, gate)
 
     def confirm_edit(self, session: SessionBase, path: tuple[str, ...]) -> None:
-        """Raise AuthDeny unless the user may make an edit; the layer that a session writes to decides."""
-        gate = str(session.view.layers[0].id)
+        """Raise AuthDeny unless the user may make an edit; the layer that a session writes to decides.
+
+        What was allowed is remembered until the rules change (a change makes another policy), which may be while the
+        query runs, or until the query goes on in another layer.
+        """
+        policy, layer = self.auth.policy, session.view.layers[0]
+        if policy is not self._granted_by or layer is not self._granted_on:
+            self._granted = set()
+            self._granted_by, self._granted_on = policy, layer
+        if path in self._granted:
+            return
+        self._confirm_edit(path, str(layer.id))
+        if len(self._granted) < GRANTED_COUNT_MAX:
+            self._granted.add(path)
+
+    def _confirm_edit(self, path: tuple[str, ...], gate: str) -> None:
         if self.allowed(path, gate):
             return
         if path[:2] == ("node", "prop") and len(path) == 5:
