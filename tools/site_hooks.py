@@ -1,8 +1,8 @@
 """Hooks of MkDocs for `make site`: pages from outside of docs/ that others link to, and Markdown as GitHub reads it.
 
 The README becomes the page `tour.md`. Other files of the repository that a page links to become pages below
-`repository/`: Markdown as it is, a folder as a list, anything else as a code block. The site's own style and search are
-in tools/site.
+`repository/`: Markdown as it is, a folder as a list, anything else as a code block. The page of commands is made by command_page.py. The
+site's own style and search are in tools/site.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,11 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
+
+sys.path.insert(0, str(ROOT))
+
+from tools import command_page  # noqa: E402
+
 TOUR = "tour.md"
 FENCE = re.compile(r"^ *(```|~~~)")
 LINK = re.compile(r"(?<!`)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
@@ -25,6 +31,7 @@ BEGINS_LIST = re.compile(r"^ *(?:[-*+]|\d+\.) ")
 FOLDED = re.compile(r"^( +)(?=[-*+] )")
 CODE_IN_CELL = re.compile(r"<code>[^<]*</code>")
 OWN = Path(__file__).parent / "site"
+COMMANDS = "reference/commands.md"
 STYLE = "css/site.css"
 
 _origins: dict[str, str] = {}
@@ -104,6 +111,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages from outside of docs/: the README, and what is linked to, directly or from those."""
     _origins.clear()
     files.append(File.generated(config, STYLE, abs_src_path=str(OWN / "site.css")))
+    files.append(File.generated(config, COMMANDS, content=command_page.page()))
     waiting = ["README.md"]
     for file in files.documentation_pages():
         origin = f"docs/{file.src_uri}"

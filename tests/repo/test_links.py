@@ -158,7 +158,12 @@ def test_the_site_has_every_page_once_in_its_navigation() -> None:
     folders = ("reference/model/", "reference/storm/")
     pages = [page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")]
     wanted = [p for p in pages if not p.startswith(folders) or p.endswith("README.md")]
-    generated = ["tour.md", "repository/deploy/k8s/README.md", "repository/examples/typescript/README.md"]
+    generated = [
+        "tour.md",
+        "reference/commands.md",
+        "repository/deploy/k8s/README.md",
+        "repository/examples/typescript/README.md",
+    ]
     assert sorted(listed) == sorted(wanted + generated)
 
 
