@@ -87,9 +87,11 @@ class World:
     def value(kind: str, given: Any) -> Any:
         """A value as the type stores it; raises Bad."""
         if kind in ("inet:asn", "inet:ipv4"):
-            if not str(given).isdigit():
+            text = str(given)
+            # A zero in front may mean an octal number, and is refused.
+            if not text.isdigit() or (text[0] == "0" and int(text)):
                 raise Bad("BadTypeValu")
-            return int(given)
+            return int(text)
         if kind == "ou:org":
             text = str(given)
             if len(text) != 32 or set(text) - set("0123456789abcdef"):
