@@ -15,6 +15,8 @@ report.py       tables and ratios
 sides.py        servers of any kind of cell, ours and the peer's; rate scripts that run on both in turns
 
 Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, backup_pause.py, pipeline_rates.py,
+graph_limits.py (the graph beside LMDB itself and bare streams),
+lane_rates.py (Storm queries on one stream, and by themselves),
 cell_rates.py, aha_rates.py, blob_rates.py, tank_rates.py, xds_rates.py,
-fairness.py (point queries beside heavy ones), planner_gains.py (Storm with and without each rule of its planner).
+frames.py (nodes as tables), fairness.py (point queries beside heavy ones), planner_gains.py (Storm with and without each rule of its planner).
 """
