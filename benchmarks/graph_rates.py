@@ -1,6 +1,6 @@
 """Rates of the graph engine in one process: edits, feeds, lifts, pivots and counts, on a fresh folder.
 
-    python benchmarks/graph_rates.py [--count 100000] [--profile feed|lift|edit]
+    python benchmarks/graph_rates.py [--count 100000] [--first] [--profile feed|lift|edit]
 
 The data are those of the bulk workloads: `inet:ipv4` nodes with `:asn` (one of 500), `:loc` (one of 50) and a
 tag `#bench.tagN` (N below 20), seed 1. Times include the sync of every commit.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cellmesh.common.changelog.log import DATABASES as LOG_DATABASES
-from cellmesh.common.storage import Slab
+from cellmesh.common.storage import Slab, compact
 from cellmesh.cortex.layers.schema import DATABASES
 from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.views.feed import FeedNode
@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--edits", type=int, default=5_000)
     parser.add_argument("--profile", default="")
+    parser.add_argument("--first", action="store_true", help="stop after the first feed")
     options = parser.parse_args()
     # As a long-lived process would: collections look at what is young, seldom at everything.
     gc.set_threshold(50_000, 20, 100)
@@ -83,11 +84,14 @@ def main() -> None:
         slab = Slab.open(Path(folder), (*DATABASES, *LOG_DATABASES))
         graph = Graph.open(slab, Model.load())
         gc.freeze()
-        run(graph, options.count, options.edits, options.profile)
+        run(graph, options.count, options.edits, options.profile, is_first=options.first)
         stats = slab.stats()
         nodes = stats.entries["nodes"]
         print(f"disk {stats.used_bytes / nodes:,.0f} bytes a node over {nodes:,} nodes")
         slab.close()
+        done = compact(Path(folder))
+        assert done is not None, "there was something to compact"
+        print(f"disk {done.after_bytes / nodes:,.0f} bytes a node after a compaction")
 
 
 def batches(rows: list[FeedNode]) -> Iterator[list[FeedNode]]:
@@ -95,7 +99,7 @@ def batches(rows: list[FeedNode]) -> Iterator[list[FeedNode]]:
     return (rows[start : start + BATCH_COUNT] for start in range(0, len(rows), BATCH_COUNT))
 
 
-def run(graph: Graph, count: int, edits: int, profile: str) -> None:
+def run(graph: Graph, count: int, edits: int, profile: str, *, is_first: bool) -> None:
     """Run the workloads on an empty graph."""
     model = graph.model
     form = model.require_form("inet:ipv4")
@@ -110,6 +114,8 @@ def run(graph: Graph, count: int, edits: int, profile: str) -> None:
 
     timed("feed ipv4, a sync a batch", "nodes", count, lambda: feed(rows), profile)
     print(f"disk {graph.slab.stats().used_bytes / count:,.0f} bytes a node after the first feed")
+    if is_first:
+        return
     timed("feed the same again", "nodes", count // 10, lambda: feed(rows[: count // 10]), profile)
     dns = dns_rows(count // 2, rows)
     timed("feed dns:a with their names", "nodes", len(dns), lambda: feed(dns), profile)

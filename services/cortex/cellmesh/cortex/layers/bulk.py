@@ -277,8 +277,16 @@ class BulkWriter:
             names.tags.ensure(txn, tag.name)
 
     def _put_sorted(self, txn: WriteTxn, db: SubDb, entries: dict[bytes, list[bytes]]) -> None:
-        # Nids of one form were given out in order, those of several forms were not.
-        self._put_items(txn, db, [(key, nid) for key in sorted(entries) for nid in sorted(entries[key])])
+        items: list[tuple[bytes, bytes]] = []
+        for key in sorted(entries):
+            nids = entries[key]
+            if len(nids) == 1:
+                items.append((key, nids[0]))
+                continue
+            # Nids of one form were given out in order, those of several forms were not.
+            nids.sort()
+            items += [(key, nid) for nid in nids]
+        self._put_items(txn, db, items)
 
     def _put_items(self, txn: WriteTxn, db: SubDb, items: list[tuple[bytes, bytes]]) -> None:
         if items:
