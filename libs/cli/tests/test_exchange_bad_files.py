@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 import pytest
 from cellmesh.cli.exchange import json_stream, sources
+from cellmesh.cli.exchange.galaxies import Galaxies
 from cellmesh.cli.exchange.json_stream import JsonStream
 from cellmesh.cli.exchange.links import Links
 from cellmesh.cli.exchange.packed import packed_records, unpacked
@@ -298,3 +299,95 @@ def test_lines_that_are_no_json_are_rejected_one_by_one() -> None:
 )
 def test_delimiters_are_found_out(text: str, wanted: str) -> None:
     assert delimiter_of(text) == wanted
+
+
+# Of another kind than they should be.
+
+
+def test_fields_of_stix_of_other_kinds_cost_their_object_alone(tmp_path: Path) -> None:
+    odd: list[Any] = [5, "text", ["x"], {"a": 1}, None, True]
+    fields = (
+        "name",
+        "aliases",
+        "labels",
+        "external_references",
+        "kill_chain_phases",
+        "pattern",
+        "object_refs",
+    )
+    objects = [
+        {"type": kind, "id": f"{kind}--{number}", **dict.fromkeys(fields, value)}
+        for kind in (
+            "malware",
+            "intrusion-set",
+            "attack-pattern",
+            "indicator",
+            "report",
+            "vulnerability",
+            "campaign",
+        )
+        for number, value in enumerate(odd)
+    ]
+    # Which leads to itself, and around.
+    around = [
+        {
+            "type": "relationship",
+            "id": "relationship--1",
+            "source_ref": "relationship--1",
+            "target_ref": "malware--1",
+        },
+        {"type": "report", "id": "report--9", "name": "r", "object_refs": ["report--9", "none--1"]},
+    ]
+    stream = io.BytesIO(json.dumps({"type": "bundle", "objects": [*objects, *around, 5, None]}).encode())
+    found, error = taken(stix_records(stream, Links(tmp_path / "links")))
+    assert error is None
+    places = {record.place for record in found if not record.is_edge}
+    assert len(places) == len(objects) + len(around) + 2
+    assert any(record.nodes and record.is_edge for record in found)
+
+
+def test_a_bundle_whose_objects_are_no_list_is_told() -> None:
+    _, error = taken(
+        stix_records(io.BytesIO(b'{"type": "bundle", "objects": {"a": 1}}'), Links(Path(":memory:")))
+    )
+    assert str(error) == "objects: no list"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 5000, "more than 200 deep"),
+        (b"[]", "a list with nothing in it"),
+        (b"ip\n1.2.3.4\n1\x00\n", "a zero byte at byte 13"),
+        ("ip\n1.2.3.4\n".encode("utf-16-le"), "UTF-16 without its mark"),
+        (b"\x00\x01\x02", "neither text nor packed nodes"),
+    ],
+)
+def test_what_is_no_text_is_told_as_what_it_is(content: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(BadArg) as caught:
+        recognise(source_of(tmp_path, content))
+    assert message in str(caught.value)
+
+
+def test_clusters_of_other_kinds_cost_themselves_alone(tmp_path: Path) -> None:
+    values: list[Any] = [
+        {"value": {}, "uuid": []},
+        {"value": "x", "uuid": "00000000-0000-4000-8000-000000000002", "meta": 5},
+        {"value": "x", "uuid": "00000000-0000-4000-8000-000000000003", "related": [7]},
+        {"value": "y", "uuid": "00000000-0000-4000-8000-000000000004"},
+        7,
+    ]
+    source = source_of(tmp_path, json.dumps({"name": "Tool", "type": "tool", "values": values}).encode())
+    records = list(Galaxies([source]).records(source))
+    assert [record.problems[0] for record in records if record.problems] == [
+        "value is no text",
+        "meta is no object",
+        "related is no list of objects",
+        "no object",
+    ]
+    assert sum(bool(record.nodes) for record in records) == 1
+
+
+def test_a_list_whose_first_item_is_large_is_known_all_the_same(tmp_path: Path) -> None:
+    event = {"Event": {"uuid": "1", "info": "x" * 200_000}}
+    assert recognise(source_of(tmp_path, json.dumps([event]).encode())).format is Format.MISP_EVENT

@@ -75,8 +75,8 @@ TACTICS: Final[Mapping[str, Mapping[str, str]]] = {
 
 def reference(item: Mapping[str, Any], name: str) -> str:
     """A field of an object's reference to ATT&CK, such as its external_id; empty if there is none."""
-    for one in item.get("external_references") or ():
-        if isinstance(one, dict) and one.get("source_name") in SOURCES:
+    for one in dicts(item.get("external_references")):
+        if one.get("source_name") in SOURCES:
             return str(one.get(name) or "")
     return ""
 
@@ -85,9 +85,7 @@ def technique_props(item: Mapping[str, Any], number: str) -> dict[str, Any]:
     """Where a technique stands in ATT&CK: its matrix, tactics, and the technique that it is a form of."""
     tactics: list[str] = []
     matrix = next((MATRICES[one] for one in _texts(item.get("x_mitre_domains")) if one in MATRICES), None)
-    for phase in item.get("kill_chain_phases") or ():
-        if not isinstance(phase, dict):
-            continue
+    for phase in dicts(item.get("kill_chain_phases")):
         chain = str(phase.get("kill_chain_name"))
         found = TACTICS.get(chain, {}).get(str(phase.get("phase_name")))
         if found is not None:
@@ -101,11 +99,14 @@ def technique_props(item: Mapping[str, Any], number: str) -> dict[str, Any]:
 def data_components(item: Mapping[str, Any]) -> list[str]:
     """The ids of the data components that an analytic looks at, each once."""
     found = [
-        one.get("x_mitre_data_component_ref")
-        for one in item.get("x_mitre_log_source_references") or ()
-        if isinstance(one, dict)
+        one.get("x_mitre_data_component_ref") for one in dicts(item.get("x_mitre_log_source_references"))
     ]
     return list(dict.fromkeys(one for one in found if isinstance(one, str) and one))
+
+
+def dicts(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; none if it is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _texts(value: Any) -> list[str]:

@@ -16,7 +16,7 @@ from cellmesh.cli.demo.items import Unusable as Unidentified
 from cellmesh.cli.demo.merge import Merge
 from cellmesh.cli.demo.records import RawRecord
 from cellmesh.cli.exchange.json_stream import JsonStream
-from cellmesh.cli.exchange.records import Record, Unusable, add_edge, make_node
+from cellmesh.cli.exchange.records import Record, Unusable, add_edge, excerpt_of, make_node
 from cellmesh.cli.exchange.sources import Malformed, Source
 from cellmesh.common.hashing import guid
 
@@ -57,12 +57,10 @@ class Galaxies:
                 for key, value, index in JsonStream(stream).parts(lambda key: key == "values"):
                     if index < 0:
                         facts[key] = value
-                    elif isinstance(value, dict):
-                        bodies.append(value)
+                    elif fault := _fault_of(value):
+                        faults.append(Record(f"values[{index:,}]", problems=[fault], what=excerpt_of(value)))
                     else:
-                        faults.append(
-                            Record(f"values[{index:,}]", problems=["no object"], what=repr(value)[:200])
-                        )
+                        bodies.append(value)
             except Malformed as error:
                 raise Malformed(f"{source.name}: {error.place}", error.reason) from None
         kind = str(facts.get("type") or "unknown")
@@ -98,6 +96,27 @@ class Galaxies:
             record.problems += [f"{reject.what}: {reject.reason}" for reject in rejects]
         except (Unusable, Unidentified) as problem:
             record.problems.append(str(problem))
+
+
+def _fault_of(body: Any) -> str:
+    """What of a cluster is of another kind than clusters have there; empty if nothing is."""
+    if not isinstance(body, dict):
+        return "no object"
+    for name, kind in (
+        ("value", str),
+        ("uuid", str),
+        ("description", str),
+        ("meta", dict),
+        ("related", list),
+    ):
+        if body.get(name) is not None and not isinstance(body[name], kind):
+            return f"{name} is no {_KIND_NAMES[kind]}"
+    if not all(isinstance(one, dict) for one in body.get("related") or ()):
+        return "related is no list of objects"
+    return ""
+
+
+_KIND_NAMES: Final[dict[type, str]] = {str: "text", dict: "object", list: "list"}
 
 
 def _node(item: Item, more: Sequence[Edge]) -> feed_pb2.FeedNode:

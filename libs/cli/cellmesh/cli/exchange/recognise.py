@@ -76,31 +76,44 @@ def recognise(source: Source, given: str = "") -> Recognised:
     wanted = Format(given) if given else None
     if wanted in (Format.NODES, Format.STIX, Format.MISP_EVENT, Format.MISP_GALAXY, Format.MISP_WARNING_LIST):
         return Recognised(wanted)
-    found = _by_content(head, source.name)
+    found = _by_content(head, source)
     if wanted is None:
         return found
     return Recognised(wanted, found.fields, found.is_own)
 
 
-def _by_content(head: bytes, name: str) -> Recognised:
+def _by_content(head: bytes, source: Source) -> Recognised:
+    name = source.name
     if _begins_with_node(head):
         return Recognised(Format.NODES)
     if head.startswith(UTF_16):
         raise BadArg(f"{name} is UTF-16", name=name, hint="change it with: iconv -f UTF-16 -t UTF-8")
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if b"\0" in head:
-        raise BadArg(
-            f"{name} is neither text nor packed nodes; it begins with {head[:8].hex(' ')}", name=name
-        )
+        raise _no_text(head, name)
     if not text:
         raise BadArg(f"{name} has nothing but spaces in it", name=name)
     if text[:1] == b"{":
         return _object(text, name)
     if text[:1] == b"[":
-        return _list(text, name)
+        return _list(head, source)
     if text[:1] == b"<":
         raise BadArg(f"{name} is HTML or XML, which is not read here", name=name)
     return Recognised(Format.CSV)
+
+
+def _no_text(head: bytes, name: str) -> BadArg:
+    """Say what bytes are that are no text."""
+    first = head.index(b"\0")
+    if first < 2 and len(set(head[first : first + 16 : 2])) == 1:
+        return BadArg(
+            f"{name} looks like UTF-16 without its mark",
+            name=name,
+            hint=f"change it with: iconv -f UTF-16{'LE' if first else 'BE'} -t UTF-8",
+        )
+    if first >= 2 and all(0x20 <= byte != 0x7F or byte in b"\t\r\n" for byte in head[:first]):
+        return BadArg(f"{name} has a zero byte at byte {first + 1:,}, which no text has", name=name)
+    return BadArg(f"{name} is neither text nor packed nodes; it begins with {head[:8].hex(' ')}", name=name)
 
 
 def _begins_with_node(head: bytes) -> bool:
@@ -183,11 +196,18 @@ def _line(line: bytes, name: str) -> Recognised:
     return Recognised(Format.JSONL, tuple(facts), is_own)
 
 
-def _list(text: bytes, name: str) -> Recognised:
-    first = next((value for _, value, _ in _parts(text, lambda key: False)), None)
+def _list(head: bytes, source: Source) -> Recognised:
+    name = source.name
+    # The first item may be larger than the head: then it is read whole.
+    stream = io.BytesIO(head) if len(head) < HEAD_SIZE else source.open()
+    try:
+        with stream:
+            first = next((value for _, value, _ in JsonStream(stream).parts(lambda key: False)), None)
+    except Malformed as error:
+        raise BadArg(f"{name} cannot be read as JSON: {error}", name=name) from None
     if not isinstance(first, dict):
         if first is None:
-            raise BadArg(f"{name} is no JSON, or a list with nothing in it", name=name)
+            raise BadArg(f"{name} is a list with nothing in it", name=name)
         raise BadArg(f"{name} is a list of something else than objects", name=name)
     if isinstance(first.get("Event"), dict):
         return Recognised(Format.MISP_EVENT)

@@ -15,6 +15,7 @@ from cellmesh.cli.exchange import attack
 from cellmesh.cli.exchange.json_stream import JsonStream
 from cellmesh.cli.exchange.links import Links
 from cellmesh.cli.exchange.records import Record, Unusable, add_edge, excerpt_of, make_node, tag_segment
+from cellmesh.cli.exchange.sources import Malformed
 from cellmesh.common.hashing import guid
 
 Made = tuple[str, Any, dict[str, Any]]
@@ -64,6 +65,8 @@ def stix_records(stream: BinaryIO, links: Links) -> Iterator[Record]:
         Malformed: it is no JSON, or ends early.
     """
     for key, item, index in JsonStream(stream).parts(lambda key: key == "objects"):
+        if index < 0 and key == "objects":
+            raise Malformed("objects", "no list")
         if index < 0 or key not in ("", "objects"):
             continue
         iden = item.get("id") if isinstance(item, dict) else None
@@ -73,6 +76,10 @@ def stix_records(stream: BinaryIO, links: Links) -> Iterator[Record]:
             _object(record, item, links)
         except Unusable as problem:
             record.problems.append(str(problem))
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # Such as a list where STIX has a text.
+            record.nodes.clear()
+            record.problems.append(f"a field is not what STIX has there: {error}")
         if record.problems:
             record.what = excerpt_of(item)
         yield record
@@ -108,8 +115,8 @@ def _object(record: Record, item: Any, links: Links) -> None:
             links.link(iden, verb, other, record.place)
     for other in attack.data_components(item):
         links.link(iden, "uses", other, record.place)
-    for reference in item.get("external_references") or ():
-        url = reference.get("url") if isinstance(reference, dict) else None
+    for reference in attack.dicts(item.get("external_references")):
+        url = reference.get("url")
         if isinstance(url, str) and url.strip():
             add_edge(node, "refs", "inet:url", url.strip())
 
@@ -245,8 +252,8 @@ def _location(item: Mapping[str, Any]) -> Made:
 def _vulnerability(item: Mapping[str, Any]) -> Made:
     props = {"name": item.get("name"), "desc": item.get("description")}
     found = CVE.search(str(item.get("name") or ""))
-    for reference in item.get("external_references") or ():
-        if found is None and isinstance(reference, dict) and reference.get("source_name") == "cve":
+    for reference in attack.dicts(item.get("external_references")):
+        if found is None and reference.get("source_name") == "cve":
             found = CVE.search(str(reference.get("external_id") or ""))
     if found is not None:
         props["cve"] = found[0].lower()
