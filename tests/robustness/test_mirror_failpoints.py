@@ -61,7 +61,8 @@ def test_a_follower_killed_while_it_is_seeded(tanks: Instances, point: str) -> N
 def test_a_leader_killed_before_it_hands_over(tanks: Instances) -> None:
     leader, follower, _ = tanks.settle()
     tanks.set(leader, "kept", "before the kill")
-    tanks.stop(leader)
+    # Told to stop, it would hand over.
+    tanks.kill(leader)
     armed(tanks, leader, "mirror_before_transfer")
     tanks.wait_followers(tanks.leader())
     with pytest.raises(CellError):
