@@ -268,6 +268,19 @@ def test_a_number_in_use_ends_the_stream() -> None:
         until(lambda: endless.running == 0)
 
 
+def test_a_message_with_very_many_grants_or_ids_is_refused() -> None:
+    with serving(Endless()) as address:
+        for fields in (
+            {"grants": [pb.PipelineGrant(call_id=1, size=1)] * 1001},
+            {"cancelled_call_ids": [5] * 1001},
+        ):
+            with Talk(address) as talk:
+                talk.read()
+                talk.send(**fields)
+                until(lambda talk=talk: talk.error is not None)  # type: ignore[misc]
+                assert isinstance(talk.error, LimitExceeded)
+
+
 # The client.
 
 
@@ -494,7 +507,10 @@ def test_errors_are_those_of_a_call_by_itself(cortex: CortexProcess, monkeypatch
     assert told() == on_lane
 
 
-def test_many_threads_share_a_lane(cortex: CortexProcess) -> None:
+def test_many_threads_share_a_lane(cortex: CortexProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where more calls wait than one message holds."""
+    monkeypatch.setattr(lane_module, "CALLS_IN_MESSAGE_MAX", 1)
+
     def work(first: int) -> int:
         return sum(len(client.storm(f"it:dev:str='text {first + n}'").run()) for n in range(20))
 

@@ -14,6 +14,7 @@ call. The lane itself makes no call again.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -41,6 +42,8 @@ CALLS_MAX: Final = 900
 CALLS_IN_MESSAGE_MAX: Final = 500
 MESSAGE_SIZE_MAX: Final = 1024 * 1024
 """Calls in one message, and the bytes of their requests, unless one alone has more."""
+NOTES_IN_MESSAGE_MAX: Final = 1000
+"""Grants in one message, and cancelled calls, as the proto allows."""
 REQUEST_SIZE_MAX: Final = 1024 * 1024
 """Calls with larger requests are made by themselves."""
 PAUSE_S: Final = 10.0
@@ -216,12 +219,11 @@ class LaneBook:
             calls.append(sent)
             self.calls[call.call_id] = call
         if self._grants:
-            for call_id, granted in self._grants.items():
-                message.grants.add(call_id=call_id, size=granted)
-            self._grants.clear()
+            for call_id in list(itertools.islice(self._grants, NOTES_IN_MESSAGE_MAX)):
+                message.grants.add(call_id=call_id, size=self._grants.pop(call_id))
         if self._cancelled:
-            message.cancelled_call_ids.extend(self._cancelled)
-            self._cancelled.clear()
+            message.cancelled_call_ids.extend(self._cancelled[:NOTES_IN_MESSAGE_MAX])
+            del self._cancelled[:NOTES_IN_MESSAGE_MAX]
         return message
 
     def read(self, response: pb.PipelineResponse) -> None:

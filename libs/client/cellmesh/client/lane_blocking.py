@@ -121,7 +121,8 @@ class Lane:
         """The messages of the stream. While one is sent, what is wanted gathers for the next."""
         inbox, book = self._inbox, self.book
         while not self._over:
-            wanted = [inbox.get()]
+            # Where more waits than one message holds, the next follows at once.
+            wanted = [] if book.can_send else [inbox.get()]
             while True:
                 try:
                     wanted.append(inbox.get_nowait())
@@ -131,7 +132,8 @@ class Lane:
                 for what, call, size in wanted:
                     self._note(what, call, size)
                 message = book.take() if book.can_send else None
-            del wanted, call
+            # Nothing is held while it waits, so that what is dropped elsewhere is noticed.
+            wanted, call = [], None
             if message is not None:
                 yield message
 

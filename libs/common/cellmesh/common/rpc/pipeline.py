@@ -44,6 +44,7 @@ from cellmesh.common.rpc.service import Service
 from google.protobuf.message import DecodeError
 
 CALLS_IN_MESSAGE_MAX: Final = 1000
+"""Calls in a message; grants likewise, and cancelled calls."""
 CONCURRENCY_DEFAULT: Final = 8
 CONCURRENCY_MAX: Final = 64
 WAITING_COUNT_MAX: Final = 4000
@@ -151,6 +152,7 @@ class _Run:
                 if first:
                     self._configure(message)
                     first = False
+                _check_counts(message)
                 for grant in message.grants:
                     opened = self._open.get(grant.call_id)
                     if opened is not None:
@@ -183,12 +185,6 @@ class _Run:
             self._concurrency = 1
 
     async def _take(self, message: pb.PipelineRequest) -> None:
-        if len(message.calls) > CALLS_IN_MESSAGE_MAX:
-            raise LimitExceeded(
-                f"a message of a pipeline has at most {CALLS_IN_MESSAGE_MAX} calls",
-                name="calls",
-                limit=CALLS_IN_MESSAGE_MAX,
-            )
         now, begun = time.monotonic(), 0
         for sent in message.calls:
             self._path = path = sent.method or self._path
@@ -442,3 +438,14 @@ class _Run:
                 call.task.cancel()
         if self.reading is not None:
             self.reading.cancel()
+
+
+def _check_counts(message: pb.PipelineRequest) -> None:
+    """Refuse a message that would take the event loop for long."""
+    for name in ("calls", "grants", "cancelled_call_ids"):
+        if len(getattr(message, name)) > CALLS_IN_MESSAGE_MAX:
+            raise LimitExceeded(
+                f"a message of a pipeline has at most {CALLS_IN_MESSAGE_MAX} {name}",
+                name=name,
+                limit=CALLS_IN_MESSAGE_MAX,
+            )
