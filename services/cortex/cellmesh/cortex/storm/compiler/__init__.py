@@ -6,6 +6,7 @@ expressions   values: `(context, row) -> value`
 arithmetic    operators
 filters       conditions: `(context, row) -> bool`
 filter_checks what is wrong with a condition whatever rows come
+interfaces    names of interfaces, which stand for several forms
 lifts         from names and comparisons to index scans
 hinted        lifts that look where the filters behind them point
 counted       lifts that are only counted

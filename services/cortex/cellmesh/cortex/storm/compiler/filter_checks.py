@@ -12,6 +12,7 @@ from typing import TypeAlias
 from cellmesh.common.errors import NoSuchProp
 from cellmesh.cortex.model.types.base import plain_name
 from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler
+from cellmesh.cortex.storm.compiler.interfaces import named_props, props_of
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.libraries import near_match
@@ -48,6 +49,9 @@ def _prop_check(name: str, comparison: ast.Comparison | None) -> Check:
             model.forms_by_wildcard(name)
             return
         prop = model.prop(name)
+        if prop is None:
+            several = named_props(model, name) if comparison is None else props_of(model, name)
+            prop = several[0] if several else None
         if prop is None:
             raise NoSuchProp(
                 f"no form or property named {name}", name=name, **near_match(name, model.defs.forms)

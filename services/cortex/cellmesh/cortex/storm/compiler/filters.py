@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cellmesh.common.errors import BadCmprType, BadTypeValu, NoSuchCmpr, NoSuchProp
 from cellmesh.cortex.storm.compiler.core import Compiler, Expr, Op
 from cellmesh.cortex.storm.compiler.expressions import embedded_value, name_text, tag_text
 from cellmesh.cortex.storm.compiler.filter_checks import checks_of
+from cellmesh.cortex.storm.compiler.interfaces import named_props, props_of
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.libraries import near_match
@@ -18,7 +19,7 @@ from cellmesh.cortex.storm.runtime.values import tobool, toint
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.model.registry import Prop
+    from cellmesh.cortex.model.registry import Form, Prop
     from cellmesh.cortex.model.types.base import Type
     from cellmesh.cortex.views.node import Node
 
@@ -143,6 +144,16 @@ def _prop_condition(compiler: Compiler, node: ast.PropCondition) -> Maker:
             return lambda context, path: path.node.form.name.startswith(prefix)
         prop = model.prop(text)
         if prop is None:
+            several = named_props(model, text) if comparison is None else props_of(model, text)
+            if several:
+                return _any_of(
+                    {
+                        prop.form: _form_test(prop, None)
+                        if prop.is_form
+                        else _full_prop_test(prop, comparison)
+                        for prop in several
+                    }
+                )
             raise NoSuchProp(
                 f"no form or property named {text}", name=text, **near_match(text, model.defs.forms)
             )
@@ -151,6 +162,16 @@ def _prop_condition(compiler: Compiler, node: ast.PropCondition) -> Maker:
         return _full_prop_test(prop, comparison)
 
     return make
+
+
+def _any_of(tests: Mapping[Form | None, Test]) -> Test:
+    """Return a test that is one of several, by the form of the node; of no other form."""
+
+    def test(context: RunContext, path: Path) -> bool:
+        found = tests.get(path.node.form)
+        return found is not None and found(context, path)
+
+    return test
 
 
 def _form_test(prop: Prop, comparison: _Comparison | None) -> Test:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cellmesh.common.errors import NoSuchCmpr
 from cellmesh.cortex.storm.compiler.core import Compiler, Op
 from cellmesh.cortex.storm.compiler.expressions import name_text, tag_text
+from cellmesh.cortex.storm.compiler.interfaces import forms_of
 from cellmesh.cortex.storm.compiler.lifts import lift_prop_value, lift_step
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.planner.hints import Hint, TagHint
@@ -55,6 +56,11 @@ def compile_hinted(compiler: Compiler, lift: ast.Lift, hint: Hint) -> Op | None:
             for form in model.forms_by_wildcard(text):
                 if not form.is_runtime:
                     yield from from_form(context, path, form)
+            return
+        carriers = forms_of(model, text) if model.prop(text) is None else ()
+        if carriers:
+            for form in carriers:
+                yield from from_form(context, path, form)
             return
         prop = model.require_prop(text)
         if prop.form is None or not prop.is_form:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cellmesh.common.errors import BadTypeValu, NoSuchForm, NoSuchProp
 from cellmesh.cortex.storm.compiler.core import ROWLESS, Compiler, Op
 from cellmesh.cortex.storm.compiler.expressions import name_text, tag_text
+from cellmesh.cortex.storm.compiler.interfaces import forms_of, named_props, props_of
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.libraries import near_match
@@ -73,6 +74,10 @@ def _by_prop(compiler: Compiler, target: ast.PropTarget, node: ast.Lift) -> Sour
             text = name(context, path)
             if "*" in text:
                 return _all_of_forms(context, text, is_reverse)
+            if context.model.prop(text) is None:
+                several = named_props(context.model, text)
+                if several:
+                    return _all_of_props(context, several, is_reverse)
             prop = find_prop(context, text)
             form = runtime_form(prop)
             if form is not None:
@@ -89,6 +94,10 @@ def _by_prop(compiler: Compiler, target: ast.PropTarget, node: ast.Lift) -> Sour
         wanted = plain_value(value(context, path))
         if "*" in text:
             return _value_of_forms(context, text, operator, wanted, is_reverse)
+        if context.model.prop(text) is None:
+            several = props_of(context.model, text)
+            if several:
+                return _value_of_props(context, several, operator, wanted, is_element, is_reverse)
         return lift_prop_value(context, find_prop(context, text), operator, wanted, is_element, is_reverse)
 
     return by_value
@@ -130,6 +139,24 @@ def _all_of_forms(context: RunContext, pattern: str, is_reverse: bool) -> Iterat
     for form in context.model.forms_by_wildcard(pattern):
         if not form.is_runtime:
             yield from context.session.lift_form(form, reverse=is_reverse)
+
+
+def _all_of_props(context: RunContext, props: tuple[Prop, ...], is_reverse: bool) -> Iterator[Node]:
+    for prop in props:
+        if runtime_form(prop) is None:
+            yield from context.session.lift_prop(prop, reverse=is_reverse)
+
+
+def _value_of_props(
+    context: RunContext,
+    props: tuple[Prop, ...],
+    operator: str,
+    wanted: Any,
+    is_element: bool,
+    is_reverse: bool,
+) -> Iterator[Node]:
+    for prop in props:
+        yield from lift_prop_value(context, prop, operator, wanted, is_element, is_reverse)
 
 
 def _value_of_forms(
@@ -197,6 +224,9 @@ def _form_of(compiler: Compiler, ref: ast.NameRef | None) -> Callable[[RunContex
             return list(context.model.forms_by_wildcard(text))
         form = context.model.form(text)
         if form is None:
+            carriers = forms_of(context.model, text)
+            if carriers:
+                return list(carriers)
             raise NoSuchForm(f"no form named {text}", name=text, **near_match(text, context.model.defs.forms))
         return [form]
 

@@ -21,6 +21,7 @@ from cellmesh.common.errors import (
 from cellmesh.cortex.storm.compiler.core import Compiler, Op
 from cellmesh.cortex.storm.compiler.expressions import name_text, tag_text
 from cellmesh.cortex.storm.compiler.filters import Test, condition_maker
+from cellmesh.cortex.storm.compiler.interfaces import named_props
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime import legs
 from cellmesh.cortex.storm.runtime.context import RunContext
@@ -221,6 +222,11 @@ def names_of(compiler: Compiler, target: ast.NamedTargets) -> Callable[[RunConte
             if "*" in text:
                 is_one = False
                 props.extend(form.value_prop for form in _forms_like(context, text))
+                continue
+            several = named_props(context.model, text) if context.model.prop(text) is None else ()
+            if several:
+                is_one = False
+                props.extend(several)
             else:
                 props.append(context.model.require_prop(text))
         return Names(props, is_one)
@@ -385,7 +391,8 @@ def _accept(
         tests: list[Test] = []
         for name, maker in makers:
             text = name(context, path)
-            if "*" not in text and context.model.prop(text) is None:
+            is_known = "*" in text or context.model.prop(text) is not None
+            if not is_known and not named_props(context.model, text):
                 near = near_match(text, context.model.defs.forms)
                 raise NoSuchForm(f"no form or property named {text}", name=text, **near)
             tests.append(maker(context, path))
