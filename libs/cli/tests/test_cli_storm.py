@@ -132,6 +132,18 @@ def test_options_reach_the_cortex(cortex: tuple[Cortex, str]) -> None:
     assert variables == {"n": 5, "t": "text", "l": [1]}
 
 
+def test_limits_reach_the_cortex(cortex: tuple[Cortex, str]) -> None:
+    service, url = cortex
+    given = ["--row-limit", "1000", "--memory-limit", "65536", "--depth-limit", "5", "--time-limit", "0.5"]
+    assert run(["storm", "inet:fqdn", "--url", url, *given]) == 0
+    options = service.request.options
+    assert (options.row_limit, options.memory_limit, options.depth_limit) == (1000, 65536, 5)
+    assert options.time_limit.ToMilliseconds() == 500
+    assert run(["storm", "inet:fqdn", "--url", url]) == 0
+    assert not service.request.options.HasField("time_limit")
+    assert run(["storm", "inet:fqdn", "--url", url, "--row-limit", "0"]) == 2
+
+
 def test_a_wrong_query_shows_the_place_with_a_caret(
     cortex: tuple[Cortex, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,29 @@ def _tools_matching(ctx: click.Context, parameter: click.Parameter, incomplete: 
 )
 @click.option("--view", default="", help="The view to run in, 32 hexadecimal digits.")
 @click.option("--readonly", is_flag=True, help="Refuse every edit.")
+@click.option(
+    "--row-limit",
+    type=click.IntRange(1),
+    default=None,
+    help="Fail after this many rows of lifts, pivots and turns of loops.",
+)
+@click.option(
+    "--memory-limit",
+    type=click.IntRange(1),
+    metavar="BYTES",
+    default=None,
+    help="Fail when values take more memory.",
+)
+@click.option(
+    "--depth-limit", type=click.IntRange(1, 2**32 - 1), default=None, help="Fail when calls nest deeper."
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    default=None,
+    help="Fail after this long.",
+)
 @click.option("--count", "only_count", is_flag=True, help="Print only how many nodes come out.")
 @click.option("--explain", is_flag=True, help="Print how the query would be done; it is not run.")
 @click.option("--profile", is_flag=True, help="Run the query, then print what each step cost.")
@@ -92,6 +115,10 @@ def storm(
     variables: tuple[str, ...],
     view: str,
     readonly: bool,
+    row_limit: int | None,
+    memory_limit: int | None,
+    depth_limit: int | None,
+    time_limit: float | None,
     only_count: bool,
     explain: bool,
     profile: bool,
@@ -107,6 +134,8 @@ def storm(
 
     Both need no Cortex. A query that is the word fmt or lint is given behind `--`.
 
+    The limits make those of the Cortex tighter, never wider. The error names the one that was reached.
+
     Exit code: 0 the query ran, 1 it failed.
     """
     from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
@@ -114,11 +143,24 @@ def storm(
 
     url, given = query_of(query, command, url)
     if given is None and sys.stdin.isatty() and sys.stdout.isatty():
-        if only_count or explain or profile or jsonl:
+        if (
+            only_count
+            or explain
+            or profile
+            or jsonl
+            or row_limit
+            or memory_limit
+            or depth_limit
+            or time_limit
+        ):
             raise click.UsageError("which query?")
         ctx.exit(_shell(url, folder, identity, view, readonly, limit, variables, format_name))
     text = sys.stdin.read() if given in (None, "-") else given
     options = storm_pb2.StormOptions(view_id=view, readonly=readonly, limit=limit or 0, repr=not jsonl)
+    options.row_limit, options.memory_limit = row_limit or 0, memory_limit or 0
+    options.depth_limit = depth_limit or 0
+    if time_limit is not None:
+        options.time_limit.FromNanoseconds(max(1, int(time_limit * 1e9)))
     for name, value in map(_read_variable, variables):
         options.vars[name].CopyFrom(value)
     with open_by_options("cortex", url, folder, identity) as client:
