@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, StormRuntimeError
+from cellmesh.common.errors import BadArg, BadTypeValu, StormRuntimeError
 from cellmesh.cortex.automation import schedules
 from cellmesh.cortex.automation.cron import CronJob, CronJobs
 from cellmesh.cortex.automation.store import by_prefix, writing_in
@@ -169,7 +169,11 @@ def _at(context: RunContext, kwargs: Mapping[str, Any]) -> CronObject:
     time_type = context.model.type("time")
     times = given.get("dt")
     parts = [] if times is None else times if isinstance(times, list) else str(times).split(",")
-    moments = schedules.moments(given, [time_type.norm(part) for part in parts], _jobs(context).now_s())
+    try:
+        times_ms = [time_type.norm(part) for part in parts]
+    except BadTypeValu as error:
+        raise StormRuntimeError(f"dt is no time: {error.message}", name="dt") from error
+    moments = schedules.moments(given, times_ms, _jobs(context).now_s())
     job = _jobs(context).add(
         writing_in(context),
         given,

@@ -107,7 +107,7 @@ def _change(context: RunContext, prefix: Any, name: str, value: Any) -> str:
     return trigger.iden
 
 
-def _set(context: RunContext, self: TriggerObject, name: Any, value: Any) -> dict[str, Any]:
+def _set(context: RunContext, self: TriggerObject, name: Any, value: Any) -> TriggerObject:
     field = tostr(name)
     match field:
         case "enabled" | "async":
@@ -119,7 +119,7 @@ def _set(context: RunContext, self: TriggerObject, name: Any, value: Any) -> dic
         case _:
             value = tostr(value)
     _triggers(context).set(writing_in(context), self.trigger, field, value, user=context.user)
-    return self.storm_plain()
+    return self
 
 
 def _move(context: RunContext, self: TriggerObject, view: Any) -> None:
@@ -201,7 +201,7 @@ TYPES: Final = (
                 "Change name, doc, enabled, storm, async or user.",
                 _set,
                 (ParameterSpec("name", type="str"), ParameterSpec("valu", type="any")),
-                "dict",
+                "trigger",
                 changes_state=True,
             ),
             FunctionSpec(

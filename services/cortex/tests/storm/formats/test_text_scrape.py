@@ -30,7 +30,21 @@ def found(text: str) -> list[tuple[str, str | tuple[str, str]]]:
         ("1[.]2[.]3[.]4", "inet:ipv4", "1.2.3.4"),
         ("[2001:db8::1]", "inet:ipv6", "2001:db8::1"),
         ("cve-2021-44228", "it:sec:cve", "cve-2021-44228"),
-        ("CVE\u20142021\u201444228", "it:sec:cve", "CVE\u20142021\u201444228"),
+        ("CVE\u20142021\u201444228", "it:sec:cve", "CVE-2021-44228"),
+        ("[http://w.com/a]", "inet:url", "http://w.com/a"),
+        ("\u201chttp://w.com/a\u201d", "inet:url", "http://w.com/a"),
+        ("(http://w.com/a(b)) x", "inet:url", "http://w.com/a(b"),
+        ("http://w.com/a! x", "inet:url", "http://w.com/a!"),
+        ("http://w.com/a., x", "inet:url", "http://w.com/a"),
+        ("http[://]w[.]com", "inet:url", "http://w.com"),
+        ("hxxp(:)//w.com", "inet:url", "http://w.com"),
+        ("1\\.2\\.3\\.4", "inet:ipv4", "1.2.3.4"),
+        ("cpe:2.3:a:ven\\.dor:b:1:*:*:*:*:*:*:*", "it:sec:cpe", "cpe:2.3:a:ven.dor:b:1:*:*:*:*:*:*:*"),
+        ("run c:\\windows\\cmd.exe", "file:path", "c:\\windows\\cmd.exe"),
+        ('"C:\\Program Files\\a.exe" x', "file:path", "C:\\Program Files\\a.exe"),
+        ("C:\\a/b", "file:path", "C:\\a"),
+        ("see /etc/passwd and\nmore", "file:path", "/etc/passwd and"),
+        ("=///tmp/x", "file:path", "///tmp/x"),
         ("cpe:2.3:a:b:c:1.0\\:2:*:*:*:*:*:*:*, x", "it:sec:cpe", "cpe:2.3:a:b:c:1.0\\:2:*:*:*:*:*:*:*"),
         ("at 1.2.3.4:80/x", "inet:server", "1.2.3.4:80"),
         ("1[.]2.3.4[:]80", "inet:server", "1.2.3.4:80"),
@@ -71,6 +85,15 @@ def test_found(text: str, form: str, value: str | tuple[str, str]) -> None:
         "[zz::1]:80",
         "cpe:2.3:a:b",
         "xCVE-2020-1234",
+        "/no/such/root",
+        "//etc/x",
+        "a/etc/x",
+        "/ETC/x",
+        "/etc/" + "a" * 4092,
+        "C:\\",
+        "xC:\\a",
+        "C:\\a.",
+        "C:\\a\\CON",
     ],
 )
 def test_not_found(text: str) -> None:
@@ -121,11 +144,12 @@ def test_servers_have_ports(text: str, port_is_one: bool) -> None:
 
 def test_order_of_kinds_and_only_some() -> None:
     text = (
-        "1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 cpe:2.3:a:b:c:*:*:*:*:*:*:*:* CWE-79 CVE-2020-1234 foo.com ::1"
+        "/etc/x\n1BvBMSEYstWetqTFn5Au4m4GFg7xJaNVN2 cpe:2.3:a:b:c:*:*:*:*:*:*:*:* CWE-79 CVE-2020-1234 foo.com ::1"
         " 1.2.3.4:80 a@foo.com \\\\srv\\share http://foo.com"
     )
     forms = list(dict.fromkeys(form for form, _ in found(text)))
     assert forms == [
+        "file:path",
         "inet:url",
         "inet:email",
         "inet:server",

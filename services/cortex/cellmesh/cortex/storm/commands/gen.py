@@ -123,10 +123,12 @@ def _note_add(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -
     session = context.session
     form = context.model.require_form("meta:note")
     for path in rows:
+        now_ms = session.graph.now_ms()
         props = {
             "text": arguments.text,
             "creator": context.run.library.get(context, "user").get(context, "iden"),
-            "created": session.graph.now_ms(),
+            "created": now_ms,
+            "updated": now_ms,
         }
         if arguments.type is not None:
             props["type"] = arguments.type

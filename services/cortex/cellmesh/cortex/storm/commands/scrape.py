@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadTypeValu, NoSuchForm
+from cellmesh.common.errors import BadTypeValu
 from cellmesh.cortex.storm.formats.text_scrape import SCRAPER
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
 
 
-def _forms(context: RunContext, given: Any) -> frozenset[str] | None:
+def _forms(given: Any) -> frozenset[str] | None:
     if not given:
         return None
     items = given if isinstance(given, (list, tuple)) else tostr(given).split(",")
-    names = frozenset(tostr(item).strip() for item in items)
-    for name in names:
-        if context.model.form(name) is None:
-            raise NoSuchForm(f"no form named {name}", name=name)
-    return names
+    return frozenset(tostr(item).strip() for item in items)
 
 
 def _texts(node: Node | None, values: list[Any]) -> list[str]:
-    """Return what to go through: the values given, or all that a node says."""
+    """Return what to go through: the values given, or the properties of a node that are text or lists of it."""
     if values or node is None:
         return [tostr(value) for value in values]
-    return [tostr(node.repr()), *(tostr(node.repr(name)) for name in node.props if name != ".created")]
+    texts: list[str] = []
+    for value in node.props.values():
+        items = value if isinstance(value, (list, tuple)) else (value,)
+        texts += [item for item in items if isinstance(item, str)]
+    return texts
 
 
 def _mentioned(context: RunContext, arguments: Arguments, node: Node | None) -> Iterator[Node]:
-    forms = _forms(context, arguments.forms)
-    seen: set[tuple[str, Any]] = set()
+    forms = _forms(arguments.forms)
     for text in _texts(node, arguments.values):
+        seen: set[tuple[str, Any]] = set()
         for found in SCRAPER.find(text, refang=arguments.dorefang, forms=forms):
             context.tick()
             form = context.model.require_form(found.form)
@@ -72,7 +72,7 @@ COMMANDS: Final = (
         "scrape",
         """Make nodes of what texts mention: addresses, names, hashes, numbers, also when they are defanged.
 
-        Without texts, all that each node says is gone through.
+        Without texts, the properties of each node that are text are gone through.
 
             media:news | scrape :summary --refs
         """,

@@ -22,7 +22,11 @@ LEVELS: Final = {"deny": 0, "read": 1, "edit": 2, "admin": 3}
 
 
 def _add(context: RunContext, arguments: Arguments) -> None:
-    scope, owner = _scope(context, arguments)
+    found = _scope(context, arguments)
+    if found is None:
+        context.warn("One of --user, --role, --unscoped and --global says whose the vault is.")
+        return
+    scope, owner = found
     iden = lib(
         context,
         "vault.add",
@@ -37,11 +41,12 @@ def _add(context: RunContext, arguments: Arguments) -> None:
     lib(context, "vault.print", lib(context, "vault.get", iden))
 
 
-def _scope(context: RunContext, arguments: Arguments) -> tuple[str | None, str | None]:
+def _scope(context: RunContext, arguments: Arguments) -> tuple[str | None, str | None] | None:
+    """Return for whom a vault is to be, or None where the arguments do not say so."""
     given = [name for name in ("user", "role", "unscoped") if getattr(arguments, name) is not None]
     given += ["global"] if getattr(arguments, "global") else []
     if len(given) != 1:
-        raise BadArg("one of --user, --role, --unscoped and --global says whose the vault is", name="--user")
+        return None
     if given == ["global"]:
         return "global", None
     scope = None if given == ["unscoped"] else given[0]
@@ -79,9 +84,10 @@ def _list(context: RunContext, arguments: Arguments) -> None:
 
 def _setting(kind: str) -> Callable[[RunContext, Arguments], None]:
     def act(context: RunContext, arguments: Arguments) -> None:
-        vault = lib(context, "vault.byname", arguments.name)
         if (arguments.value is UNDEF) is not arguments.delete:
-            raise BadArg("either --value or --delete", name="--value")
+            context.warn("Either --value or --delete is required.")
+            return
+        vault = lib(context, "vault.byname", arguments.name)
         confirm_vault(context, vault.store.require(context.session, vault.iden), EASY_EDIT)
         values = get_member(context, vault, kind)
         set_member(context, values, arguments.key, UNDEF if arguments.delete else arguments.value)
@@ -97,10 +103,12 @@ def _setting(kind: str) -> Callable[[RunContext, Arguments], None]:
 
 
 def _permission(context: RunContext, arguments: Arguments) -> None:
-    if (arguments.user is None) is (arguments.role is None):
-        raise BadArg("either --user or --role", name="--user")
     if (arguments.level is None) is not arguments.revoke:
-        raise BadArg("either --level or --revoke", name="--level")
+        context.warn("Either --level or --revoke is required.")
+        return
+    if (arguments.user is None) is (arguments.role is None):
+        context.warn("Either --user or --role is required.")
+        return
     if not arguments.revoke and arguments.level not in LEVELS:
         context.warn(
             f"Invalid level specified: {arguments.level}. Level must be one of: {', '.join(LEVELS)}."

@@ -287,6 +287,8 @@ def _runas(context: RunContext, arguments: Arguments) -> None:
 
 def _copyto(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     """Copy each node, as the view shows it, to another view."""
+    if arguments.is_constant:
+        context.session.graph.view(tostr(arguments.view))
     for path in rows:
         view = context.session.graph.view(tostr(arguments.view))
         if view.id != context.view.id:

@@ -1,5 +1,6 @@
 """Formats and notations of the field that queries read and write, without a graph or a network.
 
+file_paths.py        paths of files in text
 text_scrape.py       indicators found in text, for the library, the scrape command and look-ups
 coin_addresses.py    addresses of crypto-currencies in text, with their checksums
 keccak.py            the hash of Ethereum

@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.cortex.storm.formats.coin_addresses import find_addresses
+from cellmesh.cortex.storm.formats.file_paths import find_paths
 from cellmesh.cortex.storm.formats.top_levels import TOP_LEVELS
 
-_DOT: Final = r"(?:\.|\[\.\]|\[\.|\.\]|\(\.\)|\[dot\]|\(dot\)|[\u3002\uff0e\uff61])"
+_DOT: Final = r"(?:\.|\\\.|\[\.\]|\[\.|\.\]|\(\.\)|\[dot\]|\(dot\)|[\u3002\uff0e\uff61])"
 _LABEL: Final = r"[\w\-]{1,64}"
 _END: Final = r"(?![\w@])"
 
 _FANGS: Final = (
-    (re.compile(r"\[\.\]|\[\.|\.\]|\(\.\)|\[dot\]|\(dot\)|[\u3002\uff0e\uff61]", re.IGNORECASE), "."),
-    (re.compile(r"\[:\]"), ":"),
+    (re.compile(r"\\\.|\[\.\]|\[\.|\.\]|\(\.\)|\[dot\]|\(dot\)|[\u3002\uff0e\uff61]", re.IGNORECASE), "."),
+    (re.compile(r"\[:\]|\(:\)"), ":"),
+    (re.compile(r"\[://\]"), "://"),
     (re.compile(r"\[@\]|\[at\]|\(at\)", re.IGNORECASE), "@"),
     (re.compile(r"^(?:hxxp|meow)(?=s?:)", re.IGNORECASE), "http"),
     (re.compile(r"^fxp(?=s?:)", re.IGNORECASE), "ftp"),
@@ -38,8 +40,10 @@ _SCHEMES: Final = (
 )
 _SCHEME_LENGTH_MAX: Final = len("opaquelocktoken")
 _SCHEME: Final = re.compile(rf"(?<![a-z])(?:{_SCHEMES})\Z", re.IGNORECASE)
-_SCHEME_END: Final = re.compile(r"(?:\[:\]|:)(?://|\\\\)")
-_URL_REST: Final = re.compile(r"[^\s'\"<>]+")
+_SCHEME_END: Final = re.compile(r"(?:\[:\]|\(:\)|:)(?://|\\\\)|\[://\]")
+_URL_REST: Final = re.compile(r"[^ \t\r\n\f\v'\"]+")
+_CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "<": ">", "\u201c": "\u201d", "\u2018": "\u2019"}
+"""What stands behind a URL that stands behind the other."""
 
 _SHARE_HOST: Final = r"\w[\w.\-]{0,254}+(?:@SSL)?(?:@[0-9]{1,5}+)?\\(?![\\\s])"
 _SHARE: Final = re.compile(
@@ -47,6 +51,8 @@ _SHARE: Final = re.compile(
     rf"\\\\(?:(?<=\"\\\\){_SHARE_HOST}[^\"\n]{{1,1024}}|(?<![:\\]\\\\){_SHARE_HOST}[^\s\"'<>|]{{1,1024}})"
 )
 _IPV6_LITERAL: Final = ".ipv6-literal.net"
+
+_DASH: Final = re.compile(r"[\u2011-\u2014]")
 
 _FANGED: Final = re.compile(r"[\[\]()\\\u3002\uff0e\uff61]|^(?:hxxp|meow|fxp)", re.IGNORECASE)
 """What is in every text that one of `_FANGS` changes: most texts have none of it."""
@@ -74,6 +80,7 @@ class _Kind:
     form: str
     pattern: re.Pattern[str]
     accepts: Callable[[str], bool] = lambda value: True
+    plain: Callable[[str], str] = lambda value: value
 
 
 def _is_ipv4(value: str) -> bool:
@@ -194,11 +201,14 @@ def _kinds(top_levels: frozenset[str]) -> tuple[_Kind, ...]:
                 r"CVE(?<![0-9a-z]...)[\-\u2011-\u2014][0-9]{4}[\-\u2011-\u2014][0-9]{4,}+(?![0-9a-z])",
                 flags | re.DOTALL,
             ),
+            plain=lambda value: _DASH.sub("-", value),
         ),
         _Kind("it:sec:cwe", re.compile(r"CWE(?<!\w...)-[0-9]{1,8}(?![\w])", flags | re.DOTALL)),
         _Kind(
             "it:sec:cpe",
-            re.compile(r"cpe:2\.3:[aho*\-](?::(?:[\w?*.\-~%]|\\[!-~]){1,256}+){10}", flags | re.ASCII),
+            re.compile(
+                r"cpe:2\.3:[aho*\-](?::(?:[\w?*.\-~%]|\\(?![\-_])[!-~]){1,256}+){10}", flags | re.ASCII
+            ),
         ),
     )
 
@@ -216,13 +226,16 @@ class Scraper:
     def find(self, text: str, *, refang: bool = True, forms: frozenset[str] | None = None) -> Iterator[Found]:
         """Yield what is found, kind by kind, in the order of the text; the same thing as often as it stands there.
 
-        URLs come first, addresses of crypto-currencies last.
+        Paths of files and URLs come first, addresses of crypto-currencies last.
 
         Args:
             text: The text.
             refang: Whether to find what is defanged.
             forms: Only these forms, or all.
         """
+        if forms is None or "file:path" in forms:
+            for raw, start in find_paths(text):
+                yield Found("file:path", raw, raw, start)
         if forms is None or "inet:url" in forms:
             for raw, start in _urls(text):
                 value = _refanged(raw)
@@ -239,7 +252,7 @@ class Scraper:
                 if value != raw and not refang:
                     continue
                 if kind.accepts(value):
-                    yield Found(kind.form, value, raw, match.start())
+                    yield Found(kind.form, kind.plain(value), raw, match.start())
         if forms is None or "crypto:currency:address" in forms:
             for found in find_addresses(text):
                 yield Found("crypto:currency:address", (found.coin, found.address), found.match, found.offset)
@@ -247,10 +260,9 @@ class Scraper:
 
 def _trimmed(raw: str, text: str, start: int) -> str:
     """Return a URL without what belongs to the sentence around it."""
-    raw = raw.rstrip(".,;:!?")
-    if raw.endswith(")") and start > 0 and text[start - 1] == "(":
-        raw = raw[:-1].rstrip(".,;:!?")
-    return raw
+    raw = raw.rstrip(".,")
+    closer = _CLOSERS.get(text[start - 1]) if start > 0 else None
+    return raw if closer is None else raw.rstrip(closer)
 
 
 def _refanged(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from cellmesh.common import hashing
 from cellmesh.common.auth.rules import parse_path
 from cellmesh.common.errors import BadArg, BadTypeValu, NoSuchIden, SchemaViolation
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, made_facts, own_iden
@@ -98,6 +99,9 @@ def _add_view(context: RunContext, layers: Any, name: Any, world_readable: Any) 
     if not idens:
         raise SchemaViolation("a view has at least one layer", name="layers")
     graph = context.session.graph
+    for iden in idens:
+        if not hashing.isguid(iden):
+            raise SchemaViolation(f"{iden[:64]} is no iden of a layer", name="layers")
     stack = [graph.layer(iden) for iden in idens]
     context.session.pause()
     view = graph.add_view(

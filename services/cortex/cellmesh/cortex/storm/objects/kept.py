@@ -186,8 +186,9 @@ def _get_item(context: RunContext, self: VaultData, key: Any) -> Any:
 
 def _set_item(context: RunContext, self: VaultData, key: Any, value: Any) -> None:
     context.check_writable()
-    _known(context, self.vault, EASY_EDIT)
-    is_gone = value is UNDEF
+    known, is_gone = _known(context, self.vault, EASY_EDIT), value is UNDEF
+    if is_gone and tostr(key) not in known[self.part]:
+        raise BadArg(f"the {self.part} of the vault have no {tostr(key)}", name=tostr(key))
     self.vault.store.set_item(
         context.session,
         self.vault.iden,

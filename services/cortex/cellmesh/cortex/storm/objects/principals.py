@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.auth.gates import Gate
 from cellmesh.common.auth.principals import Role, User
 from cellmesh.common.auth.rules import Rule, parse_path
-from cellmesh.common.errors import BadArg
+from cellmesh.common.errors import BadArg, SchemaViolation
 from cellmesh.cortex.storm.rights.gates import ensure_gate, gate_of
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.members import toiter
@@ -139,14 +139,16 @@ def rule_of(value: Any) -> Rule:
     """Return the rule that a value stands for: a pair of whether it allows, and the path.
 
     Raises:
-        BadArg: it is no rule.
+        SchemaViolation: it is no rule.
     """
     found = toprim(value)
     if not isinstance(found, (list, tuple)) or len(found) != 2:
-        raise BadArg("a rule is a pair: whether it allows, and the path", name="rule")
+        raise SchemaViolation("a rule is a pair: whether it allows, and the path", name="rule")
     allow, path = found
-    if isinstance(path, str) or not isinstance(path, (list, tuple)):
-        raise BadArg("the path of a rule is a list", name="rule")
+    if not isinstance(allow, bool):
+        raise SchemaViolation("a rule begins with true or false", name="rule")
+    if not isinstance(path, (list, tuple)) or not path:
+        raise SchemaViolation("the path of a rule is a list of its words", name="rule")
     return Rule(tobool(allow), tuple(tostr(part) for part in path))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, NoSuchIden
+from cellmesh.common.errors import BadArg, NoSuchIden, NoSuchRole
 from cellmesh.cortex.storm.objects.principals import (
     GATE,
     SHARED,
@@ -86,7 +86,7 @@ def _roles(context: RunContext, self: UserObject) -> list[RoleObject]:
 def _role_iden(auth: AuthStore, iden: Any) -> str:
     text = tostr(iden)
     if text not in auth.policy.roles:
-        raise NoSuchIden(f"there is no role {text[:64]}", iden=text[:64])
+        raise NoSuchRole(f"there is no role {text[:64]}", iden=text[:64])
     return text
 
 
@@ -105,7 +105,10 @@ def _revoke(context: RunContext, self: UserObject, iden: Any) -> None:
 def _set_roles(context: RunContext, self: UserObject, idens: Any) -> None:
     context.confirm(("auth", "user", "grant"))
     context.confirm(("auth", "user", "revoke"))
-    wanted = [_role_iden(self.auth, iden) for iden in toiter(context, idens)]
+    try:
+        wanted = [_role_iden(self.auth, iden) for iden in toiter(context, idens)]
+    except NoSuchRole as error:
+        raise BadArg(error.message, name="idens") from error
     context.session.pause()
     self.auth.set_user_roles(self.iden, wanted)
 
