@@ -37,7 +37,8 @@ def plan_lines(plan: storm_pb2.StormPlan, *, is_profiled: bool) -> list[str]:
         if plan.is_batched
         else " Each row goes through all steps in turn."
     )
-    return [*lines, reads + batches]
+    whole = [f"It {note}." for note in plan.notes]
+    return [*lines, reads + batches, *whole]
 
 
 def plan_fields(plan: storm_pb2.StormPlan) -> dict[str, Any]:
@@ -45,6 +46,7 @@ def plan_fields(plan: storm_pb2.StormPlan) -> dict[str, Any]:
     return {
         "may_change": plan.may_change,
         "is_batched": plan.is_batched,
+        "notes": list(plan.notes),
         "steps": [_step_fields(step) for step in plan.steps],
     }
 

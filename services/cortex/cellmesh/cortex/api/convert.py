@@ -192,7 +192,10 @@ def _other(message: Message) -> storm_pb2.StormMessage:
 def plan_to_proto(plan: Plan) -> storm_pb2.StormPlan:
     """The plan of a query on the wire."""
     return storm_pb2.StormPlan(
-        steps=map(_step, plan.steps), may_change=plan.may_change, is_batched=plan.is_batched
+        steps=map(_step, plan.steps),
+        may_change=plan.may_change,
+        is_batched=plan.is_batched,
+        notes=plan.notes,
     )
 
 

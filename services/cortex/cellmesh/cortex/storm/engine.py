@@ -24,7 +24,7 @@ from cellmesh.common.errors import (
 from cellmesh.cortex.storm.commands.graph import Picture, rules_of
 from cellmesh.cortex.storm.compiler.core import Body
 from cellmesh.cortex.storm.compiler.dispatch import compile_scope
-from cellmesh.cortex.storm.compiler.explain import explain
+from cellmesh.cortex.storm.compiler.explain import explain, query_notes
 from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode, Query
 from cellmesh.cortex.storm.planner.changes import ChangeRules
@@ -43,6 +43,7 @@ from cellmesh.cortex.storm.runtime.options import QueryLimits, QueryOptions
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.plan import Plan, Profile
 from cellmesh.cortex.storm.runtime.queries import StormQuery
+from cellmesh.cortex.storm.runtime.rights import rights_of
 from cellmesh.cortex.storm.runtime.signals import LoopSignal, StormExit, StormReturn, StormSignal, StormStop
 from cellmesh.cortex.storm.runtime.turns import Turns
 from cellmesh.cortex.storm.runtime.values import toprim
@@ -169,7 +170,15 @@ class Engine:
             is_batched=is_batched,
             profile=profile,
         )
-        return Plan(steps, self._rules.may_change(query), is_batched)
+        may_change = self._rules.may_change(query)
+        has_all_rights = options.has_all_rights or rights_of(self, options.user) is None
+        notes = query_notes(
+            self.limits.within(options),
+            is_point=Running(self, text, options).is_point(),
+            has_all_rights=has_all_rights,
+            may_change=may_change,
+        )
+        return Plan(steps, may_change, is_batched, tuple(notes))
 
     def compile(self, text: str, mode: str, names: Iterable[str]) -> Body:
         """Parse and compile a text that a running query gave."""

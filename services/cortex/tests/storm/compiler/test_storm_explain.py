@@ -119,3 +119,24 @@ def test_a_query_gives_the_same_with_and_without_a_profile(engine: Engine) -> No
         kept = [message for message in profiled if not isinstance(message, Profiled)]
         assert len(kept) == len(plain)
         assert not any(isinstance(message, Error) for message in kept)
+
+
+def test_a_plan_tells_where_the_query_runs_and_what_bounds_it(engine: Engine) -> None:
+    point = "looks up one node: the thread that has the call answers, and no other is woken"
+    assert engine.plan("inet:ipv4=1.2.3.4").notes == (point, "ends with an error beyond 100 calls deep")
+    assert point in _profile(engine, "inet:ipv4=1.2.3.4")[0].notes
+    options = QueryOptions(row_limit=5000, depth_limit=7, time_limit_s=1.5, memory_limit=65536)
+    assert engine.plan("inet:ipv4", options).notes == (
+        "ends with an error beyond 5,000 rows, 7 calls deep, 1.5 s, 65,536 bytes of values",
+    )
+
+
+def test_a_plan_tells_what_is_asked_of_rights(engine: Engine) -> None:
+    list(engine.storm("$lib.auth.users.add(reader)"))
+    view = "asks once whether the user may read the view"
+    edits = "asks for each kind of edit when it is first made, and again when rules change"
+    assert engine.plan("[ inet:asn=5 ]", QueryOptions(user="reader")).notes[:2] == (view, edits)
+    notes = engine.plan("inet:asn", QueryOptions(user="reader")).notes
+    assert view in notes
+    assert edits not in notes
+    assert view not in engine.plan("[ inet:asn=5 ]").notes

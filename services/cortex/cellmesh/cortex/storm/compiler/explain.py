@@ -16,6 +16,7 @@ from cellmesh.cortex.storm.compiler.names import Scope, children
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.planner.counting import counted_steps
 from cellmesh.cortex.storm.planner.hints import TagHint, hint_of
+from cellmesh.cortex.storm.runtime.options import ROW_COUNT_MAX, QueryLimits
 from cellmesh.cortex.storm.runtime.plan import PlanStep, Profile
 from cellmesh.cortex.storm.source import Source
 
@@ -54,6 +55,34 @@ def explain(
         profile: What was counted in a run of it.
     """
     return _Explainer(source, model, is_batched, profile).steps(query, Scope(query, names))
+
+
+def query_notes(
+    limits: QueryLimits, *, is_point: bool, has_all_rights: bool, may_change: bool
+) -> Iterator[str]:
+    """Yield what holds for a query as a whole.
+
+    Args:
+        limits: Its bounds.
+        is_point: Whether it looks up one node; see `planner.points`.
+        has_all_rights: Whether its user may do everything.
+        may_change: Whether it may change anything.
+    """
+    if is_point:
+        yield "looks up one node: the thread that has the call answers, and no other is woken"
+    if not has_all_rights:
+        yield "asks once whether the user may read the view"
+        if may_change:
+            yield "asks for each kind of edit when it is first made, and again when rules change"
+    bounds = []
+    if limits.row_count_max < ROW_COUNT_MAX:
+        bounds.append(f"{limits.row_count_max:,} rows")
+    bounds.append(f"{limits.depth_max:,} calls deep")
+    if limits.time_max_s is not None:
+        bounds.append(f"{limits.time_max_s:,g} s")
+    if limits.memory_max_bytes is not None:
+        bounds.append(f"{limits.memory_max_bytes:,} bytes of values")
+    yield f"ends with an error beyond {', '.join(bounds)}"
 
 
 class _Explainer:

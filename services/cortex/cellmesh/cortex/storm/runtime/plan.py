@@ -53,11 +53,13 @@ class Plan:
         steps: Its steps in order.
         may_change: Whether it may change anything.
         is_batched: Whether its steps take several rows at once, because nothing shows in which order they take turns.
+        notes: What holds for the whole of it: where it runs, what is asked of its user's rights, its bounds.
     """
 
     steps: tuple[PlanStep, ...]
     may_change: bool
     is_batched: bool
+    notes: tuple[str, ...] = ()
 
 
 class StepCounts:
