@@ -300,7 +300,7 @@ class LaneBook:
         code, text, never_sent = grpc.StatusCode.UNAVAILABLE, _ENDED, True
         trailing: tuple[tuple[str, Any], ...] = ()
         kind: type[LaneError] = LaneError
-        if error is not None and not self.answered and _is_refusal(error):
+        if error is not None and (isinstance(error, NoLane) or (not self.answered and _is_refusal(error))):
             is_old = _code_of(error) is grpc.StatusCode.UNIMPLEMENTED
             self._history.refused_until = float("inf") if is_old else time.monotonic() + PAUSE_S
             kind, text = NoLane, "the cell opens no stream for calls"

@@ -17,11 +17,14 @@ from cellmesh.client.lane import (
     LaneCall,
     LaneError,
     LaneHistory,
+    NoLane,
     deadline_of,
     describe,
     too_late,
 )
 
+# What grpc.aio makes of a write that fails, in place of the status that the stream ends with.
+_WRITE_FAILED: Final = "Internal error from Core"
 _EOF: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
@@ -86,6 +89,7 @@ class AioLane:
             PIPELINE_PATH, pb.PipelineRequest.SerializeToString, pb.PipelineResponse.FromString
         )(None, metadata=metadata)
         self._stream = stream
+        self._has_written = False
         self._waiter: asyncio.Future[None] | None = None
         self._writing = asyncio.ensure_future(self._write())
         self._reading = asyncio.ensure_future(self._read())
@@ -119,6 +123,7 @@ class AioLane:
                     self._waiter = self.loop.create_future()
                     await self._waiter
                 await write(book.take())
+                self._has_written = True
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The stream is over; who reads it hears why.
             return
@@ -131,11 +136,22 @@ class AioLane:
                 book.read(response)
             error = None
         except grpc.aio.AioRpcError as failed:
-            error = failed
+            error = self._reason(failed)
         finally:
             self._writing.cancel()
             self._stream.cancel()
             book.broken(error)
+
+    def _reason(self, failed: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
+        """Why the stream ended."""
+        if failed.code() is not grpc.StatusCode.INTERNAL or failed.details() != _WRITE_FAILED:
+            return failed
+        if not self._has_written:
+            # No message has left whole, so no call has begun: made by themselves they hear what there is.
+            return NoLane(
+                grpc.StatusCode.UNAVAILABLE, "the stream ended before a message was sent", never_sent=True
+            )
+        return LaneError(grpc.StatusCode.UNAVAILABLE, "the stream broke while a message was sent")
 
 
 class AioLaneCall(LaneCall):
