@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, TypeAlias
 
+from cellmesh.testing.oracle.world import PROPS
+
 
 def shown(value: Any) -> str:
     """A value as Storm text."""
@@ -346,7 +348,10 @@ def edits_what_it_lifts(query: Query) -> bool:
         match part:
             case Tag(tag=tag):
                 edited.add(tag.partition(".")[0])
-            case Set(prop=prop) | Unset(prop=prop):
+            case Set(prop=prop):
+                # The node that a property refers to is made as well, and comes into the index of its form.
+                edited.update([f":{prop}", *(kinds.get(prop, "") for kinds in PROPS.values())])
+            case Unset(prop=prop):
                 edited.add(f":{prop}")
             case Pivot(target="#"):
                 read.update(["delnode", "edits"])

@@ -85,7 +85,7 @@ def test_the_oracle_by_hand() -> None:
 
 
 def test_random_queries_have_each_kind_of_step() -> None:
-    texts = [text_of(Maker(RandomChoices(seed)).query()) for seed in range(1000)]
+    texts = [text_of(Maker(RandomChoices(seed)).query()) for seed in range(4000)]
     for part in ("-> *", "<- *", "-+>", "-(", "<(", "-->", "+{", "limit", "uniq", "for $i", "if (", "yield {", "*[=",
                  "reverse(", " and ", " or ", "not ", "*range=", "*in=", "$r=", "*unset=", "?=", "-#", "delnode"):  # fmt: skip
         assert any(part in text for text in texts), part
