@@ -59,3 +59,22 @@ def test_it_gives_what_it_would_on_another_thread(engine: Engine) -> None:
     for value, count in ((5, 1), (6, 0)):
         messages = list(engine.start(f"inet:asn={value}").messages())
         assert [type(message) for message in messages] == [Init, *[NodeRow] * count, Fini]
+
+
+def test_the_rule_changes_no_rows(engine: Engine) -> None:
+    """An assignment in front keeps the rule away and changes nothing else."""
+    list(engine.storm("[ inet:fqdn=vertex.link inet:ipv4=1.2.3.4 inet:ipv4=5 inet:asn=5 +#a ]"))
+    texts = ["inet:fqdn=vertex.link", "inet:fqdn=VERTEX.link", "inet:fqdn=no.link", "inet:ipv4=1.2.3.4", "inet:ipv4=$ip",
+             "inet:fqdn=$text", "inet:asn=5", "inet:asn='5'", "inet:asn=0x5", "inet:ipv4=9.9.9.9"]  # fmt: skip
+    for text in texts:
+        with_rule = engine.start(text, QueryOptions(vars=VARIABLES))
+        without = engine.start(f"$unused=1 {text}", QueryOptions(vars=VARIABLES))
+        assert with_rule.is_point(), text
+        assert not without.is_point()
+        found, wanted = (
+            [message.node for message in running.messages() if isinstance(message, NodeRow)]
+            for running in (with_rule, without)
+        )
+        assert [(node.ndef, node.props, node.tags) for node in found] == [
+            (node.ndef, node.props, node.tags) for node in wanted
+        ], text

@@ -74,12 +74,10 @@ class ChangeRules:
         self._library = library
         types = list(types)
         self._known = frozenset(method.name for spec in types for method in spec.methods)
-        self._everywhere = _Members(spec for spec in types if not spec.library)
-        libraries = {spec.library for spec in types if spec.library}
-        self._with_library = {
-            name: _Members(spec for spec in types if spec.library in ("", name)) for name in libraries
-        }
-        self._libraries = _Members(types) if len(libraries) > 1 else None
+        self._types = types
+        self._libraries = {spec.library for spec in types if spec.library}
+        # Few are ever asked for: no library, or one.
+        self._by_libraries: dict[frozenset[str], _Members] = {}
 
     def may_change(self, query: ast.Query) -> bool:
         """Whether the query, or one in braces inside, may change anything."""
@@ -101,13 +99,14 @@ class ChangeRules:
         return any(self._changes(node, members, callable_names, inner, called) for node in nodes)
 
     def _members(self, nodes: Iterable[ast.Node]) -> _Members:
-        """The methods and attributes of the types whose values a query may have."""
-        named = {_key(node) for node in nodes if isinstance(node, ast.Attribute)} & self._with_library.keys()
-        if not named:
-            return self._everywhere
-        if len(named) > 1 and self._libraries is not None:
-            return self._libraries
-        return self._with_library[str(named.pop())]
+        """What the types change whose values a query may have: those of a library only where it is named."""
+        keys = {_key(node) for node in nodes if isinstance(node, ast.Attribute)}
+        named = frozenset(name for name in self._libraries if name in keys)
+        found = self._by_libraries.get(named)
+        if found is None:
+            given = [spec for spec in self._types if not spec.library or spec.library in named]
+            found = self._by_libraries[named] = _Members(given)
+        return found
 
     def _changes(
         self, node: ast.Node, members: _Members, functions: set[str], inner: set[int], called: set[int]
