@@ -9,7 +9,7 @@ from cellmesh.common.errors import BadArg, NoSuchIden, SchemaViolation
 from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.packages import parsed
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
-from cellmesh.cortex.storm.runtime.rights import EASY_READ
+from cellmesh.cortex.storm.runtime.rights import EASY_ADMIN, EASY_DENY, EASY_READ
 from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def _scope(value: Any) -> str:
 
 
 def _grant(context: RunContext, iden: Any, scope: Any, holder: Any, level: Any) -> None:
+    if not EASY_DENY <= toint(level) <= EASY_ADMIN:
+        raise BadArg(f"level is {EASY_DENY} to {EASY_ADMIN}", name="level", valu=toint(level))
     context.capability("graph.projections").grant(
         context.session, tostr(iden), _scope(scope), tostr(holder), toint(level)
     )

@@ -190,11 +190,11 @@ def _add_epic(context: RunContext, self: Items, name: Any) -> ProjectItem:
 
 
 def _add_sprint(context: RunContext, self: Items, name: Any, period: Any) -> ProjectItem:
-    return _add(context, self, name, period=toprim(period))
+    return _add(context, self, name, period=toprim(period), status="planned")
 
 
 def _add_ticket(context: RunContext, self: Items, name: Any, text: Any) -> ProjectItem:
-    return _add(context, self, name, desc=tostr(text), status=0)
+    return _add(context, self, name, desc=tostr(text), status=0, priority=0)
 
 
 def _add_comment(context: RunContext, self: Items, text: Any) -> ProjectItem:

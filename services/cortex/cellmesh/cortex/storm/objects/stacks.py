@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadOptValu, BadState, BadTypeValu, CantMergeView, SchemaViolation
+from cellmesh.common.errors import BadArg, BadOptValu, BadState, BadTypeValu, CantMergeView, SchemaViolation
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.storm.rights.gates import claim
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
@@ -307,7 +307,7 @@ def _merge(context: RunContext, self: ViewObject, force: Any) -> None:
     merge_fork(context, self.view)
 
 
-def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> None:
+def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> Any:
     fact, graph, user = tostr(name), context.session.graph, context.user
     if fact not in VIEW_FACTS:
         raise BadOptValu(f"{fact} of a view cannot be set", name=fact)
@@ -317,7 +317,7 @@ def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> N
     elif fact == "layers":
         idens = [tostr(iden) for iden in toiter(context, value)]
         if not idens:
-            raise SchemaViolation("a view has at least one layer", name="layers")
+            raise BadArg("a view has at least one layer", name="layers")
         self.view = restack.set_layers(graph, self.view, [graph.layer(iden) for iden in idens], user=user)
     elif fact == "parent":
         if value is None:
@@ -327,6 +327,9 @@ def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> N
     else:
         _set_view_fact(context, self, fact, toprim(value))
     context.session.generation += 1
+    if fact == "name":
+        return self.view.name
+    return self.view.facts.get(fact) if fact in ("desc", "nomerge", "protected") else None
 
 
 def _set_view_fact(context: RunContext, self: ViewObject, fact: str, value: Any) -> None:
