@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from time import time_ns
 from typing import Final, Protocol, TypeVar
 
@@ -11,6 +12,7 @@ from cellmesh.common.changelog import ChangeLog, ChangeRecord
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
 from cellmesh.cortex.stores.schema import DATABASES
+from cellmesh.cortex.values.wire import field
 from google.protobuf.message import DecodeError
 
 T = TypeVar("T")
@@ -18,6 +20,9 @@ T = TypeVar("T")
 TYPE_NAME: Final = "cellmesh.api.cortex.v1.StoreChange"
 """What change records of stores hold."""
 
+_ROW: Final = 0x0A
+_KEY: Final = 0x12
+_VALUE: Final = 0x1A
 _BY_NAME: Final = {db.name: db for db in DATABASES}
 
 
@@ -43,23 +48,30 @@ class Rows:
 
     def __init__(self, txn: WriteTxn) -> None:
         self.txn = txn
-        self._rows: list[change_pb2.StoreRow] = []
+        # Serialized StoreRows, each a field of the StoreChange: joining bytes takes a third of what messages take.
+        self._rows: list[bytes] = []
 
     def put(self, db: SubDb, key: bytes, value: bytes) -> None:
         """Put a row."""
         self.txn.put(db, key, value)
-        self._rows.append(change_pb2.StoreRow(database=db.name, key=key, value=value))
+        self._rows.append(field(_ROW, _named(db) + field(_KEY, key) + field(_VALUE, value)))
 
     def delete(self, db: SubDb, key: bytes) -> None:
         """Delete a row that is there."""
         self.txn.delete(db, key)
-        self._rows.append(change_pb2.StoreRow(database=db.name, key=key))
+        self._rows.append(field(_ROW, _named(db) + field(_KEY, key)))
 
     def payload(self) -> bytes | None:
         """Return the change as its record has it, or None if nothing changed."""
         if not self._rows:
             return None
-        return change_pb2.StoreChange(rows=self._rows).SerializeToString(deterministic=True)
+        return b"".join(self._rows)
+
+
+@cache
+def _named(db: SubDb) -> bytes:
+    """Return StoreRow.database."""
+    return field(0x0A, db.name.encode())
 
 
 class Changes:

@@ -163,8 +163,15 @@ class Queues:
             number = self._known(rows.txn, name)["number"]
             head = UINT64.encode(number)
             high = UINT64.encode(number + 1) if offset is None else head + UINT64.encode(offset + 1)
-            chunk = rows.txn.scan(QUEUE_ITEMS, head, high, count_max=CULL_COUNT_MAX)
-            for key, _ in chunk.items:
+            first = rows.txn.scan_keys(QUEUE_ITEMS, head, high, count_max=1).items
+            if not first:
+                return True
+            if offset is not None and first[0] == head + UINT64.encode(offset):
+                # One at the front, as those do who cull behind each item: a scan would read on.
+                rows.delete(QUEUE_ITEMS, first[0])
+                return True
+            chunk = rows.txn.scan_keys(QUEUE_ITEMS, head, high, count_max=CULL_COUNT_MAX)
+            for key in chunk.items:
                 rows.delete(QUEUE_ITEMS, key)
             return chunk.resume is None
 
