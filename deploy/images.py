@@ -22,7 +22,7 @@ import time
 import tomllib
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -156,9 +156,15 @@ class Trial:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for process in self._processes.values():
+        for kind, process in self._processes.items():
             if process.poll() is None:
+                # The cell first: it would outlive the process that runs the container.
+                run = read_run(self._cell(kind))
+                if run is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(int(run["pid"]), signal.SIGKILL)
                 process.kill()
+                process.wait()
         self._stack.close()
 
     def run(self) -> None:
