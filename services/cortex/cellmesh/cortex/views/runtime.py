@@ -62,7 +62,8 @@ def lift_runtime(
         if found is not None:
             yield ModelNode(session, form, found)
         return
-    test = type_.comparator(comparator, value)
+    # A lift may try, which is for equality; a filter may not.
+    test = type_.comparator("=" if comparator == "?=" else comparator, value)
     for made in model.runtime_nodes(form.name):
         held: Any = made.value if prop is None else made.props.get(prop.name)
         try:

@@ -132,7 +132,7 @@ class LiftingSession(SessionBase):
         """
         accepts = None
         if comparator is not None:
-            test = self.model.type("ival").comparator(comparator, value)
+            test = self.model.type("ival").comparator("=" if comparator == "?=" else comparator, value)
 
             def accepts(node: Node) -> bool:
                 interval = node.tag(tag)

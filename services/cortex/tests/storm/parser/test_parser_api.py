@@ -121,3 +121,22 @@ def test_thirty_real_queries_parse_fast() -> None:
         best = min(best, time.thread_time() - start)
 
     assert len(texts) / best > PARSES_PER_S_MIN
+
+
+@pytest.mark.parametrize(
+    ("text", "operator"),
+    [
+        ("inet:asn<(5)", "<"),
+        ("inet:ipv4 +:asn<(5) -> *", "<"),
+        ("inet:ipv4 +(:asn<(5 + (1)))", "<"),
+        ("it:exec:proc:time=?", "="),
+        ("it:exec:proc +:time>=?", ">="),
+        ("it:exec:proc +:time?=x", "?="),
+    ],
+)
+def test_values_right_behind_operators(text: str, operator: str) -> None:
+    assert f"operator='{operator}'" in repr(parse_query(text))
+
+
+def test_walks_in_are_no_comparisons() -> None:
+    assert "operator=" not in repr(parse_query("inet:asn <(refs)- * <((a, b))- inet:fqdn <($x)- *"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from cellmesh.common.errors import BadCmprValu, BadTypeValu, NoSuchCmpr
+from cellmesh.common.errors import BadCmprValu, BadLiftValu, BadTypeValu, NoSuchCmpr, NoSuchForm
 from cellmesh.common.time.clock import Clock
 from cellmesh.cortex.model.definitions import TypeRef
 from cellmesh.cortex.model.encoding import KEY_SIZE_MAX, LONG_PREFIX_SIZE
@@ -137,7 +137,7 @@ COMMON = ("=", "?=", "!=", "~=", "^=", "in=", "range=")
 
 FILTER_METHODS: Mapping[str, str] = {
     "=": "compare_equal",
-    "?=": "compare_equal",
+    "?=": "compare_maybe",
     "!=": "compare_unequal",
     "~=": "compare_regex",
     "^=": "compare_prefix",
@@ -151,7 +151,7 @@ MISTAKEN_COMPARISONS = {"==": "=", "=<": "<=", "=>": ">=", "<>": "!=", "=~": "~=
 
 LIFT_METHODS: Mapping[str, str] = {
     "=": "lift_equal",
-    "?=": "lift_equal",
+    "?=": "lift_maybe",
     "~=": "lift_regex",
     "^=": "lift_prefix",
     "in=": "lift_in",
@@ -179,6 +179,8 @@ class BaseType:
 
     ordered: ClassVar[bool] = False
     prefix_lift: ClassVar[bool] = False
+    regex_lift: ClassVar[bool] = False
+    range_lift: ClassVar[bool] = True
     more_comparators: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -293,12 +295,19 @@ class BaseType:
         if plain in ORDERED and self.ordered:
             return self.lift_order(plain, value)
         method = LIFT_METHODS.get(plain)
-        if method is None or plain not in self.comparators() or (plain == "^=" and not self.prefix_lift):
+        if method is None or plain not in self.comparators() or not self.can_lift(plain):
+            if plain == "range=" and plain in self.comparators():
+                self.range_of(value)  # a bad operand is told of first
             meant = MISTAKEN_COMPARISONS.get(name)
             hint = {"hint": f"did you mean {meant}?"} if meant else {}
             raise NoSuchCmpr(f"{self.name} cannot be lifted by {name}", cmpr=name, name=self.name, **hint)
         made: tuple[IndexScan, ...] = getattr(self, method)(value)
         return made
+
+    def can_lift(self, name: str) -> bool:
+        """Whether an index answers a comparison that a filter may use."""
+        wanted = {"^=": self.prefix_lift, "~=": self.regex_lift, "range=": self.range_lift}
+        return wanted.get(name, True)
 
     def compare_order(self, name: str, value: object) -> Predicate:
         """Test for an order relative to the normalised operand."""
@@ -317,9 +326,20 @@ class BaseType:
         wanted = self.norm(value)
         return lambda stored: bool(stored == wanted)
 
+    def compare_maybe(self, value: object) -> Predicate:
+        """Refuse `?=`, which is for lifts and edits, whatever the operand."""
+        raise self.no_such_comparator("?=")
+
+    def lift_maybe(self, value: object) -> tuple[IndexScan, ...]:
+        """Scan for equality; an operand that cannot be one finds nothing."""
+        try:
+            return self.lift_equal(value)
+        except (BadLiftValu, NoSuchForm):
+            return ()
+
     def compare_unequal(self, value: object) -> Predicate:
-        """Test for what `=` does not match."""
-        test = self.compare_equal(value)
+        """Test for another value than the operand, which is a value: no wildcard or block."""
+        test = self.equal_to(value)
         return lambda stored: not test(stored)
 
     def compare_regex(self, value: object) -> Predicate:
@@ -349,6 +369,11 @@ class BaseType:
 
     def range_of(self, value: object) -> tuple[Any, Any]:
         """Return the two normalised bounds of a `range=` operand, both inclusive."""
+        low, high = self.range_ends(value)
+        return self.norm(low), self.norm(high)
+
+    def range_ends(self, value: object) -> tuple[object, object]:
+        """Return the two bounds of a `range=` operand as they were given."""
         items = self.operands(value)
         if len(items) != 2:
             raise BadCmprValu(
@@ -356,7 +381,7 @@ class BaseType:
                 cmpr="range=",
                 name=self.name,
             )
-        return self.norm(items[0]), self.norm(items[1])
+        return items[0], items[1]
 
     def compare_range(self, value: object) -> Predicate:
         """Test for low <= value <= high, in the order of the index."""

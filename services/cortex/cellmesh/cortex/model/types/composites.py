@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from cellmesh.common import hashing, msgpack
 from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm
@@ -29,8 +29,19 @@ class CompositeType(BaseType):
     The hash is the buid of the value, 32 bytes however large the value, and its order that of Synapse's index.
     """
 
-    def comparators(self) -> tuple[str, ...]:
-        return tuple(name for name in super().comparators() if name != "range=")
+    regex_lift: ClassVar[bool] = True
+    range_lift: ClassVar[bool] = False
+
+    def compare_range(self, value: object) -> Predicate:
+        low, high = self.range_of(value)
+
+        def is_within(stored: Any) -> bool:
+            try:
+                return bool(tuple(low) <= tuple(stored) <= tuple(high))
+            except TypeError:  # parts of kinds that have no order among each other
+                return False
+
+        return is_within
 
     def encode(self, value: Any) -> bytes:
         # The buid of None would be random, and data may be None.
@@ -188,6 +199,8 @@ class NdefType(CompositeType):
 
     Options limit the form: `forms` lists those allowed, `interface` or `interfaces` what it must carry.
     """
+
+    regex_lift: ClassVar[bool] = False
 
     def compile(self) -> None:
         forms = self.options.get("forms")

@@ -21,6 +21,7 @@ class GuidType(BaseType):
     """
 
     prefix_lift: ClassVar[bool] = True
+    range_lift: ClassVar[bool] = False
 
     def normalize(self, value: object) -> Normed:
         if isinstance(value, str):

@@ -115,6 +115,7 @@ class FqdnType(TextType):
     """
 
     prefix_lift: ClassVar[bool] = False
+    range_lift: ClassVar[bool] = False
 
     def normalize(self, value: object) -> Normed:
         if not isinstance(value, str):
@@ -193,6 +194,14 @@ class FqdnType(TextType):
             return self.equal_to(value)
         end = refang(value[1:]).lower()
         return lambda stored: text_of(stored).endswith(end)
+
+    def compare_prefix(self, value: object) -> Predicate:
+        return BaseType.compare_prefix(self, value)
+
+    def compare_range(self, value: object) -> Predicate:
+        # In the order of the text, from its first letter, unlike the index.
+        low, high = self.range_of(value)
+        return lambda stored: low <= text_of(stored) <= high
 
     def lift_equal(self, value: object) -> tuple[IndexScan, ...]:
         if value == "":

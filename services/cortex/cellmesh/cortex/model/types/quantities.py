@@ -186,6 +186,7 @@ class LatLongType(BaseType):
     """A place as (latitude, longitude) in degrees, indexed by longitude first. Sub-values: `lat`, `lon`."""
 
     more_comparators: ClassVar[tuple[str, ...]] = ("near=",)
+    range_lift: ClassVar[bool] = False
 
     def normalize(self, value: object) -> Normed:
         parts: object = value

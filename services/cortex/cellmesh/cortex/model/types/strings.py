@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 
 from cellmesh.common.errors import BadTypeDef
 from cellmesh.cortex.model.encoding import encode_text
-from cellmesh.cortex.model.scans import IndexScan, Predicate, Prefix
+from cellmesh.cortex.model.scans import EVERYTHING, Filtered, IndexScan, Predicate, Range
 from cellmesh.cortex.model.types.base import (
     BaseType,
     Normed,
+    compile_pattern,
     prefix_scan,
     python_pattern,
     text_of,
@@ -26,6 +27,7 @@ class TextType(BaseType):
     """What every type stored as text shares: its index, prefix lifts, and wildcards in lifts where `globs` is set."""
 
     prefix_lift: ClassVar[bool] = True
+    regex_lift: ClassVar[bool] = True
     globs: bool = False
 
     def to_text(self, value: object) -> str:
@@ -62,6 +64,20 @@ class TextType(BaseType):
 
     def lift_prefix(self, value: object) -> tuple[IndexScan, ...]:
         return self.scan_prefix(self.normalize_prefix(value))
+
+    def lift_regex(self, value: object) -> tuple[IndexScan, ...]:
+        # The index has the stored text, where a filter looks at the printed one.
+        search = compile_pattern(value, self.name).search
+        return (Filtered(EVERYTHING, lambda stored: search(text_of(stored)) is not None),)
+
+    def lift_range(self, value: object) -> tuple[IndexScan, ...]:
+        """Scan from one text to another, and all that starts with the latter."""
+        low, high = (encode_text(self.range_end(item)) for item in self.range_ends(value))
+        return (Range(low, high + b"\xff"),) if low <= high + b"\xff" else ()
+
+    def range_end(self, value: object) -> str:
+        """Return an end of a lifted range: any text, it need not be a value."""
+        return self.to_text(value)
 
     def scan_prefix(self, prefix: str) -> tuple[IndexScan, ...]:
         """Scan the stored texts that start with a text."""
@@ -128,6 +144,9 @@ class StrType(TextType):
             text, tuple((name, part) for name, part in match.groupdict().items() if part is not None)
         )
 
+    def range_end(self, value: object) -> str:
+        return self.tidy(self.to_text(value))
+
     def normalize_prefix(self, value: object) -> str:
         text = self.to_text(value)
         if self.lower:
@@ -189,6 +208,9 @@ class HexType(TextType):
 class LocType(TextType):
     """A place as words from large to small: `us.va.reston`. Prefixes match whole words."""
 
+    regex_lift: ClassVar[bool] = False
+    range_lift: ClassVar[bool] = False
+
     def normalize(self, value: object) -> Normed:
         if not isinstance(value, str):
             raise self.bad_kind(value)
@@ -203,7 +225,7 @@ class LocType(TextType):
         return encode_text(f"{value}.")
 
     def normalize_prefix(self, value: object) -> str:
-        return self.tidy(text_of(value)).rstrip(".")
+        return self.tidy(text_of(value))
 
     def glob_prefix(self, value: object) -> str | None:
         if isinstance(value, str) and value.endswith(".*"):
@@ -215,8 +237,6 @@ class LocType(TextType):
 
     def under(self, prefix: str) -> Predicate:
         """Test for a place that is the given one or lies in it."""
-        if not prefix:
-            return lambda stored: True
         start = f"{prefix}."
         return lambda stored: stored == prefix or text_of(stored).startswith(start)
 
@@ -229,8 +249,6 @@ class LocType(TextType):
 
     def scan_under(self, prefix: str) -> tuple[IndexScan, ...]:
         """Scan a place and what lies in it."""
-        if not prefix:
-            return (Prefix(b""),)
         key = f"{prefix}.".encode("utf-8", "surrogatepass")
         return (prefix_scan(key, self.under(prefix)),)
 
@@ -297,7 +315,9 @@ class TaxonomyType(WordType):
         return value.rstrip(".")
 
     def normalize_prefix(self, value: object) -> str:
-        return self.to_text(value).lower()
+        text = self.to_text(value).lower()
+        self.words(text)
+        return text
 
     def compare_prefix(self, value: object) -> Predicate:
         return _starting_with(self.normalize_prefix(value))

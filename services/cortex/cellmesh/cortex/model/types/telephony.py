@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from cellmesh.cortex.model.types.base import Normed
+from cellmesh.cortex.model.scans import Predicate
+from cellmesh.cortex.model.types.base import BaseType, Normed
 from cellmesh.cortex.model.types.numbers import IntType
 from cellmesh.cortex.model.types.strings import TextType
 
@@ -31,8 +32,14 @@ class PhoneType(TextType):
         country = country_of(digits)
         return Normed(digits, (("loc", country),) if country else ())
 
-    def normalize_prefix(self, value: object) -> str:
-        return "".join(_DIGITS.findall(self.to_text(value)))
+    def glob_prefix(self, value: object) -> str | None:
+        if isinstance(value, str) and value.endswith("*"):
+            return "".join(_DIGITS.findall(value))
+        return None
+
+    def compare_prefix(self, value: object) -> Predicate:
+        # A filter looks at the printed number, a lift at the digits.
+        return BaseType.compare_prefix(self, value)
 
     def repr(self, value: Any) -> Any:
         if len(value) == 11 and value.startswith("1"):

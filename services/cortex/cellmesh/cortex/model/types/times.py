@@ -75,7 +75,8 @@ class TimeType(BaseType):
         span = self.span(value)
         if span is None:
             return super().lift_equal(value)
-        return (Range(self.encode(span[0]), self.encode(span[1])),)
+        # The first moment of the next year, month or day counts as well, unlike in a filter.
+        return self.scan_between(*span)
 
     def range_of(self, value: object) -> tuple[Any, Any]:
         return self.pair(value)

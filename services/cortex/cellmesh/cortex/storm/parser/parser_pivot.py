@@ -17,6 +17,8 @@ _ALL_OUT = re.compile(r"--(\+?)>")
 _IN = re.compile(r"<(\+?)-(?=[\s(*a-z])")
 _ALL_IN = re.compile(r"<(\+?)--")
 _WALK_IN = re.compile(r"<(\+?)\(")
+_COMPARED = re.compile(r"\s|$|[)}\]|]")
+_DEPTH_STEPS = {"(": 1, ")": -1}
 _WORD_WALK_END = re.compile(r"\s*\)\+?>")
 _WALK_OUT_AHEAD = re.compile(r"\)\+?>")
 
@@ -43,18 +45,21 @@ class PivotParser(CommandParser):
         found = lexer.COMPARATOR.match(self.text, start)
         if found is None:
             return None
-        self.take(len(found.group()))
+        operator = _without_value(found.group())
+        self.take(len(operator))
         value = self.value("a value to compare with")
-        return ast.Comparison(self.span(start), found.group(1) or found.group(), value)
+        return ast.Comparison(self.span(start), found.group(1) or operator, value)
 
     def _element_comparison(self) -> ast.Comparison:
         start = self.position
         self.take(2)
         self.open()
         self.peek()
-        operator = self.match(lexer.ELEMENT_COMPARATOR)
-        if operator is None:
+        found = lexer.ELEMENT_COMPARATOR.match(self.text, self.position)
+        if found is None:
             self.fail("expected an operator in '*[ ]'")
+        operator = _without_value(found.group())
+        self.take(len(operator))
         value = self.value("a value to compare elements with")
         self.expect("]", "after the value to compare elements with")
         self.close()
@@ -62,8 +67,22 @@ class PivotParser(CommandParser):
 
     def _is_pivot_in(self) -> bool:
         return self.text.startswith("<", self.position) and (
-            self.looking_at(_IN) or self.looking_at(_ALL_IN) or self.looking_at(_WALK_IN)
+            self.looking_at(_IN) or self.looking_at(_ALL_IN) or self._is_walk_in()
         )
+
+    def _is_walk_in(self) -> bool:
+        """Whether `<(` starts a walk, which ends with `)-`, and not a comparison with an expression."""
+        found = _WALK_IN.match(self.text, self.position)
+        if found is None:
+            return False
+        depth = 1
+        for at in range(found.end(), len(self.text)):
+            depth += _DEPTH_STEPS.get(self.text[at], 0)
+            if depth == 0:
+                # A word alone is a verb even so, and is told of as one.
+                is_verb = self.text[found.end() : at].strip().isidentifier()
+                return is_verb or not _COMPARED.match(self.text, at + 1)
+        return True
 
     # Lifts.
 
@@ -388,3 +407,8 @@ class PivotParser(CommandParser):
             tag = self.tag_name(is_glob_allowed=True)
             return ast.NodeTags(self.span(start), tag)
         return ast.NodeTags(self.span(start), None)
+
+
+def _without_value(operator: str) -> str:
+    """Return an operator without a question mark at its end, which is the value: the time that has not come."""
+    return operator.rstrip("?") or operator
