@@ -17,6 +17,7 @@ from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.path import Path
+from cellmesh.cortex.storm.runtime.signals import StormReturn
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
 from cellmesh.cortex.views.node import Node
@@ -183,7 +184,10 @@ def value_expression(compiler: Compiler, node: ast.Expression) -> Expr:
 
 
 class SubqueryRows:
-    """A query in braces as the value of an edit, run once it is known what the value is for."""
+    """A query in braces as the value of an edit, run once it is known what the value is for.
+
+    What it returns is the value; without a return its nodes are.
+    """
 
     __slots__ = ("_rows",)
 
@@ -191,24 +195,35 @@ class SubqueryRows:
         self._rows = rows
 
     def one(self, name: str) -> Any:
-        """Return the value of its only node.
+        """Return what it returns, or the value of its only node.
 
         Raises:
-            BadTypeValu: it gives none, or several.
+            BadTypeValu: it gives no node, or several.
         """
-        found = [row.node.value for row, _ in zip(self._rows(), range(2))]
+        try:
+            found = [row.node.value for row, _ in zip(self._rows(), range(2))]
+        except StormReturn as signal:
+            return plain_value(signal.value)
         if len(found) != 1:
             raise BadTypeValu(
                 f"the subquery for {name} gives {'no node' if not found else 'more than one node'}", name=name
             )
         return found[0]
 
+    def array(self) -> Any:
+        """Return what it returns, or the values of all its nodes."""
+        try:
+            return [row.node.value for row in self._rows()]
+        except StormReturn as signal:
+            return plain_value(signal.value)
+
     def several(self) -> list[Any]:
-        """Return the values of all its nodes."""
-        return [row.node.value for row in self._rows()]
+        """Return the items of a list that it returns, what else it returns as the only item, or the values of all its nodes."""
+        found = self.array()
+        return list(found) if isinstance(found, (list, tuple, set)) else [found]
 
     def storm_plain(self) -> Any:
-        """Return the value of its only node."""
+        """Return what it returns, or the value of its only node."""
         return self.one("a value")
 
 
@@ -270,7 +285,7 @@ def _prop_value(context: RunContext, node: Node, name: str, value: Any, is_try: 
     kind = type(value)
     if kind is SubqueryRows:
         prop = require_prop(node, name)
-        return value.several() if prop.is_array else value.one(name)
+        return value.array() if prop.is_array else value.one(name)
     if kind is dict:
         prop = require_prop(node, name)
         form = context.model.form(prop.type.name)
