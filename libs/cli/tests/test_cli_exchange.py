@@ -354,6 +354,31 @@ def test_mappings_that_cannot_be_are_told(cell: Cell, tmp_path: Path, maps: list
     assert message in told
 
 
+def test_a_text_of_no_known_kind_is_refused_before_anything_is_imported(cell: Cell, tmp_path: Path) -> None:
+    known = write(tmp_path, "known.csv", "fqdn\nbefore.prose.example\n")
+    prose = write(
+        tmp_path,
+        "README.md",
+        "# A title\n\nThis is a line, and a long one of a text that tells much.\n\nEnd\n",
+    )
+    told = cell.cellmesh("import", known, prose, code=1)
+    assert "README.md: it is of no known kind" in told
+    assert "It begins with: # A title: a list" in told
+    assert cell.count("inet:fqdn=before.prose.example") == 0
+    table = write(
+        tmp_path, "wide.csv", ",".join(f"c{n}" * 30 for n in range(20)) + "\n" + ",".join("x" * 20) + "\n"
+    )
+    told = cell.cellmesh("import", known, table, code=1)
+    assert "wide.csv: no column is known by its name (there are: c0c0" in told
+    assert "10 more)" in told
+    assert len(told) < 800
+    assert cell.count("inet:fqdn=before.prose.example") == 0
+    assert "is JSON of no kind that is known" in cell.cellmesh(
+        "import", known, write(tmp_path, "a.jsonl", '{"a": 1}\n'), code=1
+    )
+    assert cell.count("inet:fqdn=before.prose.example") == 0
+
+
 def test_objects_are_mapped_by_paths_of_their_fields(cell: Cell, tmp_path: Path) -> None:
     rows = [
         {"net": {"ip": f"192.0.2.{n}", "as": n}, "hosts": ["a.example", "b.example"]} for n in range(1, 4)
@@ -428,12 +453,27 @@ def test_a_view_can_be_named(cell: Cell, tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "ip\n192.0.2.1\n")
     view = str(
         cell.client.stub(StormServiceStub)
-        .CallStorm(storm_pb2.CallStormRequest(text="return($lib.view.get().fork().iden)"))
+        .CallStorm(storm_pb2.CallStormRequest(text="return($lib.view.get().fork(name=draft).iden)"))
         .value.string_value
     )
     cell.imported(path, "--view", view)
     assert cell.count("inet:ipv4") == 0
-    assert len(cell.exported("inet:ipv4", "jsonl", "--view", view).splitlines()) == 1
+    for name in (view, view[:12], "draft"):
+        assert len(cell.exported("inet:ipv4", "jsonl", "--view", name).splitlines()) == 1
+        assert cell.cellmesh("storm", "inet:ipv4", "--view", name, "--count") == "1\n"
+    assert cell.cellmesh("storm", "inet:ipv4", "--view", "default", "--count") == "0\n"
+    cell.imported(write(tmp_path, "b.csv", "ip\n192.0.2.2\n"), "--view", "draft")
+    assert cell.cellmesh("storm", "inet:ipv4", "--view", "draft", "--count") == "2\n"
+    for command in (("storm", "inet:ipv4"), ("export", "inet:ipv4"), ("import", path)):
+        told = cell.cellmesh(*command, "--view", "drafts", code=1)
+        assert "no view that you may read is named drafts" in told
+        assert "draft" in told
+
+
+def test_a_file_that_cannot_be_made_is_told_by_its_own_name(cell: Cell, tmp_path: Path) -> None:
+    target = tmp_path / "nowhere" / "x.nodes"
+    told = cell.cellmesh("export", "inet:ipv4", "-o", target, code=1)
+    assert f"{target}: No such file or directory" in told
 
 
 # Other formats out.

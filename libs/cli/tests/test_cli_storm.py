@@ -12,8 +12,9 @@ from typing import Any
 import grpc
 import pytest
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2, storm_service_pb2_grpc
-from cellmesh.cli.commands.storm import TextPrinter, error_text, excerpt, node_lines
+from cellmesh.cli.commands.storm import error_text, excerpt, node_lines
 from cellmesh.cli.main import run
+from cellmesh.cli.totals import totals_text
 from cellmesh.common.errors import BadSyntax, BadTypeValu, NoSuchProp, NoSuchVar
 from cellmesh.common.errors.status import to_abort, to_detail
 from cellmesh.common.values import from_value, to_value
@@ -205,10 +206,19 @@ def test_a_rate_is_told_of_many_nodes_only() -> None:
     def totals(count: int, milliseconds: int) -> str:
         fini = storm_pb2.StormFini(node_count=count)
         fini.duration.FromMilliseconds(milliseconds)
-        return TextPrinter("")._totals(fini)
+        return totals_text(fini)
 
     assert totals(1, 0) == "1 node in less than 1 ms"
     assert totals(2000, 500) == "2,000 nodes in 500 ms, 4,000 a second"
+
+
+def test_no_nodes_are_not_told_behind_an_answer_that_is_none() -> None:
+    fini = storm_pb2.StormFini(edit_count=2)
+    fini.duration.FromMilliseconds(3)
+    assert totals_text(fini) == "0 nodes, 2 edits in 3 ms"
+    assert totals_text(fini, spoke=True) == "2 edits in 3 ms"
+    assert totals_text(storm_pb2.StormFini(), spoke=True) == "in less than 1 ms"
+    assert totals_text(storm_pb2.StormFini(node_count=1), spoke=True) == "1 node in less than 1 ms"
 
 
 def test_a_node_without_repr_is_printed_all_the_same() -> None:

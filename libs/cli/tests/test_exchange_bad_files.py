@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,15 @@ def source_of(folder: Path, content: bytes, name: str = "file") -> Source:
     path.write_bytes(content)
     (found,) = open_sources([str(path)], folder)
     return found
+
+
+@pytest.fixture
+def depth_of_a_program() -> Iterator[None]:
+    """Calls nest as deep as in a program by itself: a Cortex in the process of the tests has set it higher."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
 
 
 def parts(data: bytes, key: str = "objects") -> list[Any]:
@@ -363,7 +373,9 @@ def test_a_bundle_whose_objects_are_no_list_is_told() -> None:
         (b"\x00\x01\x02", "neither text nor packed nodes"),
     ],
 )
-def test_what_is_no_text_is_told_as_what_it_is(content: bytes, message: str, tmp_path: Path) -> None:
+def test_what_is_no_text_is_told_as_what_it_is(
+    content: bytes, message: str, tmp_path: Path, depth_of_a_program: None
+) -> None:
     with pytest.raises(BadArg) as caught:
         recognise(source_of(tmp_path, content))
     assert message in str(caught.value)

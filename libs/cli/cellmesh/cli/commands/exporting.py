@@ -32,7 +32,7 @@ SUFFIXES = {".gv": "dot", ".json": "stix", ".ndjson": "jsonl"}
               help="Tell the light edges between exported nodes.")  # fmt: skip
 @click.option("--data/--no-data", "with_data", default=True, show_default=True, help="Tell node data.")
 @click.option("--column", "columns", multiple=True, help="Of CSV: a property as a column of its own.")
-@click.option("--view", default="", help="The view to run in, 32 hexadecimal digits.")
+@click.option("--view", default="", help="The view to run in: its name or iden.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="Stop after this many nodes.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Tell what was done as JSON, on standard error.")
@@ -63,6 +63,7 @@ def export(
     from cellmesh.api.cortex.v1 import export_pb2, storm_pb2
     from cellmesh.api.cortex.v1.export_service_pb2_grpc import ExportServiceStub
     from cellmesh.cli.exchange.showing import Showing
+    from cellmesh.cli.views import view_iden
     from cellmesh.common.errors import CellError
 
     text = sys.stdin.read() if query == "-" else query
@@ -70,9 +71,7 @@ def export(
     writer = writer_of(kind, columns)
     request = export_pb2.ExportNodesRequest(
         text=text,
-        options=storm_pb2.StormOptions(
-            view_id=view, limit=limit or 0, repr=kind in ("csv", "stix", "graphml", "dot")
-        ),
+        options=storm_pb2.StormOptions(limit=limit or 0, repr=kind in ("csv", "stix", "graphml", "dot")),
         without_edges=not embed,
         without_node_data=not with_data or kind not in ("nodes", "jsonl"),
     )
@@ -81,6 +80,7 @@ def export(
     showing = Showing(str(output or "export"), 0, "nodes", is_quiet=quiet or as_json)
     try:
         with open_by_options("cortex", url, folder, identity) as client, written(output) as out:
+            request.options.view_id = view_iden(client, view)
             size += out.write(writer.begin())
             for message in client.stub(ExportServiceStub).ExportNodes(request):
                 if message.total_count:
@@ -158,7 +158,11 @@ def written(path: Path | None) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
         return
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        # Told of the file that was asked for, not of the one beside it.
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with open(descriptor, "wb") as stream:
             yield stream

@@ -21,7 +21,7 @@ FORMATS = ("nodes", "stix", "misp-event", "misp-galaxy", "misp-warninglist", "cs
 )  # fmt: skip
 @click.option("--format", "kind", type=click.Choice(FORMATS), default=None, help="What the files are.")
 @click.option("--delimiter", default="", help="Between the cells of CSV; found out if not given.")
-@click.option("--view", default="", help="The view to write to, 32 hexadecimal digits.")
+@click.option("--view", default="", help="The view to write to: its name or iden.")
 @click.option("--tag", "tags", multiple=True, help="A tag for every node of the files.")
 @click.option(
     "--batch", type=click.IntRange(1, 10_000), default=2000, show_default=True, help="Nodes of a transaction."
@@ -70,25 +70,26 @@ def import_files(
     """
     from cellmesh.cli.exchange.reports import Sum, report_text
     from cellmesh.cli.exchange.running import Import, Options
+    from cellmesh.cli.views import view_iden
 
-    options = Options(
-        format=kind or "",
-        maps=maps,
-        delimiter="\t" if delimiter == "\\t" else delimiter,
-        view=view,
-        tags=tags,
-        batch_count=batch,
-        is_dry=dry_run,
-        resumes=resume,
-        rejects=rejects,
-        state_folder=state,
-        is_quiet=quiet or as_json,
-    )
-    if len(options.delimiter) > 1:
+    if len(delimiter) > 1 and delimiter != "\\t":
         raise click.BadParameter("a delimiter is one character, or \\t", param_hint="--delimiter")
     target = str(url or (folder and folder.absolute()) or "")
     total, is_whole = Sum(), True
     with open_by_options("cortex", url, folder, identity) as client:
+        options = Options(
+            format=kind or "",
+            maps=maps,
+            delimiter="\t" if delimiter == "\\t" else delimiter,
+            view=view_iden(client, view),
+            tags=tags,
+            batch_count=batch,
+            is_dry=dry_run,
+            resumes=resume,
+            rejects=rejects,
+            state_folder=state,
+            is_quiet=quiet or as_json,
+        )
         work = Import(client, target, options, lambda text: click.echo(text, err=True))
         for report in work.run(files):
             click.echo(json.dumps(report.fields(), ensure_ascii=False) if as_json else report_text(report))

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 INDENT = " " * 8
 EXCERPT_SIZE = 100
-RATE_COUNT_MIN = 1000
 COUNT_TIMEOUT_S = 86400.0
 EXPLAIN_TIMEOUT_S = 60.0
 FORMATS = ("nodes", "table", "tree", "json", "jsonl", "csv")
@@ -73,7 +72,7 @@ def _tools_matching(ctx: click.Context, parameter: click.Parameter, incomplete: 
 @click.option(
     "--var", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable: JSON, or else text."
 )
-@click.option("--view", default="", help="The view to run in, 32 hexadecimal digits.")
+@click.option("--view", default="", help="The view to run in: its name or iden.")
 @click.option("--readonly", is_flag=True, help="Refuse every edit.")
 @click.option(
     "--row-limit",
@@ -139,6 +138,7 @@ def storm(
     Exit code: 0 the query ran, 1 it failed.
     """
     from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
+    from cellmesh.cli.views import view_iden
     from cellmesh.common.errors import CellError
 
     url, given = query_of(query, command, url)
@@ -156,7 +156,7 @@ def storm(
             raise click.UsageError("which query?")
         ctx.exit(_shell(url, folder, identity, view, readonly, limit, variables, format_name))
     text = sys.stdin.read() if given in (None, "-") else given
-    options = storm_pb2.StormOptions(view_id=view, readonly=readonly, limit=limit or 0, repr=not jsonl)
+    options = storm_pb2.StormOptions(readonly=readonly, limit=limit or 0, repr=not jsonl)
     options.row_limit, options.memory_limit = row_limit or 0, memory_limit or 0
     options.depth_limit = depth_limit or 0
     if time_limit is not None:
@@ -164,6 +164,7 @@ def storm(
     for name, value in map(_read_variable, variables):
         options.vars[name].CopyFrom(value)
     with open_by_options("cortex", url, folder, identity) as client:
+        options.view_id = view_iden(client, view)
         stub = client.stub(storm_service_pb2_grpc.StormServiceStub)
         if explain:
             from cellmesh.cli.commands.storm_plan import plan_fields, plan_lines
@@ -238,19 +239,18 @@ def _shell(
 ) -> int:
     """Run the shell; returns the exit code."""
     from cellmesh.cli.shell.session import Session
+    from cellmesh.cli.views import view_iden
     from cellmesh.common.values import from_value
 
     with open_by_options("cortex", url, folder, identity) as client:
         session = Session(client, url or str(folder or "") or str(client.url))
-        session.view, session.readonly, session.limit = view, readonly, limit or 0
+        session.view, session.readonly, session.limit = view_iden(client, view), readonly, limit or 0
+        if session.view != view and session.view:
+            session.view_name = view
         session.format = format_name or session.format
         session.variables = {name: from_value(value) for name, value in map(_read_variable, variables)}
         session.loop()
     return 0
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _messages(batches: Iterable[storm_pb2.StormResponse]) -> Iterator[storm_pb2.StormMessage]:
@@ -280,10 +280,15 @@ class TextPrinter:
     def __init__(self, text: str) -> None:
         self.failed = False
         self._text = text
+        self._spoke = False
 
     def show(self, message: storm_pb2.StormMessage) -> None:
         """Print one message."""
-        match message.WhichOneof("kind"):
+        from cellmesh.cli.totals import speaks, totals_text
+
+        kind = message.WhichOneof("kind")
+        self._spoke = self._spoke or speaks(kind)
+        match kind:
             case "node":
                 click.echo("\n".join(node_lines(message.node)))
             case "print":
@@ -304,16 +309,7 @@ class TextPrinter:
 
                 click.echo("\n".join(plan_lines(message.profile, is_profiled=True)), err=True)
             case "fini":
-                click.echo(self._totals(message.fini), err=True)
-
-    def _totals(self, fini: storm_pb2.StormFini) -> str:
-        seconds = fini.duration.ToNanoseconds() / 1e9
-        # The rate of a few nodes says nothing.
-        is_many = fini.node_count >= RATE_COUNT_MIN and seconds > 0
-        rate = f", {fini.node_count / seconds:,.0f} a second" if is_many else ""
-        edits = f", {_counted(fini.edit_count, 'edit')}" if fini.edit_count else ""
-        took = f"{seconds * 1000:,.0f} ms" if seconds else "less than 1 ms"
-        return f"{_counted(fini.node_count, 'node')}{edits} in {took}{rate}"
+                click.echo(totals_text(message.fini, spoke=self._spoke), err=True)
 
 
 class JsonPrinter:

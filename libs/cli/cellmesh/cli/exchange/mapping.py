@@ -41,6 +41,10 @@ KNOWN_COLUMNS: Final = {
 ADDRESS: Final = "inet:ip"
 """Stands for inet:ipv4 or inet:ipv6, as the value is."""
 
+COLUMNS_SHOWN: Final = 10
+COLUMN_NAME_SHOWN: Final = 40
+"""Characters of a column's name in a message; the first line of a text that is no table may be long."""
+
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]")
 
 
@@ -213,7 +217,7 @@ def mapping_for(columns: Sequence[str], maps: Sequence[tuple[str, Target]], form
     made = Columns(forms)
     unknown = [name for name, _ in maps if name not in columns]
     if unknown:
-        raise BadArg(f"there is no column {unknown[0]!r}; there are {', '.join(columns)}", name=unknown[0])
+        raise BadArg(f"there is no column {unknown[0]!r}; there are {names_text(columns)}", name=unknown[0])
     if maps:
         made.targets = list(maps)
     else:
@@ -225,6 +229,16 @@ def mapping_for(columns: Sequence[str], maps: Sequence[tuple[str, Target]], form
     made.ignored = [column for column in columns if column not in mapped]
     _check(made)
     return made
+
+
+def names_text(columns: Sequence[str]) -> str:
+    """The names of columns in a message: the first of them, and of long ones their beginning."""
+    shown = [
+        name if len(name) <= COLUMN_NAME_SHOWN else f"{name[: COLUMN_NAME_SHOWN - 1]}…"
+        for name in columns[:COLUMNS_SHOWN]
+    ]
+    more = len(columns) - len(shown)
+    return ", ".join((*shown, f"{more:,} more") if more else shown) or "none"
 
 
 def _target_by_name(column: str, forms: Forms) -> Target | None:
@@ -240,9 +254,8 @@ def _target_by_name(column: str, forms: Forms) -> Target | None:
 
 def _check(made: Columns) -> None:
     if not any(target.form for _, target in made.targets):
-        columns = ", ".join(made.ignored) or "none"
         raise BadArg(
-            f"no column is known by its name (there are: {columns})",
+            f"no column is known by its name (there are: {names_text(made.ignored)})",
             hint="say what they are with --map COLUMN=FORM, such as --map address=inet:ipv4",
         )
     valued = {target.form for _, target in made.targets if not target.prop}

@@ -10,7 +10,7 @@ from cellmesh.cli.exchange.links import Links
 from cellmesh.cli.exchange.mapping import Forms, Target
 from cellmesh.cli.exchange.recognise import Format, Recognised
 from cellmesh.cli.exchange.records import Record
-from cellmesh.cli.exchange.rows import csv_records, json_records, jsonl_records, require_maps
+from cellmesh.cli.exchange.rows import check_csv, csv_records, json_records, jsonl_records, require_maps
 from cellmesh.cli.exchange.sources import Source
 
 if TYPE_CHECKING:
@@ -60,6 +60,23 @@ class Reading:
             return
         with source.open(note) as stream:
             yield from self._stream(source, found, stream, links)
+
+    def check(self, source: Source, found: Recognised, *, is_told: bool) -> None:
+        """Refuse a file whose records would not be known, before anything is imported.
+
+        Args:
+            source: The file.
+            found: What it is.
+            is_told: Whether the user has said so.
+
+        Raises:
+            BadArg: it needs a mapping, or another one.
+        """
+        if found.format is Format.CSV:
+            with source.open() as stream:
+                check_csv(stream, self.forms(), self.maps(), self.delimiter, is_told=is_told)
+        elif found.format in (Format.JSONL, Format.JSON) and not found.is_own:
+            require_maps(self.maps(), found.fields)
 
     def _stream(self, source: Source, found: Recognised, stream: BinaryIO, links: Links) -> Iterator[Record]:
         match found.format:

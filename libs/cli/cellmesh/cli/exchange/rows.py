@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
 from cellmesh.cli.exchange.json_stream import JsonStream
-from cellmesh.cli.exchange.mapping import Columns, Forms, Target, field_of, mapping_for, node_of_object
+from cellmesh.cli.exchange.mapping import (
+    Columns,
+    Forms,
+    Target,
+    field_of,
+    mapping_for,
+    names_text,
+    node_of_object,
+)
 from cellmesh.cli.exchange.records import Record, Unusable, excerpt_of
 from cellmesh.cli.exchange.sources import Malformed
 from cellmesh.common.errors import BadArg
@@ -19,6 +28,7 @@ CELL_SIZE_MAX: Final = 16 * 1024 * 1024
 HEAD_LINE_COUNT: Final = 20
 """Lines that are looked at for what divides their cells."""
 
+HEAD_LINE_SIZE_MAX: Final = 1024 * 1024
 DELIMITERS: Final = ",;\t|"
 LINE_SIZE_MAX: Final = 64 * 1024 * 1024
 
@@ -92,6 +102,45 @@ def csv_records(
             continue
         cells = dict(zip(names, row, strict=True))
         yield columns.record(place, delimiter.join(row), cells.get)
+
+
+def check_csv(
+    stream: BinaryIO, forms: Forms, maps: Sequence[tuple[str, Target]], delimiter: str, *, is_told: bool
+) -> None:
+    """Refuse what has no column that is known, before anything is imported.
+
+    Args:
+        is_told: Whether the user has said that it is CSV. Else any text is taken for it that is nothing else, and what
+            does not look like a table is told to be of no known kind.
+
+    Raises:
+        BadArg: it cannot be imported, and why. What is wrong with its lines is left to `csv_records`.
+    """
+    head = b"".join(stream.readline(HEAD_LINE_SIZE_MAX) for _ in range(HEAD_LINE_COUNT))
+    try:
+        for _ in csv_records(io.BytesIO(head), forms, maps, delimiter):
+            return
+    except Malformed:
+        return
+    except BadArg as error:
+        text = head.decode(errors="replace").removeprefix("\ufeff")
+        if maps or is_told or _is_table(text, delimiter or delimiter_of(text)):
+            raise
+        first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+        raise BadArg(
+            "it is of no known kind: no bundle, event, list or nodes, no JSON, and no table whose columns have names "
+            f"that are known. It begins with: {names_text([first])}",
+            hint="a list with one value a line: --map 1=FORM, such as --map 1=inet:ipv4",
+        ) from error
+
+
+def _is_table(text: str, delimiter: str) -> bool:
+    """Whether most lines are divided into as many cells as the first one."""
+    try:
+        widths = [len(row) for row in csv.reader(text.splitlines(), delimiter=delimiter) if row]
+    except csv.Error:
+        return False
+    return bool(widths) and widths[0] > 1 and widths.count(widths[0]) * 4 >= len(widths) * 3
 
 
 class _Lines:
@@ -225,4 +274,12 @@ def require_maps(maps: Sequence[tuple[str, Target]], keys: Sequence[str]) -> Non
         )
 
 
-__all__ = ["csv_records", "delimiter_of", "json_records", "jsonl_records", "object_records", "require_maps"]
+__all__ = [
+    "check_csv",
+    "csv_records",
+    "delimiter_of",
+    "json_records",
+    "jsonl_records",
+    "object_records",
+    "require_maps",
+]

@@ -127,6 +127,8 @@ class Import:
         with tempfile.TemporaryDirectory(prefix="cellmesh-import-") as folder, closing(self.rejects):
             files = [(source, self._recognise(source)) for source in open_sources(list(names), Path(folder))]
             reading = Reading(self._forms, self._maps, self._options.delimiter)
+            for source, found in files:
+                self._check(source, found, reading)
             galaxies = [source for source, found in files if found.format is Format.MISP_GALAXY]
             if galaxies:
                 from cellmesh.cli.exchange.galaxies import Galaxies
@@ -154,6 +156,17 @@ class Import:
             return recognise(source, self._options.format)
         except Malformed as error:
             raise BadArg(f"{source.name}: {error}; nothing was imported", name=source.name) from None
+
+    def _check(self, source: Source, found: Recognised, reading: Reading) -> None:
+        try:
+            reading.check(source, found, is_told=bool(self._options.format))
+        except Malformed:
+            # Told with what came before it, when it is read.
+            return
+        except BadArg as error:
+            raise BadArg(
+                f"{source.name}: {error.message}", name=source.name, hint=error.get("hint")
+            ) from None
 
     def _read_forms(self) -> Forms:
         stub = self._client.stub(ModelServiceStub)

@@ -14,12 +14,11 @@ from cellmesh.cli.shell.rendering import (
     safe_text,
     shown_value,
 )
+from cellmesh.cli.views import DEFAULT, no_view, pick_view
 from cellmesh.common.errors import CellError
 
 if TYPE_CHECKING:
     from cellmesh.cli.shell.session import Session
-
-DEFAULT: Final = "default"
 
 
 def run(session: Session, line: str) -> None:
@@ -128,13 +127,10 @@ def _view(session: Session, rest: str) -> None:
         session.view, session.view_name = "", ""
         session.names.forget()
         return
-    found = [view for view in views if rest in (view.iden, view.name)] or [
-        view for view in views if view.iden.startswith(rest)
-    ]
-    if len(found) != 1:
-        what = "more than one view is" if found else "no view that you may read is"
-        raise Wrong(f"{what} named {rest}; \\view lists them")
-    session.view, session.view_name = found[0].iden, found[0].name
+    found = pick_view(views, rest)
+    if found is None:
+        raise Wrong(f"{no_view(views, rest)}; \\view lists them")
+    session.view, session.view_name = found.iden, found.name
     session.names.forget()
 
 

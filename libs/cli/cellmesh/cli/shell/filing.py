@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.cli.shell.meta import Wrong
-from cellmesh.cli.shell.rendering import SUFFIXES, Paint, counted, error_lines, make_renderer
+from cellmesh.cli.shell.rendering import SUFFIXES, Paint, error_lines, make_renderer
 from cellmesh.cli.shell.running import RunningQuery
+from cellmesh.cli.totals import counted
 from cellmesh.common.errors import from_detail
 
 if TYPE_CHECKING:

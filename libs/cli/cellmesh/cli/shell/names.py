@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, cast
 from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
 from cellmesh.cli.commands.model import fetch
 from cellmesh.cli.shell.declarations import Declarations, Flag, Member, fetch_declarations
+from cellmesh.cli.views import LIST_VIEWS, View
 from cellmesh.client import CellClient
 from cellmesh.common.errors import CellError
 from cellmesh.common.values import from_value, to_value
@@ -31,7 +32,6 @@ TAG_COUNT_MAX: Final = 200
 KEPT_S: Final = 20.0
 
 _TAGS: Final = "syn:tag^=$prefix +:depth<=$depth | limit $count"
-_VIEWS: Final = '$found=([]) for $view in $lib.view.list() { $found.append(([$view.iden, $view.get("name")])) } return($found)'
 _USERS: Final = "$found=([]) for $user in $lib.auth.users.list() { $found.append($user.name) } return($found)"
 
 
@@ -41,14 +41,6 @@ class Prop:
 
     type: str
     doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """A view: its iden and its name, which may be empty."""
-
-    iden: str
-    name: str
 
 
 class Names:
@@ -207,7 +199,7 @@ class Names:
         """Return the views there are."""
 
         def ask() -> list[View]:
-            return [View(str(iden), str(name or "")) for iden, name in self._called(_VIEWS)]
+            return [View(str(iden), str(name or "")) for iden, name in self._called(LIST_VIEWS)]
 
         return self._keep("views", "", ask)
 

@@ -6,8 +6,9 @@ from typing import IO
 
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.cli.shell.paging import may_color, screen_size
-from cellmesh.cli.shell.rendering import DATA_FORMATS, Paint, make_renderer, other_lines, totals_text
+from cellmesh.cli.shell.rendering import DATA_FORMATS, Paint, make_renderer, other_lines
 from cellmesh.cli.shell.running import RunningQuery
+from cellmesh.cli.totals import speaks, totals_text
 from cellmesh.client import CellClient
 
 
@@ -28,7 +29,7 @@ def run_once(
     """
     renderer = make_renderer(format_name, Paint(may_color(out)), screen_size()[1] if out.isatty() else None)
     paint = Paint(may_color(beside))
-    succeeded = True
+    succeeded, spoke = True, False
     running = RunningQuery(client, request)
     try:
         for message in running.messages():
@@ -39,6 +40,7 @@ def run_once(
                 out.write(line + "\n")
             kind = message.WhichOneof("kind")
             succeeded = succeeded and kind != "err"
+            spoke = spoke or speaks(kind)
             if format_name == "jsonl":
                 continue
             for line in other_lines(message, request.text, paint):
@@ -48,7 +50,7 @@ def run_once(
                 is_data = kind in ("print", "fire", "csv_row") and format_name not in DATA_FORMATS
                 (out if is_data else beside).write(line + "\n")
             if kind == "fini":
-                beside.write(totals_text(message.fini) + "\n")
+                beside.write(totals_text(message.fini, spoke=spoke) + "\n")
         for line in renderer.end():
             out.write(line + "\n")
     finally:

@@ -33,7 +33,6 @@ SPOOL_SIZE_MAX: Final = 32 * 1024 * 1024
 
 INDENT: Final = " " * 8
 JSON_INDENT: Final = 2
-RATE_COUNT_MIN: Final = 1000
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -151,27 +150,6 @@ def other_lines(message: storm_pb2.StormMessage, text: str, paint: Paint) -> lis
             return [safe_text(line) for line in plan_lines(message.profile, is_profiled=True)]
         case _:
             return []
-
-
-def totals_text(fini: storm_pb2.StormFini) -> str:
-    """How much came, and how long it took."""
-    seconds = fini.duration.ToNanoseconds() / 1e9
-    is_many = fini.node_count >= RATE_COUNT_MIN and seconds > 0
-    rate = f", {fini.node_count / seconds:,.0f} a second" if is_many else ""
-    edits = f", {counted(fini.edit_count, 'edit')}" if fini.edit_count else ""
-    return f"{counted(fini.node_count, 'node')}{edits} in {time_text(seconds)}{rate}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number and what it counts."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def time_text(seconds: float) -> str:
-    """A length of time, as precise as anybody reads it."""
-    if not seconds:
-        return "less than 1 ms"
-    return f"{seconds * 1000:,.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 # Formats.

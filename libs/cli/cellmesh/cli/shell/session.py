@@ -15,17 +15,15 @@ from cellmesh.cli.shell.paging import PagerLeft, Screen, may_color, screen_size,
 from cellmesh.cli.shell.rendering import (
     Paint,
     Renderer,
-    counted,
     error_lines,
     make_renderer,
     other_lines,
     safe_text,
     shown_value,
-    time_text,
-    totals_text,
 )
 from cellmesh.cli.shell.running import RunningQuery
 from cellmesh.cli.shell.scan import Kind, is_complete, only_reads, scan
+from cellmesh.cli.totals import counted, speaks, time_text, totals_text
 from cellmesh.client import CellClient
 from cellmesh.common.errors import CellError
 from cellmesh.common.values import from_value, to_value
@@ -257,7 +255,7 @@ class Session:
         return bool(messages) and messages[-1].HasField("fini")
 
     def _show_answer(self, running: RunningQuery, renderer: Renderer, screen: Screen) -> bool:
-        succeeded = True
+        succeeded, spoke = True, False
         quiet = 0
         for message in running.messages():
             if message is None:
@@ -272,11 +270,12 @@ class Session:
             kind = message.WhichOneof("kind")
             if self.format != "jsonl" and not (kind == "csv_row" and self.format == "csv"):
                 _write(screen, other_lines(message, running.text, self.paint))
+            spoke = spoke or speaks(kind)
             if kind == "err":
                 succeeded = False
             elif kind == "fini":
                 _write(screen, renderer.end())
-                _write(screen, [self.paint.dim(totals_text(message.fini))])
+                _write(screen, [self.paint.dim(totals_text(message.fini, spoke=spoke))])
             screen.tick(self._progress(running))
         return succeeded
 
