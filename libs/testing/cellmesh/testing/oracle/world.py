@@ -203,9 +203,10 @@ class World:
         node.tags = {name for name in node.tags if name != tag and not name.startswith(tag + ".")}
 
     def link(self, start: Node, verb: str, end: Node) -> None:
-        """Add an edge."""
+        """Add an edge; none between nodes that a row still holds and that are gone."""
         self._verbs.setdefault(verb, len(self._verbs))
-        self.edges.add((start.ndef, verb, end.ndef))
+        if start.ndef in self.nodes and end.ndef in self.nodes:
+            self.edges.add((start.ndef, verb, end.ndef))
 
     def delete(self, node: Node) -> None:
         """Remove a node with all it has: a row may still hold it. Edges to it stay, for when it is made again."""
