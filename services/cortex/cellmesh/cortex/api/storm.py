@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from cellmesh.api.cortex.v1 import storm_pb2, storm_reference_pb2
@@ -18,6 +18,7 @@ from cellmesh.cortex.api.convert import (
     mode_of,
     options_from_proto,
     pack_messages,
+    pack_records,
     plan_to_proto,
 )
 from cellmesh.cortex.api.storm_reference import reference_messages
@@ -49,8 +50,12 @@ class StormServicer:
         current_call().text = request.text
         options = query_options(request.options, self._auth)
         running = self._engine.start(request.text, options)
+        # Reads a key or two: there and back to a thread would take longer, most of all beside busy ones.
+        began_s = time.time()
+        records = running.point_records()
+        if records is not None:
+            return pack_records(running.task_id, request.text, began_s, records)
         if running.is_point():
-            # Reads a key or two: there and back to a thread would take longer, most of all beside busy ones.
             parts: list[bytes] = []
             running.send_to(lambda message: parts.append(message_bytes(message, options.repr)))
             return pack_messages(parts)
@@ -168,11 +173,9 @@ def query_options(given: storm_pb2.StormOptions, auth: AuthStore) -> QueryOption
         if not user.active:
             raise AuthDeny(f"user {name} is locked or archived", user=user.user_id, username=name)
         return options_from_proto(given, user.name)
-    options = options_from_proto(given, name)
-    if caller.user_id:
-        return options
     # Cells of the mesh, and administrators by certificate, are no users here.
-    return replace(options, has_all_rights=caller.admin or caller.kind is CallerKind.CELL)
+    has_all_rights = not caller.user_id and (caller.admin or caller.kind is CallerKind.CELL)
+    return options_from_proto(given, name, has_all_rights=has_all_rights)
 
 
 def query_user(options: storm_pb2.StormOptions) -> str:

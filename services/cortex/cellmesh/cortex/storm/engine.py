@@ -5,7 +5,7 @@ Everything is synchronous; a query runs on the thread that goes through its mess
 
 from __future__ import annotations
 
-import secrets
+import os
 import sys
 import time
 from collections import OrderedDict, deque
@@ -29,7 +29,7 @@ from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode, Query
 from cellmesh.cortex.storm.planner.changes import ChangeRules
 from cellmesh.cortex.storm.planner.counting import count_from_index
-from cellmesh.cortex.storm.planner.points import LAYER_COUNT_MAX, is_point, may_be_point
+from cellmesh.cortex.storm.planner.points import LAYER_COUNT_MAX, Point, find_point, read_point
 from cellmesh.cortex.storm.planner.purity import is_pure
 from cellmesh.cortex.storm.rights.checks import CHECKS
 from cellmesh.cortex.storm.rights.commands import guarded
@@ -43,7 +43,7 @@ from cellmesh.cortex.storm.runtime.options import QueryLimits, QueryOptions
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.plan import Plan, Profile
 from cellmesh.cortex.storm.runtime.queries import StormQuery
-from cellmesh.cortex.storm.runtime.rights import rights_of
+from cellmesh.cortex.storm.runtime.rights import Rights, rights_of
 from cellmesh.cortex.storm.runtime.signals import LoopSignal, StormExit, StormReturn, StormSignal, StormStop
 from cellmesh.cortex.storm.runtime.turns import Turns
 from cellmesh.cortex.storm.runtime.values import toprim
@@ -53,6 +53,7 @@ from cellmesh.cortex.storm.source import Source
 if TYPE_CHECKING:
     from cellmesh.cortex.views.graph import Graph
     from cellmesh.cortex.views.session import GraphSession
+    from cellmesh.cortex.views.view import View
 
 CACHED_QUERY_COUNT_MAX: Final = 1000
 CACHED_TEXT_SIZE_MAX: Final = 16 * 1024
@@ -309,7 +310,7 @@ class Running:
         first: Callable[[GraphSession], None] | None = None,
     ) -> None:
         self._first = first
-        self.task_id = secrets.token_hex(16)
+        self.task_id = os.urandom(16).hex()
         self._engine = engine
         self.text = text
         self.options = options
@@ -319,6 +320,8 @@ class Running:
         self._is_cancelled = False
         self._profile: Profile | None = None
         self._profiled: Compiled | None = None
+        self._is_looked_at = False
+        self._found: Point | None = None
 
     @property
     def edit_count(self) -> int:
@@ -340,18 +343,25 @@ class Running:
 
     def is_point(self) -> bool:
         """Whether it looks up one node by its value: then running it here costs less than on another thread."""
+        return self._point() is not None
+
+    def _point(self) -> Point | None:
+        if not self._is_looked_at:
+            self._is_looked_at = True
+            self._found = self._find_point()
+        return self._found
+
+    def _find_point(self) -> Point | None:
         options = self.options
-        if not may_be_point(self.text) or self._first is not None:
-            return False
-        if options.mode != "storm" or options.ndefs or options.idens:
-            return False
+        if self._first is not None or options.mode != "storm" or options.ndefs or options.idens:
+            return None
         graph = self._engine.graph
         try:
             if len(graph.view(options.view).layers) > LAYER_COUNT_MAX:
-                return False
-            return is_point(self._prepare().query, graph.model, options.vars)
+                return None
         except CellError:
-            return False
+            return None
+        return find_point(self.text, graph.model, options.vars)
 
     # Ways to run ---------------------------------------------------------------------------------------------
 
@@ -405,6 +415,24 @@ class Running:
             finally:
                 self._let_others()
                 session.sync()
+
+    def point_records(self) -> list[bytes] | None:
+        """Answer it, if it looks up one node: the nodes as serialized. None if it is to be run for its messages.
+
+        That is so if an option asks for more than the nodes, or there is an error to tell.
+        """
+        point, options, engine = self._point(), self.options, self._engine
+        if point is None or self._is_cancelled or _asks_for_more(options):
+            return None
+        graph = engine.graph
+        try:
+            view = graph.view(options.view)
+            if not options.has_all_rights:
+                _confirm_view(rights_of(engine, options.user), graph, view)
+            found = read_point(graph, view, point)
+        except CellError:
+            return None
+        return None if found is None or len(found) > engine.limits.row_count_max else found
 
     # Parts -----------------------------------------------------------------------------------------------------
 
@@ -499,10 +527,7 @@ class Running:
         if self._is_cancelled:
             self._budget.cancel()
         run = QueryRun(self._engine, session, self.options, self._budget, emit)
-        if run.rights is not None:
-            view = session.view.id
-            is_default = view == self._engine.graph.default_view.id
-            run.rights.confirm(("view", "read"), str(view), default=is_default)
+        _confirm_view(run.rights, self._engine.graph, session.view)
         return run
 
     def _rows(self, compiled: Compiled, context: RunContext) -> Iterator[Path]:
@@ -535,6 +560,27 @@ class Running:
         if self.options.path:
             extra = {**_plain_vars(path.vars), **(extra or {})}
         return NodeRow(path.node, extra)
+
+
+def _asks_for_more(options: QueryOptions) -> bool:
+    """Whether an option asks for anything but nodes, or bounds the query."""
+    return bool(
+        options.limit
+        or options.repr
+        or options.show
+        or options.path
+        or options.profile
+        or options.time_limit_s is not None
+        or options.row_limit
+        or options.memory_limit
+        or options.depth_limit
+    )
+
+
+def _confirm_view(rights: Rights | None, graph: Graph, view: View) -> None:
+    """Raise AuthDeny unless a view may be read."""
+    if rights is not None:
+        rights.confirm(("view", "read"), str(view.id), default=view.id == graph.default_view.id)
 
 
 def _value_of_rows(body: Body, context: RunContext, rows: Iterator[Path]) -> Any:
