@@ -17,8 +17,8 @@ from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
 from cellmesh.common.errors import BadArg
 from cellmesh.common.values import from_value
-from cellmesh.cortex.api import columns as columns_module
-from cellmesh.cortex.api.columns import fill_column
+from cellmesh.cortex.api import column_layout, columns
+from cellmesh.cortex.api.column_layout import fill_column
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 from hypothesis import given
@@ -117,7 +117,7 @@ def test_a_column_of_times_says_so_unless_one_is_out_of_range(cortex: CellClient
     (response,) = [r for r in cortex.stub(TableServiceStub).QueryColumns(request) if r.batches]
     assert response.batches[0].columns[0].kind == table_pb2.COLUMN_KIND_TIME
     column = table_pb2.Column()
-    fill_column(column, [0, columns_module.TIME_MAX_MS + 1], is_time=True)
+    fill_column(column, [0, column_layout.TIME_MAX_MS + 1], is_time=True)
     assert column.kind == table_pb2.COLUMN_KIND_INT64
 
 
@@ -128,7 +128,7 @@ def test_repr_gives_what_people_read(cortex: CellClient) -> None:
 
 
 def test_many_rows_come_in_batches_and_none_is_lost(cortex: CellClient) -> None:
-    count = columns_module.BATCH_ROWS * 2 + 7
+    count = columns.BATCH_ROWS * 2 + 7
     text = f"for $i in $lib.range({count}) {{ [ it:dev:int=$i ] }}"
     rows = table(cortex, text, ("value",))
     assert [row["value"] for row in rows] == list(range(count))
