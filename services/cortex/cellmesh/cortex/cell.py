@@ -150,7 +150,14 @@ class CortexCell(Cell[CortexConfig]):
             Service(MODEL_SERVICE, ModelServicer(self.graph.model), PERMISSIONS),
             Service(
                 LAYER_SERVICE,
-                LayerServicer(self.graph, self.workers, self.auth, lambda: self.is_stopping),
+                LayerServicer(
+                    self.graph,
+                    self.workers,
+                    self.auth,
+                    lambda: self.is_stopping,
+                    extensions=self.stores.extensions,
+                    cell_id=self.cell_id,
+                ),
                 PERMISSIONS,
             ),
             Service(

@@ -17,6 +17,7 @@ cortex    cortex serve
 model     model, asked of a running Cortex
 backup    backup, restore
 layer     layer list, verify, repair
+layer_files  layer export, import: a layer as a file
 storage   storage, compact, trim
 mirror    mirror status, promote, remove, check
 changes   changes

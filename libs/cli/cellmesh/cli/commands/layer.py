@@ -1,4 +1,4 @@
-"""`cellmesh layer`: the layers of a Cortex, and whether each agrees with itself."""
+"""`cellmesh layer`: the layers of a Cortex, whether each agrees with itself, and layers as files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from cellmesh.cli.commands import layer_files
 from cellmesh.cli.connect import cell_options, open_by_options
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ FAULTS_SHOWN: Final = 20
 
 @click.group()
 def layer() -> None:
-    """The layers of a Cortex: list, verify, repair."""
+    """The layers of a Cortex: list, verify, repair, export, import."""
+
+
+layer.add_command(layer_files.export_)
+layer.add_command(layer_files.import_)
 
 
 @layer.command("list")

@@ -1,4 +1,4 @@
-"""LayerService: edits, content and index rows of single layers, their copies, and whether they agree with themselves."""
+"""LayerService: edits, content and index rows of single layers, copies, files, and whether they agree with themselves."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any, Final
 from cellmesh.api.cortex.v1 import change_pb2, layer_pb2, node_edit_pb2
 from cellmesh.common.auth.context import Caller, CallerKind, current_caller
 from cellmesh.common.auth.store import AuthStore
+from cellmesh.common.cell.version import cellmesh_version
 from cellmesh.common.changelog.record import ChangeRecord
 from cellmesh.common.errors import AuthDeny, BadArg, ShuttingDown
 from cellmesh.common.rpc import CancelToken, Workers
 from cellmesh.common.values import from_value, to_value
+from cellmesh.cortex.api.layer_files import Upload, pack_part, run_import
 from cellmesh.cortex.api.storm import user_name
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.layers.offsets import Taken, find_taken
+from cellmesh.cortex.stores.model_facts import ModelExtensions
 from cellmesh.cortex.values.edits import (
     NodeAdd,
     NodeDelete,
@@ -29,6 +32,7 @@ from cellmesh.cortex.values.edits import (
 from cellmesh.cortex.values.shared import SharedEdit, SharedNode, encode_shared, shared_from_proto
 from cellmesh.cortex.views.graph import Graph
 from cellmesh.cortex.views.index_rows import Index, IndexRow, clone_layer, index_rows
+from cellmesh.cortex.views.layer_export import FilePart, export_layer
 from cellmesh.cortex.views.sharing import Sharing
 from cellmesh.cortex.views.stack_changes import TYPE_NAME as STACK_TYPE_NAME
 from cellmesh.cortex.views.taking import BATCH_NODE_COUNT_MAX, take_edits
@@ -50,8 +54,17 @@ class LayerServicer:
     """Works on worker threads. Who may do what is asked of the rules on the layer."""
 
     def __init__(
-        self, graph: Graph, workers: Workers, auth: AuthStore, is_stopping: Callable[[], bool]
+        self,
+        graph: Graph,
+        workers: Workers,
+        auth: AuthStore,
+        is_stopping: Callable[[], bool],
+        *,
+        extensions: ModelExtensions | None = None,
+        cell_id: str = "",
     ) -> None:
+        self._extensions = extensions
+        self._cell_id = cell_id
         self._graph = graph
         self._workers = workers
         self._auth = auth
@@ -251,6 +264,36 @@ class LayerServicer:
         )
         return layer_pb2.CloneLayerResponse(layer_id=made.id, node_count=count)
 
+    # Files.
+
+    async def ExportLayer(
+        self, request: layer_pb2.ExportLayerRequest, context: Any
+    ) -> AsyncIterator[layer_pb2.ExportLayerResponse]:
+        """See the proto."""
+        layer = self._layer(request.layer_id, "read")
+
+        def parts(token: CancelToken) -> Iterator[FilePart]:
+            return export_layer(
+                self._graph,
+                layer,
+                cell_id=self._cell_id,
+                program_version=cellmesh_version(),
+                tick=token.check,
+            )
+
+        async for message in self._workers.stream(parts, pack=pack_part, size_of=lambda part: len(part.data)):
+            yield message
+
+    async def ImportLayer(
+        self, request_iterator: AsyncIterator[layer_pb2.ImportLayerRequest], context: Any
+    ) -> layer_pb2.ImportLayerResponse:
+        """See the proto."""
+        upload, user = Upload(request_iterator), user_name(current_caller())
+        first = await upload.begin()
+        return await self._workers.run_long(
+            lambda token: run_import(self._graph, self._extensions, first, upload, user, token)
+        )
+
 
 def to_node_edits(node: SharedNode) -> node_edit_pb2.NodeEdits:
     """Make a message of edits of a node."""
@@ -324,6 +367,8 @@ def _stack_events(record: ChangeRecord) -> Iterator[layer_pb2.LayerRecord]:
         kind = step.WhichOneof("step")
         if kind == "layer_put":
             layer_id, event = step.layer_put.layer_id, layer_pb2.LAYER_EVENT_PUT
+        elif kind == "layer_attach":
+            layer_id, event = step.layer_attach.layer_id, layer_pb2.LAYER_EVENT_PUT
         elif kind == "layer_detach":
             layer_id, event = step.layer_detach.layer_id, layer_pb2.LAYER_EVENT_REMOVED
         else:

@@ -63,6 +63,8 @@ PERMISSIONS: Final[PermissionTable] = {
     ),
     "/cellmesh.api.cortex.v1.LayerService/VerifyLayer": Permission(Level.ADMIN, "layer.verify"),
     "/cellmesh.api.cortex.v1.LayerService/CloneLayer": Permission(Level.ADMIN, "layer.clone", Changes.YES),
+    "/cellmesh.api.cortex.v1.LayerService/ExportLayer": Permission(Level.MEMBER, "layer.read"),
+    "/cellmesh.api.cortex.v1.LayerService/ImportLayer": Permission(Level.ADMIN, "layer.import", Changes.YES),
     # What a user may call is the endpoint's own rule.
     "/cellmesh.api.cortex.v1.HttpApiService/CallHttpApi": Permission(
         Level.MEMBER, "http_api.call", Changes.YES

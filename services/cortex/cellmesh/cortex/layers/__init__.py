@@ -10,6 +10,7 @@ layer    Layer: what a layer is, and which there are
 offsets  up to where a layer has taken the edits of others
 writer   applies node edits to a layer: records, indexes, counts
 bulk     the same for many fresh nodes at once, index entries sorted
+file_format  the blocks of a layer's file, every byte checked
 reader   what is in one layer: records, index ranges, edges, data
 stats    counts kept with the edits
 """

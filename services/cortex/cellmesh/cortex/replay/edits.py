@@ -8,7 +8,7 @@ from typing import Final
 from cellmesh.common.changelog import ChangeRecord, ContentSource
 from cellmesh.common.errors import BadName, StorageCorrupt
 from cellmesh.common.storage import WriteTxn
-from cellmesh.cortex.layers.layer import find_layer
+from cellmesh.cortex.layers.layer import DETACHED, find_layer
 from cellmesh.cortex.layers.names import Names
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.replay.fresh import FreshNodes
@@ -54,7 +54,8 @@ class EditsApplier:
         graph = self._graph
         nodes, rest = split_layer_edits(unpack(record.type_name, record.payload))
         about = decode_layer_edits(rest)
-        layer = find_layer(txn, about.layer_id)
+        # One that is being imported is detached until it is whole.
+        layer = find_layer(txn, about.layer_id) or find_layer(txn, about.layer_id, DETACHED)
         if layer is None:
             raise StorageCorrupt(
                 f"record {record.offset} of the change log edits a layer that is not there",

@@ -50,6 +50,7 @@ class Graph:
             its edits.
         before_op: What is called in each op of a session, first thing, while a change of what memory keeps may have
             been rolled back; None otherwise.
+        led_count: How often `lead` was called. Whoever works on a detached layer looks whether it is the same still.
     """
 
     def __init__(self, slab: Slab, model: Model, log: ChangeLog, now_ms: Callable[[], int]) -> None:
@@ -67,6 +68,7 @@ class Graph:
         self.layers: dict[LayerId, Layer] = {}
         self.views: dict[ViewId, View] = {}
         self.before_op: Callable[[WriteTxn], None] | None = None
+        self.led_count = 0
         self._forms: dict[bytes, Form] = {}
         self._stacks_lock = Lock()
         # The transaction in which a layer was found, and the layer: single edits look each time.
@@ -103,6 +105,7 @@ class Graph:
         """Be ready to be written to: an empty graph gets its default view, and what was being removed is."""
         if self._default is None:
             make_default(self)
+        self.led_count += 1
         finish_removals(self)
 
     def _load(self, txn: ReadTxn) -> None:

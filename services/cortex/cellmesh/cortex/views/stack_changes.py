@@ -76,6 +76,19 @@ def put_layer(layer: Layer) -> Step:
     return Step(layer_put=change_pb2.LayerPut(layer_id=layer.id, number=layer.number, name=layer.name))
 
 
+def stage_layer(layer: Layer) -> Step:
+    """Make the step that stores a layer which nobody sees yet, as a detached one."""
+    stage = change_pb2.LayerStage(
+        layer_id=layer.id, number=layer.number, name=layer.name, facts=_pack(layer.facts)
+    )
+    return Step(layer_stage=stage)
+
+
+def attach_layer(layer_id: str) -> Step:
+    """Make the step that has everybody see a detached layer."""
+    return Step(layer_attach=change_pb2.LayerAttach(layer_id=layer_id))
+
+
 def detach_layer(layer: Layer) -> Step:
     """Make the step that takes a layer away from everybody."""
     return Step(layer_detach=change_pb2.LayerDetach(layer_id=layer.id))
@@ -172,6 +185,16 @@ def _apply(txn: WriteTxn, step: Step) -> set[bytes]:
             layer = _require(txn, step.layer_detach.layer_id, LAYER)
             remove_layer_row(txn, layer.id)
             store_layer(txn, layer, DETACHED)
+            return {LAYER + layer.id.encode()}
+        case "layer_stage":
+            stage = step.layer_stage
+            made = Layer(LayerId(stage.layer_id), stage.number, stage.name, json.loads(stage.facts))
+            store_layer(txn, made, DETACHED)
+            return set()
+        case "layer_attach":
+            layer = _require(txn, step.layer_attach.layer_id, DETACHED)
+            remove_layer_row(txn, layer.id, DETACHED)
+            store_layer(txn, layer)
             return {LAYER + layer.id.encode()}
         case "layer_clear":
             clear = step.layer_clear

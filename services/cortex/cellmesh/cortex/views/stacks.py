@@ -191,7 +191,7 @@ def remove_layer(graph: Graph, layer: Layer, *, user: str = "root") -> None:
         return (detach_layer(layer),)
 
     graph.change_stacks(op, user)
-    _clear(graph, layer, user)
+    clear_detached(graph, layer, user)
 
 
 def finish_removals(graph: Graph) -> None:
@@ -199,10 +199,11 @@ def finish_removals(graph: Graph) -> None:
     with graph.slab.view() as txn:
         detached = list(load_layers(txn, DETACHED).values())
     for layer in detached:
-        _clear(graph, layer, "")
+        clear_detached(graph, layer, "")
 
 
-def _clear(graph: Graph, layer: Layer, user: str) -> None:
+def clear_detached(graph: Graph, layer: Layer, user: str) -> None:
+    """Delete what is in a detached layer, a part at a time, and forget it."""
     is_done = False
 
     def op(txn: WriteTxn) -> Sequence[Step]:

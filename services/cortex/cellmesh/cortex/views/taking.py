@@ -7,7 +7,7 @@ and no other nodes implied: edits come with all that followed from them where th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadTypeValu, NoSuchForm, NoSuchProp, NoSuchTagProp
@@ -65,6 +65,7 @@ def take_edits(
     ends: Taken | None = None,
     with_masks: bool = False,
     origin: str = "",
+    check: Callable[[WriteTxn], None] | None = None,
 ) -> tuple[int, Taken | None]:
     """Apply edits from elsewhere to a layer in one transaction, durable on return.
 
@@ -75,6 +76,7 @@ def take_edits(
         ends: How far it is with these.
         with_masks: Whether deletions mask in any case, wherever the layer lies.
         origin: The layer that they were made in first; see `LayerEdits`.
+        check: Called first in the transaction, in place of what makes certain that the layer takes edits.
 
     Returns:
         How many edits changed anything, and how far the source is taken now.
@@ -91,7 +93,10 @@ def take_edits(
     now_ms = graph.now_ms()
 
     def run(txn: WriteTxn) -> tuple[int, Taken | None, list[tuple[Names, str]]]:
-        graph.check_layer(txn, layer)
+        if check is None:
+            graph.check_layer(txn, layer)
+        else:
+            check(txn)
         known = find_taken(txn, layer.id, source) if source else None
         if source and known != begins:
             return 0, known, []
