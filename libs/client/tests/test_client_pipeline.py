@@ -19,7 +19,8 @@ import client_trial
 from cellmesh.api.common.v1 import auth_service_pb2, auth_service_pb2_grpc
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client import CellClient, open_cell, open_cell_aio
-from cellmesh.client.pipelining import OPEN_CALLS_MAX, PIPELINE_PATH
+from cellmesh.client.lane import PIPELINE_PATH
+from cellmesh.client.pipelining import OPEN_CALLS_MAX
 from cellmesh.common.cell import Cell, running
 from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import (
@@ -322,6 +323,48 @@ def test_an_unreachable_cell_fails_every_call(tmp_path: Path) -> None:
             assert [type(future.exception()) for future in futures] == [CellUnreachable] * 3
 
     asyncio.run(main())
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[str]:
+    """A server that ends each pipeline at once; gives its address."""
+    loop = asyncio.new_event_loop()
+
+    async def refuse(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no pipelines here")
+
+    async def start() -> tuple[grpc.aio.Server, int]:
+        server = grpc.aio.server()
+        service, _, method = PIPELINE_PATH[1:].rpartition("/")
+        handlers = {method: grpc.stream_stream_rpc_method_handler(refuse)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        return server, port
+
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def test_a_stream_that_ends_while_it_is_written_to_has_no_error_of_its_own() -> None:
+    """grpc.aio makes an internal error of a write that fails; the call has not begun, and is told what the cell says."""
+
+    async def ask(address: str) -> type[BaseException | None]:
+        async with open_cell_aio(f"grpc://{address}") as client:
+            async with client.pipeline() as pipeline:
+                # More than is sent before the other side reads.
+                future = pipeline.call(client.stub(CountStub).Read, value("x" * 2_000_000))
+            return type(future.exception())
+
+    with refusing() as address:
+        assert {asyncio.run(ask(address)) for _ in range(20)} == {AuthDeny}
 
 
 def test_a_server_that_stops_answers_what_runs_and_refuses_what_waits(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@
                one stream to each cell, on which Storm queries travel
     pipelining, pipeline_blocking, pipeline_aio
                many small calls on one stream
+    stream_aio the stream of both in an event loop, and why it ended
 
 Errors come back as the class the server raised. A cell that cannot be reached is CellUnreachable.
 `docs/client.md` has examples.

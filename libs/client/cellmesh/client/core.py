@@ -19,8 +19,8 @@ import grpc
 from cellmesh.api.aha.v1 import registry_pb2
 from cellmesh.client.failures import (
     as_cell_error,
-    is_connection_failure,
     is_transport_failure,
+    never_began,
     unknown_outcome,
 )
 from cellmesh.client.inprocess import CellInProcess
@@ -367,7 +367,7 @@ class Attempts:
                     core.table.failed(target.address)
                 return self._again(made, core.options.retry.attempts_max)
             raise made from None
-        never_sent = is_connection_failure(made) or getattr(error, "never_sent", False)
+        never_sent = never_began(error, made)
         self.avoid.add(target.address)
         core.drop(connection)
         self.led_to = None

@@ -94,6 +94,16 @@ def is_connection_failure(error: CellError) -> bool:
     )
 
 
+def never_began(error: grpc.RpcError | None, made: CellError) -> bool:
+    """Whether a call that failed so has certainly not begun.
+
+    Args:
+        error: What gRPC raised.
+        made: Our error of it.
+    """
+    return is_connection_failure(made) or bool(getattr(error, "never_sent", False))
+
+
 def _bad_certificate(url: CellUrl, target: Target, text: str) -> LinkBadCert:
     name = target.name or url.name
     who = f"cell {name} at {target.address}" if name else f"the cell at {target.address}"

@@ -23,6 +23,7 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
+from cellmesh.client.core import CHANGE_OFFSET_KEY, MIN_OFFSET_KEY
 from cellmesh.common.errors.status import DETAILS_KEY
 from cellmesh.common.telemetry.names import METADATA_REQUEST_ID, METADATA_TRACE_PARENT
 
@@ -53,9 +54,6 @@ TIMEOUT_MAX_S: Final = 7 * 86400.0
 
 NO_OPTIONS: Final[dict[str, Any]] = {"wait_for_ready": None, "compression": None}
 """What a call on a lane has of gRPC's own options."""
-
-CHANGE_OFFSET_KEY: Final = "cellmesh-change-offset"
-MIN_OFFSET_KEY: Final = "cellmesh-min-offset"
 
 _ENDED: Final = "the cell ended the stream before the call began"
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}

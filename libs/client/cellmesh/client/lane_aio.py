@@ -11,20 +11,17 @@ import grpc
 import grpc.aio
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client.lane import (
-    PIPELINE_PATH,
     REQUEST_SIZE_MAX,
     LaneBook,
     LaneCall,
     LaneError,
     LaneHistory,
-    NoLane,
     deadline_of,
     describe,
     too_late,
 )
+from cellmesh.client.stream_aio import CallStream
 
-# What grpc.aio makes of a write that fails, in place of the status that the stream ends with.
-_WRITE_FAILED: Final = "Internal error from Core"
 _EOF: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]
 
 
@@ -85,11 +82,7 @@ class AioLane:
     ) -> None:
         self.book = LaneBook(history)
         self.loop = asyncio.get_running_loop()
-        stream: Any = channel.stream_stream(
-            PIPELINE_PATH, pb.PipelineRequest.SerializeToString, pb.PipelineResponse.FromString
-        )(None, metadata=metadata)
-        self._stream = stream
-        self._has_written = False
+        self._stream = CallStream(channel, metadata)
         self._waiter: asyncio.Future[None] | None = None
         self._writing = asyncio.ensure_future(self._write())
         self._reading = asyncio.ensure_future(self._read())
@@ -112,7 +105,7 @@ class AioLane:
         """End the stream. May be called from any thread, and when the loop is closed."""
         self.book.closing = True
         with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(self._stream.cancel)
+            self.loop.call_soon_threadsafe(self._stream.grpc_call.cancel)
 
     async def _write(self) -> None:
         """Send what waits, message by message. While one is sent, calls gather for the next."""
@@ -123,35 +116,23 @@ class AioLane:
                     self._waiter = self.loop.create_future()
                     await self._waiter
                 await write(book.take())
-                self._has_written = True
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             # The stream is over; who reads it hears why.
             return
 
     async def _read(self) -> None:
-        book, read = self.book, self._stream.read
+        book, read = self.book, self._stream.grpc_call.read
         error: grpc.RpcError | None = LaneError(grpc.StatusCode.CANCELLED, "the client was closed")
         try:
             while (response := await read()) is not _EOF:
                 book.read(response)
             error = None
         except grpc.aio.AioRpcError as failed:
-            error = self._reason(failed)
+            error = self._stream.reason(failed)
         finally:
             self._writing.cancel()
-            self._stream.cancel()
+            self._stream.grpc_call.cancel()
             book.broken(error)
-
-    def _reason(self, failed: grpc.aio.AioRpcError) -> grpc.aio.AioRpcError:
-        """Why the stream ended."""
-        if failed.code() is not grpc.StatusCode.INTERNAL or failed.details() != _WRITE_FAILED:
-            return failed
-        if not self._has_written:
-            # No message has left whole, so no call has begun: made by themselves they hear what there is.
-            return NoLane(
-                grpc.StatusCode.UNAVAILABLE, "the stream ended before a message was sent", never_sent=True
-            )
-        return LaneError(grpc.StatusCode.UNAVAILABLE, "the stream broke while a message was sent")
 
 
 class AioLaneCall(LaneCall):

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 import grpc.aio
-from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client.core import Attempts
-from cellmesh.client.failures import as_cell_error, is_connection_failure
-from cellmesh.client.pipelining import OPEN_CALLS_MAX, PIPELINE_PATH, SWEEP_S, PipelineCalls
+from cellmesh.client.failures import as_cell_error, never_began
+from cellmesh.client.lane import NoLane
+from cellmesh.client.pipelining import OPEN_CALLS_MAX, SWEEP_S, PipelineCalls
+from cellmesh.client.stream_aio import CallStream, refusal
 from cellmesh.common.errors import Cancelled, CellError, IsFini, LimitExceeded
 
 if TYPE_CHECKING:
@@ -130,38 +131,40 @@ class AioPipeline:
         """Run one stream to its end; returns what the next one begins with, and the pause before it."""
         connection = await self._client.connect(attempts)
         self._calls.opened()
-        stream = connection.channel.stream_stream(
-            PIPELINE_PATH, pb.PipelineRequest.SerializeToString, pb.PipelineResponse.FromString
-        )(None, metadata=attempts.metadata(None))
+        metadata = attempts.metadata(None)
+        stream = CallStream(connection.channel, metadata)
         sending = asyncio.ensure_future(self._send(stream, attempts))
         failed: grpc.RpcError | None = None
         try:
-            async for response in stream:
+            async for response in stream.grpc_call:
                 self._calls.answered(response.answers)
                 self._changed.set()
                 self._room.set()
                 attempts.succeeded(connection, ())
         except grpc.aio.AioRpcError as error:
-            failed = error
+            failed = stream.reason(error)
         finally:
             sending.cancel()
-            stream.cancel()
+            stream.grpc_call.cancel()
             await asyncio.wait([sending])
         made = as_cell_error(failed, self._client.url, connection.target) if failed else None
-        self._calls.broken(made, never_sent=made is not None and is_connection_failure(made))
+        never_sent = made is not None and never_began(failed, made)
+        self._calls.broken(made, never_sent=never_sent)
         self._room.set()
         following = self._calls.attempts() if self._calls.progressed or self._calls.moving else attempts
+        if isinstance(failed, NoLane):
+            failed = await refusal(connection.channel, metadata) or failed
         if failed is None:
             return following, self._calls.pause_s
         return following, following.failed(failed, connection)
 
-    async def _send(self, stream: Any, attempts: Attempts) -> None:
+    async def _send(self, stream: CallStream, attempts: Attempts) -> None:
         """Send what waits, message by message. While one is sent, calls gather for the next."""
         try:
             while True:
                 while not self._calls.can_send:
                     if self._calls.moving or (self._closing and not len(self._calls)):
-                        await stream.done_writing()
+                        await stream.grpc_call.done_writing()
                         return
                     self._changed.clear()
                     try:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client.core import Attempts
-from cellmesh.client.failures import as_cell_error, is_connection_failure
-from cellmesh.client.pipelining import OPEN_CALLS_MAX, PIPELINE_PATH, SWEEP_S, PipelineCalls
+from cellmesh.client.failures import as_cell_error, never_began
+from cellmesh.client.lane import PIPELINE_PATH
+from cellmesh.client.pipelining import OPEN_CALLS_MAX, SWEEP_S, PipelineCalls
 from cellmesh.common.errors import Cancelled, CellError, IsFini
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class Pipeline:
             over.set()
             self._stream = None
             made = as_cell_error(failed, self._client.url, connection.target) if failed else None
-            self._calls.broken(made, never_sent=made is not None and is_connection_failure(made))
+            self._calls.broken(made, never_sent=made is not None and never_began(failed, made))
             progressed, moved = self._calls.progressed, self._calls.moving
             self._changed.notify_all()
         following = self._calls.attempts() if progressed or moved else attempts

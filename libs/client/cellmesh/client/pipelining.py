@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client.core import Attempts, ClientCore, may_pass
 from cellmesh.client.failures import unknown_outcome
+from cellmesh.client.lane import PIPELINE_PATH
 from cellmesh.client.methods import Effect, effect_of
 from cellmesh.client.resolve import Target
 from cellmesh.common.errors import (
@@ -28,7 +29,6 @@ from cellmesh.common.errors import (
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
-PIPELINE_PATH: Final = "/cellmesh.api.common.v1.CallService/Pipeline"
 CALLS_IN_MESSAGE_MAX: Final = 500
 MESSAGE_SIZE_MAX: Final = 1024 * 1024
 """Calls in one message, and the bytes of their requests, unless one alone has more."""
