@@ -29,7 +29,7 @@ from cellmesh.common.values import to_value
 from benchmarks import data, processes
 
 RAW_BATCH_SIZE = 1000
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 BATCHES_AT_ONCE = 2
 """Batches of a feed that are on their way and not answered."""
@@ -146,6 +146,12 @@ class OurTarget:
         begin = time.perf_counter()
         await self.start()
         return time.perf_counter() - begin
+
+    @property
+    def pid(self) -> int:
+        """The process of the server."""
+        assert self._process is not None
+        return self._process.pid
 
     async def settle(self) -> None:
         """Nothing goes on behind an answered call."""
