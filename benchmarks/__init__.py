@@ -18,5 +18,5 @@ Rate scripts of single parts, run by hand: storage_rates.py, graph_rates.py, bac
 graph_limits.py (the graph beside LMDB itself and bare streams),
 lane_rates.py (Storm queries on one stream, and by themselves),
 cell_rates.py, aha_rates.py, blob_rates.py, tank_rates.py, xds_rates.py,
-frames.py (nodes as tables), fairness.py (point queries beside heavy ones), planner_gains.py (Storm with and without each rule of its planner).
+frames.py (nodes as tables), layer_files.py (layers as files), fairness.py (point queries beside heavy ones), planner_gains.py (Storm with and without each rule of its planner).
 """

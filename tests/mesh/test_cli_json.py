@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -117,6 +118,45 @@ def filled(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> None:
         ["auth", "user", "add", "alice", "--cell", "cortex"],
     ):
         assert run([*command, *where]) == 0, command
+
+
+def test_layers_to_files_and_back_tell_what_was_done(
+    mesh: Mesh, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--dir", str(mesh.dir)]
+    file = tmp_path / "out.layer"
+
+    def told(*command: str) -> dict[str, Any]:
+        capfd.readouterr()
+        assert run([*command, *where, "--json"]) == 0
+        return dict(json.loads(capfd.readouterr().out.splitlines()[-1]))
+
+    # Two, and the tag.
+    assert run(["storm", "[ inet:asn=1 inet:asn=2 +#t ]", *where]) == 0
+    made = told("layer", "export", "default", str(file))
+    assert (made["nodes"], made["bytes"], made["dropped_edges"]) == (3, file.stat().st_size, 0)
+    # Not without --force, and a failure leaves what is there.
+    whole = file.read_bytes()
+    assert run(["layer", "export", "default", str(file), *where]) != 0
+    assert run(["layer", "export", "f" * 32, str(file), "--force", *where]) != 0
+    assert file.read_bytes() == whole
+    assert told("layer", "export", "default", str(file), "--force")["nodes"] == 3
+    found = told("layer", "import", str(file), "--name", "back")
+    assert (found["nodes"], found["name"]) == (3, "back")
+    assert told("layer", "verify", "back") == {
+        "layer": found["layer"],
+        "faults": {},
+        "repaired": 0,
+        "first": [],
+    }
+    file.write_bytes(whole[:-1])
+    capfd.readouterr()
+    assert run(["layer", "import", str(file), *where]) != 0
+    assert f"ends at byte {len(whole) - 1}" in capfd.readouterr().err
+    assert run(["layer", "list", *where, "--json"]) == 0
+    (listed,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert {one["name"] for one in listed} == {"default", "back"}
+    assert all(one["bytes"] > 0 for one in listed)
 
 
 def test_messages_lose_nothing() -> None:

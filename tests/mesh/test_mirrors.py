@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from cellmesh.api.common.v1 import mirror_pb2
+from cellmesh.api.cortex.v1 import layer_pb2
+from cellmesh.api.cortex.v1.layer_service_pb2_grpc import LayerServiceStub
+from cellmesh.api.cortex.v1.storm_pb2 import CallStormRequest
+from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
+from cellmesh.client import CellClient
 from cellmesh.common.errors import BadState, CellError, NoSuchName, PromotionUnsafe
 from cellmesh.testing.mirrors import Instances
 
@@ -107,6 +112,42 @@ def test_what_is_written_at_a_follower_is_there_when_it_answers(cortexes: Instan
         assert cortexes.count(follower, "inet:fqdn:zone=forwarded.test") == 21
     finally:
         cortexes.resume(leader)
+
+
+def test_a_layer_from_a_file_is_at_every_instance(cortexes: Instances) -> None:
+    leader, follower, other = cortexes.settle()
+    cortexes.storm(
+        leader, "[ inet:asn=7 :name=seven +#filed +(refs)> { [ inet:asn=8 ] } ] $node.data.set(k, v)"
+    )
+    cortexes.wait_followers(leader)
+
+    def export(client: CellClient) -> bytes:
+        text = "return($lib.layer.get().iden)"
+        layer = client.stub(StormServiceStub).CallStorm(CallStormRequest(text=text)).value.string_value
+        request = layer_pb2.ExportLayerRequest(layer_id=layer)
+        return b"".join(part.data for part in client.stub(LayerServiceStub).ExportLayer(request))
+
+    data = cortexes.ask(other, export)
+
+    def load(client: CellClient) -> layer_pb2.ImportLayerResponse:
+        requests = iter([layer_pb2.ImportLayerRequest(name="filed", data=data)])
+        made: layer_pb2.ImportLayerResponse = client.stub(LayerServiceStub).ImportLayer(requests)
+        return made
+
+    # A follower sends it on to the leader.
+    made = cortexes.ask(follower, load)
+    cortexes.wait_followers(leader)
+    for number in (leader, follower, other):
+        found = cortexes.ask(number, lambda client: list(_faults(client, made.layer_id)))
+        assert found == []
+    cortexes.storm(other, f"$lib.view.add(({made.layer_id},), name=filed)")
+    cortexes.wait_followers(leader)
+    assert cortexes.check_equal(leader) == 3
+
+
+def _faults(client: CellClient, layer: str) -> Iterator[str]:
+    for message in client.stub(LayerServiceStub).VerifyLayer(layer_pb2.VerifyLayerRequest(layer_id=layer)):
+        yield from (fault.kind for fault in message.faults)
 
 
 def test_a_killed_leader_is_followed_by_another_that_has_all(cortexes: Instances) -> None:

@@ -21,6 +21,8 @@ COMMANDS = (
     "restore",
     "compact",
     "layer verify",
+    "layer export",
+    "layer import",
     "changes",
     "tasks list",
     "log-level",

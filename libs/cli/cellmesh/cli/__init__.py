@@ -8,6 +8,7 @@ blobs      contents to and from an Axon, with progress
 records    records for programs: --json
 totals     the line at the end of a query: how much came, how long it took
 views      views by the names that people give them
+layers     layers by the names that people give them
 output     tables, sizes, times, values as people read them
 commands/  the commands, one module a subject
 shell/     the interactive shell of `cellmesh storm`, and its formats for scripts

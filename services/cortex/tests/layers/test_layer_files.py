@@ -302,6 +302,26 @@ def test_blocks_in_another_order_are_found() -> None:
         read([parts[0], other.nodes(b""), *parts[2:]])
 
 
+def test_sizes_of_layers_share_the_room_that_all_take(second: CortexCell) -> None:
+    sizes = "return($lib.layer.get({iden}).get(totalsize))"
+    iden = below(second)
+    second.engine.call("for $i in $lib.range(3000) { [ inet:asn=$i :name=`name {$i}` +#t ] }")
+    alone = second.engine.call(sizes.format(iden=iden))
+    with second.slab.view() as txn:
+        room = txn.size_bytes(NODES)
+        # All pages of the databases of layers are its own, as there is no other layer.
+        assert room < alone <= second.slab.data_bytes(txn)
+    fork = second.engine.call("$fork = $lib.view.get().fork() return(($fork.iden, $fork.layers.0.iden))")
+    assert second.engine.call(sizes.format(iden=fork[1])) == 0
+    second.engine.call(
+        f"view.exec {fork[0]} {{ for $i in $lib.range(300) {{ [ inet:asn=`1{{$i}}000` :name=x ] }} }}"
+    )
+    upper, lower = (second.engine.call(sizes.format(iden=one)) for one in (fork[1], iden))
+    assert 0 < upper < lower / 3
+    packed = second.engine.call(f"return($lib.view.get({fork[0]}).pack())")
+    assert [layer["totalsize"] for layer in packed["layers"]] == [upper, lower]
+
+
 def _wait(is_so: Any) -> bool:
     end_s = time.monotonic() + START_S
     while not is_so():

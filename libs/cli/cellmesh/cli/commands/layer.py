@@ -5,22 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import click
 from cellmesh.cli.commands import layer_files
 from cellmesh.cli.connect import cell_options, open_by_options
 
-if TYPE_CHECKING:
-    from cellmesh.client import CellClient
-
-LIST_QUERY: Final = """
-    $found = ([])
-    for $layer in $lib.layer.list() {
-        $found.append(({"iden": $layer.iden, "name": $layer.get(name)}))
-    }
-    return($found)
-"""
 FAULTS_SHOWN: Final = 20
 
 
@@ -37,15 +27,17 @@ layer.add_command(layer_files.import_)
 @cell_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(url: str | None, folder: Path | None, identity: Path | None, as_json: bool) -> None:
-    """List the layers. Storm says more: `layer.list`, `$lib.layer`."""
-    from cellmesh.cli.output import table
+    """List the layers, and about how much room each takes. Storm says more: `layer.list`, `$lib.layer`."""
+    from cellmesh.cli.layers import list_layers
+    from cellmesh.cli.output import size_text, table
 
     with open_by_options("cortex", url, folder, identity) as client:
-        found = _layers(client)
+        found = list_layers(client)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
-        click.echo(table(("LAYER", "NAME"), [(one["iden"], one["name"] or "-") for one in found]))
+        rows = [(one["iden"], size_text(one["bytes"] or 0), one["name"] or "-") for one in found]
+        click.echo(table(("LAYER", "SIZE", "NAME"), rows))
 
 
 @layer.command("verify")
@@ -88,16 +80,6 @@ def repair(
     ctx.exit(_check(layers, url, folder, identity, as_json=as_json, is_repair=True))
 
 
-def _layers(client: CellClient) -> list[dict[str, Any]]:
-    from cellmesh.api.cortex.v1 import storm_pb2
-    from cellmesh.api.cortex.v1.storm_service_pb2_grpc import StormServiceStub
-    from cellmesh.common.values import from_value
-
-    request = storm_pb2.CallStormRequest(text=LIST_QUERY)
-    found = from_value(client.stub(StormServiceStub).CallStorm(request).value)
-    return [dict(one) for one in found] if isinstance(found, list) else []
-
-
 def _check(
     layers: tuple[str, ...],
     url: str | None,
@@ -109,11 +91,13 @@ def _check(
 ) -> int:
     from cellmesh.api.cortex.v1 import layer_pb2
     from cellmesh.api.cortex.v1.layer_service_pb2_grpc import LayerServiceStub
+    from cellmesh.cli.layers import layer_iden, list_layers
 
     is_faulty = False
     with open_by_options("cortex", url, folder, identity) as client:
         stub = client.stub(LayerServiceStub)
-        for iden in layers or [one["iden"] for one in _layers(client)]:
+        given = [layer_iden(client, text) for text in layers]
+        for iden in given or [one["iden"] for one in list_layers(client)]:
             kinds: Counter[str] = Counter()
             shown: list[dict[str, str]] = []
             repaired = 0

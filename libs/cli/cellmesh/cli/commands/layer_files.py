@@ -39,7 +39,7 @@ def export_(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Write all that LAYER holds, and hides of layers below it, to FILE.
+    """Write all that LAYER (its name or iden) holds, and hides of layers below it, to FILE.
 
     The file is of one state, whatever is edited meanwhile, and appears when it is whole. `cellmesh layer import` makes the same
     layer of it, in this Cortex or in another one.
@@ -47,6 +47,7 @@ def export_(
     from cellmesh.api.cortex.v1.layer_service_pb2_grpc import LayerServiceStub
     from cellmesh.cli.commands.exporting import written
     from cellmesh.cli.exchange.showing import Showing
+    from cellmesh.cli.layers import layer_iden
     from cellmesh.cli.output import size_text, span_text
     from cellmesh.common.errors import Retry
 
@@ -56,9 +57,10 @@ def export_(
     try:
         with open_by_options("cortex", url, folder, identity) as client, written(file) as out:
             stub = client.stub(LayerServiceStub)
+            iden = layer_iden(client, layer)
             for attempt in range(1, ATTEMPTS_MAX + 1):
                 try:
-                    count, dropped = _fetch(stub, layer, out, showing)
+                    count, dropped = _fetch(stub, iden, out, showing)
                     break
                 except Retry:
                     if attempt == ATTEMPTS_MAX or not out.seekable():
@@ -69,7 +71,7 @@ def export_(
     finally:
         showing.close()
     if as_json:
-        told = {"layer": layer, "nodes": count, "bytes": size, "dropped_edges": dropped}
+        told = {"layer": iden, "nodes": count, "bytes": size, "dropped_edges": dropped}
         click.echo(json.dumps(told | {"seconds": round(showing.seconds, 3)}))
     else:
         click.echo(f"{count:,} nodes, {size_text(size)} in {span_text(showing.seconds)}")

@@ -13,4 +13,5 @@ bulk     the same for many fresh nodes at once, index entries sorted
 file_format  the blocks of a layer's file, every byte checked
 reader   what is in one layer: records, index ranges, edges, data
 stats    counts kept with the edits
+sizes    about how much room each layer takes in the file
 """

@@ -15,6 +15,7 @@ from cellmesh.cortex.layers.catalog import IndexCatalog
 from cellmesh.cortex.layers.layer import LAYER, Layer, find_layer, load_layers
 from cellmesh.cortex.layers.names import NameTables
 from cellmesh.cortex.layers.nids import Nids
+from cellmesh.cortex.layers.sizes import LayerSizes
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Model
 from cellmesh.cortex.values.changes import encode_layer_edits, encode_names, frame, pack
@@ -46,6 +47,7 @@ class Graph:
         now_ms: The clock.
         rules: What a cell adds to the rules of edits.
         activities: When each layer was edited last.
+        sizes: About how much room each layer takes.
         edit_watchers: What is called after each op that edited a view, outside of the op, with the session and
             its edits.
         before_op: What is called in each op of a session, first thing, while a change of what memory keeps may have
@@ -63,6 +65,7 @@ class Graph:
         self.catalog = IndexCatalog(model)
         self.kept = KeptPool()
         self.activities = Activities(slab, log)
+        self.sizes = LayerSizes(slab)
         self.edit_watchers: dict[ViewId, Callable[[GraphSession, Sequence[NodeEdits]], None]] = {}
         self.rules = EditRules()
         self.layers: dict[LayerId, Layer] = {}

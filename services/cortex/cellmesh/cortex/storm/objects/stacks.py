@@ -242,9 +242,24 @@ def _all_edges(context: RunContext, self: Holder) -> Iterator[tuple[str, str, st
     return _edges(context, self, None)
 
 
-def _get(context: RunContext, self: Holder, name: Any, default: Any) -> Any:
+def _pack(context: RunContext, self: Holder) -> dict[str, Any]:
     known = self.storm_plain()
-    found = known.get(tostr(name))
+    if isinstance(self, LayerObject):
+        return {**known, "totalsize": _size(context, self)}
+    return {**known, "layers": [_pack(context, layer) for layer in self.layers]}
+
+
+def _size(context: RunContext, self: LayerObject) -> int:
+    """About how much room a layer takes: see `layers/sizes.py`."""
+    graph = context.session.graph
+    return graph.sizes.of(self.layer, graph.layers.values())
+
+
+def _get(context: RunContext, self: Holder, name: Any, default: Any) -> Any:
+    fact = tostr(name)
+    if fact == "totalsize" and isinstance(self, LayerObject):
+        return _size(context, self)
+    found = self.storm_plain().get(fact)
     return default if found is None else found
 
 
@@ -462,7 +477,7 @@ _SHARED: Final = (
         ),
         "any",
     ),
-    FunctionSpec("pack", "All facts about it.", lambda c, s: s.storm_plain(), (), "dict"),
+    FunctionSpec("pack", "All facts about it.", _pack, (), "dict"),
 )
 
 TYPES: Final = (
