@@ -146,6 +146,52 @@ def test_nodes_of_the_peer_come_whole_and_twice_changes_nothing(cell: Cell) -> N
     assert cell.imported(FILES / "peer.nodes")["edits"] == 0
 
 
+TYPES_MODEL = """
+$lib.model.ext.addTagProp(score, (int, ({})), ({}))
+$lib.model.ext.addTagProp(when, (time, ({})), ({}))
+$lib.model.ext.addTagProp(span, (ival, ({})), ({}))
+$lib.model.ext.addTagProp(note, (str, ({"lower": true})), ({}))
+$lib.model.ext.addFormProp(inet:fqdn, _risk, (int, ({})), ({}))
+$lib.model.ext.addFormProp(inet:fqdn, _seen:by, (array, ({"type": "str"})), ({}))
+$lib.model.ext.addFormProp(inet:ipv4, _owner, (ou:name, ({})), ({}))
+$lib.model.ext.addFormProp(ou:org, _ref, (ndef, ({})), ({}))
+$lib.model.ext.addUnivProp(_batch, (guid, ({})), ({}))
+$lib.model.ext.addForm(_acme:widget, str, ({"lower": true}), ({}))
+$lib.model.ext.addFormProp(_acme:widget, size, (int, ({})), ({}))
+$lib.model.ext.addFormProp(_acme:widget, price, (econ:price, ({})), ({}))
+$lib.model.ext.addEdge(*, _likes, *, ({}))
+$lib.model.ext.addEdge(inet:fqdn, _feeds, _acme:widget, ({}))
+"""
+"""The extensions of the data model that `peer-types.nodes.gz` was made with."""
+
+
+def test_values_of_a_hundred_forms_come_from_the_peer_and_go_back_as_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "cortex"
+    config = load_config(CortexConfig, dir=folder, flags={"log_level": "error"}, environ={})
+    with gzip.open(FILES / "peer-types.nodes.gz") as stream:
+        given = list(msgpack.Unpacker(stream, raw=False))
+    with running(CortexCell(config)), open_cell(f"unix://{config.dir}/cell.sock") as client:
+        storm(client, TYPES_MODEL)
+        cell = Cell(client, folder, capsys)
+        done = cell.imported(FILES / "peer-types.nodes.gz")
+        assert (done["records"], done["rejects"], done["nodes_made"]) == (len(given), 0, len(given))
+        written = list(msgpack.Unpacker(io.BytesIO(cell.exported(EVERYTHING, "nodes")), raw=False))
+    there = {facts["iden"]: (form, value, facts) for (form, value), facts in written}
+    assert len({form for (form, _), _ in given}) > 100
+    for (form, value), facts in given:
+        found_form, found_value, found = there.pop(facts["iden"])
+        assert (found_form, found_value) == (form, value)
+        facts["props"].pop(".created")
+        found["props"].pop(".created")
+        for part in ("props", "tags", "tagprops", "nodedata"):
+            assert found[part] == facts[part], (form, value)
+        edges = sorted(map(tuple, facts.get("edges", ())))
+        assert sorted(map(tuple, found.get("edges", ()))) == edges, (form, value)
+    assert not there
+
+
 @pytest.mark.parametrize("kind", ["nodes", "jsonl"])
 def test_an_export_that_is_imported_elsewhere_is_the_same_graph(cell: Cell, kind: str) -> None:
     cell.imported(FILES / "peer.nodes")

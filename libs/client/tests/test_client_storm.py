@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -211,6 +212,14 @@ def test_notebooks_show_tables_with_everything_escaped(cortex: CellClient) -> No
     assert "(a.example, 1.2.3.4)" in rows._repr_html_()
     assert "<i>" not in rows._repr_html_()
     assert repr(rows).startswith("<4 nodes, 0 edits")
+    # A frame's times, tags and idens as people read them.
+    columns = (".created", "tags", "iden")
+    shown = cortex.storm("inet:fqdn=a.example").frame(columns)._repr_html_()
+    assert re.search(r">20\d\d/\d\d/\d\d \d\d:\d\d:\d\d\.\d{3}<", shown)
+    assert ">#my.tag #other<" in shown
+    assert re.search(r">[0-9a-f]{12}…<", shown)
+    assert ">1 row<" in shown
+    assert repr(cortex) == f"<Cell {cortex.url}>"
 
 
 def test_a_graph_has_light_edges_and_properties_that_name_nodes(cortex: CellClient) -> None:

@@ -95,6 +95,9 @@ class AioCellClient:
         self._look_up_lock = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
 
+    def __repr__(self) -> str:
+        return f"<Cell {self.url}>"
+
     def stub(self, stub_class: Callable[[grpc.aio.Channel], StubT], *, read_only: bool = False) -> StubT:
         """Make a stub of a generated class. Its calls raise CellErrors. Arguments as of `CellClient.stub`."""
         return stub_class(cast(grpc.aio.Channel, _Channel(self, read_only)))

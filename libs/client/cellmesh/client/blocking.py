@@ -107,6 +107,9 @@ class CellClient:
         self._look_up_lock = threading.Lock()
         self._watcher: _Watcher | None = None
 
+    def __repr__(self) -> str:
+        return f"<Cell {self.url}>"
+
     def stub(self, stub_class: Callable[[grpc.Channel], StubT], *, read_only: bool = False) -> StubT:
         """Make a stub of a generated class. Its calls raise CellErrors.
 

@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.api.cortex.v1 import table_pb2
 from cellmesh.client.storm import html
 from cellmesh.client.storm.request import Told
+from cellmesh.client.storm.rows import leaves
+from cellmesh.common.time.parse import print_time
 
 if TYPE_CHECKING:
     import pandas
     import polars
 
 SHOWN_ROWS: Final = 50
+IDEN_SHOWN: Final = 12
+"""Digits of an iden in a notebook."""
 
 NONE: Final = table_pb2.COLUMN_KIND_UNSPECIFIED
 INT64: Final = table_pb2.COLUMN_KIND_INT64
@@ -151,23 +155,37 @@ class Frame:
     def _repr_html_(self) -> str:
         shown = min(len(self), SHOWN_ROWS)
         columns = [self._first(index, shown) for index in range(len(self.kinds))]
-        note = f"{len(self)} rows" + (f", the first {shown} shown" if shown < len(self) else "")
+        note = f"{len(self)} {'row' if len(self) == 1 else 'rows'}" + (
+            f", the first {shown} shown" if shown < len(self) else ""
+        )
         return html.table(self.columns, list(zip(*columns)), note)
 
     def _first(self, index: int, count: int) -> list[str]:
+        """The first values of a column as people read them."""
         found: list[str] = []
+        name, kind = list(self.kinds.items())[index]
         for value in self._values(index):
             if len(found) == count:
                 break
             if value is None:
                 found.append("")
             else:
-                found.append(value.hex() if isinstance(value, bytes) else str(value))
+                found.append(_shown(name, kind, value))
         return found
 
     def _values(self, index: int) -> Iterator[Any]:
         for batch in self.batches:
             yield from batch[index].python()
+
+
+def _shown(name: str, kind: int, value: Any) -> str:
+    if kind == TIME:
+        return print_time(value)
+    if name == "tags" and kind == JSON:
+        return " ".join(f"#{tag}" for tag in leaves(json.loads(value)))
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    # Nobody reads an iden to its end, and it is as wide as all else.
+    return f"{text[:IDEN_SHOWN]}…" if name == "iden" else text
 
 
 def bits(data: bytes, count: int) -> list[bool]:
