@@ -17,9 +17,9 @@ from cellmesh.cli.commands.storm import query_of
 from cellmesh.cli.main import run
 from cellmesh.cli.shell.declarations import Declarations, Member
 from cellmesh.cli.shell.history import FILE_SIZE_MAX, ShellHistory
-from cellmesh.cli.shell.kinds import Kinds
+from cellmesh.cli.shell.kinds import OF_LOOPS, Kinds
 from cellmesh.cli.shell.names import Names, Prop
-from cellmesh.cli.shell.places import Wanted, place_of, variables_in
+from cellmesh.cli.shell.places import Wanted, expression_text, place_of, variables_in
 from cellmesh.cli.shell.reading import is_ready
 from cellmesh.cli.shell.rendering import Paint, make_renderer, other_lines, safe_text
 from cellmesh.cli.shell.scan import is_complete, only_reads, scan
@@ -205,6 +205,14 @@ NAMES = names_of_a_small_model()
         ("$v=$lib.view.get().iden inet:fqdn=$v +:zone=x $v", "upper split"),
         ("$v = $lib.view.get() $w = $v.parent $w", "iden parent fork"),
         ("$v = $v $v", ""),
+        # What a loop goes over.
+        ("for $v in $lib.view.list() { $v", "iden parent fork"),
+        ("for $v in $lib.view.list() { for $w in $v.children() { $lib.print($w", "iden parent fork"),
+        ("for $v in $lib.guid(a).split(b) { $v", ""),
+        ("$t = hello for $p in $t.split(l) { $p", "upper split"),
+        ("for $v in $lib.view.list() { $v = text $v", "upper split"),
+        ("for $v in $v { $v", ""),
+        ("for $v in $nothing.of.it { $v", ""),
         ("$a = hello $a", "upper split"),
         ("$a = 'x y' $a", "upper split"),
         ("$a = ([1, 2]) $a", "size"),
@@ -224,11 +232,12 @@ def test_what_stands_before_a_dot_is_told_by_the_declarations(text: str, found: 
     assert [member.name for member in kinds.members()] == found.split()
 
 
-@given(st.text(alphabet="$lib.view()'\"[]{} =x,\n", max_size=40))
+@given(st.text(alphabet="$lib.view()'\"[]{} =x,\n`\\", max_size=40))
 @settings(max_examples=300, deadline=None)
 def test_no_text_is_too_odd_to_be_looked_at(text: str) -> None:
     Kinds(text, NAMES.declared, {}).members()
     place_of(text, NAMES)
+    place_of(expression_text(text), NAMES)
 
 
 @pytest.mark.parametrize(
@@ -265,6 +274,23 @@ def test_what_stands_at_the_cursor(text: str, wanted: Wanted, word: str, form: s
     assert (place.wanted, place.word) == (wanted, word)
     if form is not None or wanted is Wanted.PROP:
         assert place.form == form
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("$lib.print(`a {$ho", "$lib.print(($ho"),
+        ("$lib.print(`{$a} and {$b.c", "$lib.print(($b.c"),
+        ("$lib.print(`{$a} and ", "$lib.print(`{$a} and "),
+        ("$lib.print(`{$a}`) inet", "$lib.print(`{$a}`) inet"),
+        ("$lib.print('{$a", "$lib.print('{$a"),
+        ("$lib.print(`\\{$a", "$lib.print(`\\{$a"),
+        ("`", "`"),
+        ("", ""),
+    ],
+)
+def test_what_is_in_the_braces_of_a_text_is_an_expression(text: str, wanted: str) -> None:
+    assert expression_text(text) == wanted
 
 
 def test_variables_are_found_where_they_are_set() -> None:
@@ -549,6 +575,16 @@ def test_completion_is_given_without_a_terminal(client: CellClient) -> None:
     assert found("$lib.view.get().fo") == ["fork("]
     assert "iden" in found("$lib.view.get().")
     assert found("$host.upp") == ["upper("]
+    assert found("$lib.print(`on {$ho") == ["host"]
+    assert found("$lib.print(`on {$host.upp") == ["upper("]
+    assert found("for $view in $lib.view.list() { $lib.print($view.ide") == ["iden"]
+    # What loops go over has the types that are said of it.
+    declared = session.names.declared
+    for path, kind in OF_LOOPS.items():
+        owner, _, name = path.rpartition(".")
+        members = declared.libraries.get(owner) or declared.types[owner]
+        assert name in [member.name for member in members], path
+        assert kind in declared.types, path
     assert "data" in found("inet:fqdn $lib.print($node.d")
     assert found("$lib.vie") == ["$lib.view"]
     assert "$lib.view.get(" in found("$lib.view.")

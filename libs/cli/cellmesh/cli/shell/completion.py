@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cellmesh.cli.shell.declarations import Member
 from cellmesh.cli.shell.kinds import Kinds
 from cellmesh.cli.shell.names import Names, Prop
-from cellmesh.cli.shell.places import Place, Wanted, place_of, variables_in
+from cellmesh.cli.shell.places import Place, Wanted, expression_text, place_of, variables_in
 from cellmesh.cli.shell.rendering import shown_value
 from cellmesh.cli.shell.scan import KEYWORDS, TEXT_SIZE_MAX
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
@@ -48,6 +48,7 @@ class StormCompleter(Completer):
         if text.startswith(("\\", *HELP_WORDS)):
             yield from self._of_command(text, complete_event)
             return
+        text = expression_text(text)
         place = place_of(text, self._names)
         # Nothing jumps up before anything is typed, but behind what can only be a name.
         is_typed = bool(place.word) or text.endswith(("#", "$"))

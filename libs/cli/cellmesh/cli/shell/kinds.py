@@ -28,6 +28,27 @@ _PYTHON: Final[tuple[tuple[type, str], ...]] = (
     (list, "list"),
     (tuple, "list"),
 )
+OF_LOOPS: Final = {
+    "$lib.auth.gates.list": "auth:gate",
+    "$lib.auth.roles.list": "auth:role",
+    "$lib.auth.users.list": "auth:user",
+    "$lib.cortex.httpapi.list": "http:api",
+    "$lib.cron.list": "cronjob",
+    "$lib.layer.list": "layer",
+    "$lib.range": "int",
+    "$lib.trigger.list": "trigger",
+    "$lib.vault.list": "vault",
+    "$lib.view.list": "view",
+    "auth:user.roles": "auth:role",
+    "proj:sprint.tickets": "proj:ticket",
+    "str.rsplit": "str",
+    "str.split": "str",
+    "view.children": "view",
+    "view.layers": "layer",
+    "view.triggers": "trigger",
+}
+"""The types of what loops go over, by the function, or by a type and its member: lists are declared as lists only."""
+
 _LITERALS: Final = {"[": "list", "{": "dict"}
 
 
@@ -109,9 +130,14 @@ class Kinds:
     def _of_variable(self, name: str, before: int, depth: int) -> Found | None:
         if name == ROOT[1:]:
             return Found(library=ROOT)
+        looped: re.Match[str] | None = None
+        for match in re.finditer(rf"\bfor\s+\${re.escape(name)}\s+in\s+(\$[\w.]+)", self._text[:before]):
+            looped = match
         set_at: re.Match[str] | None = None
         for match in re.finditer(rf"\${re.escape(name)}\s*=(?!=)\s*", self._text[:before]):
             set_at = match
+        if looped is not None and (set_at is None or set_at.start() < looped.start()):
+            return self._of_loop(looped[1], looped.start(1), depth)
         if set_at is not None:
             return self._of_value(
                 scan(f"={self._text[set_at.end() : before]}").tokens[1:], set_at.end(), depth
@@ -120,6 +146,14 @@ class Kinds:
             value = self._variables[name]
             return next((Found(kind) for python, kind in _PYTHON if isinstance(value, python)), None)
         return Found(OF_EVERY_QUERY[name]) if name in OF_EVERY_QUERY else None
+
+    def _of_loop(self, path: str, before: int, depth: int) -> Found | None:
+        """The kind of what a loop goes over, by the path of names behind `in`, which stands at an offset of the text."""
+        if not path.startswith(f"{ROOT}."):
+            name, _, member = path[1:].partition(".")
+            of = self._of_variable(name, before, depth - 1) if depth else None
+            path = f"{of.type}.{member}" if of is not None else path
+        return Found(OF_LOOPS[path]) if path in OF_LOOPS else None
 
     def _of_value(self, tokens: Sequence[Token], offset: int, depth: int) -> Found | None:
         """The kind of the value that a row of tokens begins with; it stands at an offset of the text."""

@@ -59,6 +59,21 @@ _WORD: Final = re.compile(r"(?<![\w$#:.])([a-z_][\w:.]*)$")
 _STARTERS: Final = frozenset({Kind.OPEN, Kind.CLOSE, Kind.KEYWORD, Kind.WORD})
 
 
+def expression_text(text: str) -> str:
+    """Return a text without the quotes around the expression that the cursor is in: behind the { of a `text {$with}` one."""
+    last = next(reversed(scan(text).tokens), None)
+    if last is None or last.kind is not Kind.STRING or not last.text.startswith("`") or _is_closed(last.text):
+        return text
+    begin = last.text.rfind("{")
+    if begin < 0 or last.text.find("}", begin) >= 0 or last.text[begin - 1] == "\\":
+        return text
+    return f"{text[: last.start]}({last.text[begin + 1 :]}"
+
+
+def _is_closed(text: str) -> bool:
+    return len(text) > 1 and re.fullmatch(r"`(?:\\.|[^`\\])*`", text, re.DOTALL) is not None
+
+
 def place_of(text: str, names: Names) -> Place:
     """Return what the cursor is at, behind a text."""
     scanned = scan(text)
