@@ -29,6 +29,8 @@ MIN: Final = -MAX
 INDEX_SIZE: Final = 20
 _INDEX_OFFSET: Final = 1 << (INDEX_SIZE * 8 - 1)
 
+INT_DIGITS_MAX: Final = 4000
+
 Number = Decimal | int
 
 NO_UNITS: Final[Mapping[str, Decimal]] = MappingProxyType({})
@@ -111,6 +113,20 @@ def parse_text(written: str, *, units: Mapping[str, Decimal] = NO_UNITS) -> Deci
         known = f"units are {', '.join(units)}" if units else "it takes no unit; an exponent needs its sign"
         raise errors.BadTypeValu(f"unknown unit {unit}", name="hugenum", valu=written, hint=known)
     return mul(number, factor)
+
+
+def to_int(value: Decimal | float) -> int:
+    """The whole part of a number.
+
+    A number of a few letters, `1E+99999999`, may stand for an int whose making takes minutes; so there is a bound.
+
+    Raises:
+        OverflowError: it has more than 4000 digits, or is infinite.
+        ValueError: it is not a number.
+    """
+    if isinstance(value, Decimal) and value.is_finite() and value.adjusted() >= INT_DIGITS_MAX:
+        raise OverflowError("the number has too many digits")
+    return int(value)
 
 
 def text(value: Decimal) -> str:

@@ -18,8 +18,8 @@ from typing import Final
 
 from cellmesh.common.errors import CellError
 from cellmesh.common.rpc import CancelToken, Workers
-from cellmesh.cortex.views.feed_values import BATCH_COUNT_MAX, FeedNode, FeedResult
-from cellmesh.cortex.views.feed_wire import WireRecord, read_request
+from cellmesh.cortex.views.feed_values import BATCH_COUNT_MAX, FeedResult
+from cellmesh.cortex.views.feed_wire import FeedRecord, WireRecord, read_request
 from cellmesh.cortex.views.graph import Graph
 
 SMALL_SIZE_MAX: Final = 8 * 1024
@@ -60,7 +60,7 @@ class _Small:
     data: bytes
     stream: Stream
     future: asyncio.Future[FeedResult]
-    records: Sequence[FeedNode | WireRecord] = ()
+    records: Sequence[FeedRecord] = ()
     result: FeedResult | BaseException | None = field(default=None)
 
 

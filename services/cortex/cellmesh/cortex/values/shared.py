@@ -5,11 +5,12 @@ On the wire they are cellmesh.api.cortex.v1.NodeEdits without nids.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from cellmesh.api.cortex.v1 import node_edit_pb2
-from cellmesh.common.errors import BadArg, StorageCorrupt
+from cellmesh.common.errors import BadArg, BadDataValu, CellError, StorageCorrupt
 from cellmesh.cortex.values.changes import encode_edit, read_edit
 from cellmesh.cortex.values.edits import EdgeAdd, EdgeDelete, NodeEdit
 from cellmesh.cortex.values.wire import decode_value, encode_value, field
@@ -63,11 +64,28 @@ def _encode_edge(edge: SharedEdge) -> bytes:
     return field(0x4A if edge.is_add else 0x52, field(0x0A, edge.verb.encode()) + field(0x1A, key))
 
 
+def shared_nodes(messages: Sequence[node_edit_pb2.NodeEdits]) -> list[SharedNode]:
+    """Make domain values of messages that come from another Cortex.
+
+    Raises:
+        BadArg, BadDataValu: one is not complete, or has a value that is none; `node` is which, from 0.
+    """
+    made: list[SharedNode] = []
+    for index, message in enumerate(messages):
+        try:
+            made.append(shared_from_proto(message))
+        except CellError as error:
+            error.setdefault("node", index)
+            raise
+    return made
+
+
 def shared_from_proto(message: node_edit_pb2.NodeEdits) -> SharedNode:
     """Make domain values of a message that comes from another Cortex.
 
     Raises:
         BadArg: it is not complete.
+        BadDataValu: a value of it is none.
     """
     if not message.form or not message.HasField("value"):
         raise BadArg("edits of a node need its form and value", name="nodes")
@@ -79,6 +97,9 @@ def shared_from_proto(message: node_edit_pb2.NodeEdits) -> SharedNode:
         )
     except StorageCorrupt as error:
         raise BadArg(f"the edits of a node of {message.form} do not read: {error}", name="nodes") from error
+    except BadDataValu as error:
+        error.setdefault("form", message.form)
+        raise
 
 
 def _edit_from_proto(edit: node_edit_pb2.NodeEdit) -> SharedEdit:

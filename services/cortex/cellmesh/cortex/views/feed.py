@@ -8,7 +8,8 @@ exists gets the properties of the record, replacing those it has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,8 +26,15 @@ from cellmesh.cortex.values.wire import encode_value
 from cellmesh.cortex.views.editor import read_only
 from cellmesh.cortex.views.feed_batch import Batch, Row
 from cellmesh.cortex.views.feed_prepare import FeedCache, Prepared, Preparer, Unnumbered, finder
-from cellmesh.cortex.views.feed_values import BATCH_COUNT_MAX, FeedEdge, FeedNode, FeedReject, FeedResult
-from cellmesh.cortex.views.feed_wire import WireRecord, read_entry
+from cellmesh.cortex.views.feed_values import (
+    BATCH_COUNT_MAX,
+    BadRecord,
+    FeedEdge,
+    FeedNode,
+    FeedReject,
+    FeedResult,
+)
+from cellmesh.cortex.views.feed_wire import FeedRecord, WireRecord, read_entry
 from cellmesh.cortex.views.plans import NodePlan, PropPlan
 
 if TYPE_CHECKING:
@@ -40,6 +48,16 @@ RECORD_COUNT_MAX: Final = 1_000_000
 
 MODEL_CHANGE_COUNT_MAX: Final = 10
 """So often a batch is made ready anew because the model has changed meanwhile."""
+
+
+@contextmanager
+def _naming(field: str) -> Iterator[None]:
+    """Have errors tell in which field of a record they are."""
+    try:
+        yield
+    except CellError as error:
+        error.setdefault("field", field)
+        raise
 
 
 class ModelChanged(Exception):
@@ -58,7 +76,7 @@ class Feeder:
         self.session = session
         self.cache = cache
 
-    def feed(self, batch: Sequence[FeedNode | WireRecord]) -> FeedResult:
+    def feed(self, batch: Sequence[FeedRecord]) -> FeedResult:
         """Make or enrich the nodes of a batch.
 
         Raises:
@@ -66,7 +84,7 @@ class Feeder:
         """
         return self.feed_together((batch,))[0]
 
-    def feed_together(self, batches: Sequence[Sequence[FeedNode | WireRecord]]) -> list[FeedResult]:
+    def feed_together(self, batches: Sequence[Sequence[FeedRecord]]) -> list[FeedResult]:
         """Make or enrich the nodes of several batches in one op; returns what became of each.
 
         Raises:
@@ -94,13 +112,15 @@ class Feeder:
 
     # Normalising, outside of any transaction.
 
-    def _normalise(self, batch: Sequence[FeedNode | WireRecord], rows: list[Row]) -> FeedResult:
+    def _normalise(self, batch: Sequence[FeedRecord], rows: list[Row]) -> FeedResult:
         """Add the rows of a batch; returns the result that they will tell of what becomes of them."""
         result = FeedResult()
         for index, record in enumerate(batch):
             try:
                 if isinstance(record, WireRecord):
                     row = self._wire_row(index, record)
+                elif isinstance(record, BadRecord):
+                    raise record.error
                 else:
                     row = self._row(index, record)
             except CellError as error:
@@ -135,18 +155,21 @@ class Feeder:
                 raise read_only(form.name, given)
         tags: list[tuple[str, Interval]] = []
         for tag, interval in record.tags.items():
-            name = session.tag_name(tag)
-            if session.graph.rules.tags is not None:
-                session.graph.rules.tags.check(name)
-            tags.append((name, None if interval is None else session.interval(interval)))
+            with _naming(f"tags.{tag}"):
+                name = session.tag_name(tag)
+                if session.graph.rules.tags is not None:
+                    session.graph.rules.tags.check(name)
+                tags.append((name, None if interval is None else session.interval(interval)))
         edges: list[tuple[str, NodePlan, bool]] = []
-        for edge in record.edges:
-            session.graph.names.verbs.check(edge.verb)
-            edges.append((edge.verb, planner.node(planner.form(edge.form), edge.value), edge.reverse))
+        for place, edge in enumerate(record.edges):
+            with _naming(f"edges[{place}]"):
+                session.graph.names.verbs.check(edge.verb)
+                edges.append((edge.verb, planner.node(planner.form(edge.form), edge.value), edge.reverse))
         data: list[tuple[str, Any]] = []
         for name, value in record.node_data.items():
-            session.graph.names.data.check(name)
-            encode_value(value)
+            with _naming(f"node_data.{name}"):
+                session.graph.names.data.check(name)
+                encode_value(value)
             data.append((name, value))
         return Row(index, plan, props, tags, self._tag_props(record), edges, data)
 
@@ -198,17 +221,22 @@ class Feeder:
         found: list[tuple[str, str, Any, Any]] = []
         for tag, props in record.tag_props.items():
             for name, value in props.items():
-                tag_prop = session.model.require_tagprop(name)
-                stored = tag_prop.type.norm(value)
-                tag_prop.type.encode(stored)
-                found.append((session.tag_name(tag), name, stored, tag_prop.type.merge))
+                with _naming(f"tag_props.{tag}.{name}"):
+                    tag_prop = session.model.require_tagprop(name)
+                    stored = tag_prop.type.norm(value)
+                    tag_prop.type.encode(stored)
+                    found.append((session.tag_name(tag), name, stored, tag_prop.type.merge))
         return found
 
     def _prop_plan(self, form: Form, name: str, value: Any) -> PropPlan:
         prop = form.props.get(name)
-        if prop is None or type(value) is dict:
-            return self.session.plan_prop(form, name, value)
-        return self.session.planner.set_known_prop(prop, value)
+        try:
+            if prop is None or type(value) is dict:
+                return self.session.plan_prop(form, name, value)
+            return self.session.planner.set_known_prop(prop, value)
+        except CellError as error:
+            error.setdefault("field", f"props.{name}")
+            raise
 
     # Making ready, in a read transaction.
 

@@ -44,6 +44,12 @@ class FeedNode(NamedTuple):
     node_data: Mapping[str, object] = NOTHING
 
 
+class BadRecord(NamedTuple):
+    """A record that has a value which is none, such as a number whose text is no number: why it is left out."""
+
+    error: CellError
+
+
 @dataclass(frozen=True, slots=True)
 class FeedReject:
     """A record that was left out: its place in the batch, from 0, and why."""

@@ -8,14 +8,14 @@ are never taken: whatever is not exactly as expected is left to it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cellmesh.api.common.v1 import value_pb2
 from cellmesh.api.cortex.v1 import feed_pb2
-from cellmesh.common.errors import BadArg, StorageCorrupt
+from cellmesh.common.errors import BadArg, BadDataValu, StorageCorrupt
 from cellmesh.common.values import from_value
 from cellmesh.cortex.values.wire import read_varint
-from cellmesh.cortex.views.feed_values import NOTHING, FeedEdge, FeedNode
+from cellmesh.cortex.views.feed_values import NOTHING, BadRecord, FeedEdge, FeedNode
 from google.protobuf.message import DecodeError
 
 _FORM: Final = 0x0A
@@ -55,7 +55,10 @@ class WireRecord:
             raise BadArg("the record is no FeedNode", name="nodes") from None
 
 
-def read_request(data: bytes) -> tuple[list[WireRecord | FeedNode], str]:
+FeedRecord: TypeAlias = FeedNode | WireRecord | BadRecord
+
+
+def read_request(data: bytes) -> tuple[list[FeedRecord], str]:
     """Read a serialized AddNodesRequest; returns its records and its view's id.
 
     Raises:
@@ -67,26 +70,27 @@ def read_request(data: bytes) -> tuple[list[WireRecord | FeedNode], str]:
         raise BadArg("the request is no AddNodesRequest", name="nodes") from None
 
 
-def _read_request(data: bytes) -> tuple[list[WireRecord | FeedNode], str]:
-    records: list[WireRecord | FeedNode] = []
+def _read_request(data: bytes) -> tuple[list[FeedRecord], str]:
+    records: list[FeedRecord] = []
     view_id = ""
     at, end = 0, len(data)
     while at < end:
         tag = data[at]
         if tag != _FORM and tag != _VALUE:
             request = feed_pb2.AddNodesRequest.FromString(data)
-            return [plain_record(node) for node in request.nodes], request.view_id
+            return [_plain_or_bad(node) for node in request.nodes], request.view_id
         size, at = read_varint(data, at + 1)
         stop = at + size
         if stop > end:
             raise IndexError
         if tag == _FORM:
             node = data[at:stop]
-            record = _cut(node)
-            if record is None:
-                records.append(plain_record(feed_pb2.FeedNode.FromString(node)))
-            else:
-                records.append(record)
+            try:
+                record = _cut(node)
+            except BadDataValu:
+                # The way of all others tells where in the record it is.
+                record = None
+            records.append(_plain_or_bad(feed_pb2.FeedNode.FromString(node)) if record is None else record)
         else:
             view_id = data[at:stop].decode()
         at = stop
@@ -130,7 +134,7 @@ def read_entry(data: bytes) -> tuple[str, Any] | None:
     """Read an entry of a map from text to Value; None if it has not exactly key and value, in this order."""
     try:
         return _read_entry(data)
-    except (IndexError, DecodeError, UnicodeDecodeError, StorageCorrupt):
+    except (IndexError, DecodeError, UnicodeDecodeError, StorageCorrupt, BadDataValu):
         return None
 
 
@@ -185,8 +189,44 @@ def _items(data: bytes, at: int) -> list[Any] | None:
     return items
 
 
+def _plain_or_bad(node: feed_pb2.FeedNode) -> FeedNode | BadRecord:
+    try:
+        return plain_record(node)
+    except BadDataValu as error:
+        return BadRecord(error)
+
+
+def _bad_field(node: feed_pb2.FeedNode) -> str:
+    """Return where in a record the value is that does not read, such as `props.asn`."""
+    values = {"value": node.value}
+    values |= {f"props.{name}": value for name, value in node.props.items()}
+    values |= {f"tags.{name}": value for name, value in node.tags.items()}
+    for tag, props in node.tag_props.items():
+        values |= {f"tag_props.{tag}.{name}": value for name, value in props.props.items()}
+    values |= {f"edges[{index}].to.value": edge.to.value for index, edge in enumerate(node.edges)}
+    values |= {f"node_data.{name}": value for name, value in node.node_data.items()}
+    for field, value in values.items():
+        try:
+            from_value(value)
+        except BadDataValu:
+            return field
+    return ""
+
+
 def plain_record(node: feed_pb2.FeedNode) -> FeedNode:
-    """Return the record of a message."""
+    """Return the record of a message.
+
+    Raises:
+        BadDataValu: a value of it is none; `field` is where.
+    """
+    try:
+        return _plain_record(node)
+    except BadDataValu as error:
+        error.setdefault("field", _bad_field(node))
+        raise
+
+
+def _plain_record(node: feed_pb2.FeedNode) -> FeedNode:
     read = from_value
     return FeedNode(
         node.form,

@@ -11,8 +11,8 @@ from cellmesh.cortex.values.edits import Interval
 from cellmesh.cortex.values.ids import buid_of
 from cellmesh.cortex.views.constructors import add_by_props, find_by_props
 from cellmesh.cortex.views.editor import CREATED, Draft, Editor
-from cellmesh.cortex.views.feed import Feeder, FeedNode, FeedResult
-from cellmesh.cortex.views.feed_wire import WireRecord
+from cellmesh.cortex.views.feed import Feeder, FeedResult
+from cellmesh.cortex.views.feed_wire import FeedRecord
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.plans import PropPlan, no_such_prop
 from cellmesh.cortex.views.session_counts import CountingSession
@@ -38,11 +38,11 @@ class GraphSession(PivotingSession, CountingSession, DataSession):
         # A tag's normalised name depends on nothing but the tag.
         self._tag_names: dict[str, str] = {}
 
-    def feed(self, batch: Sequence[FeedNode | WireRecord]) -> FeedResult:
+    def feed(self, batch: Sequence[FeedRecord]) -> FeedResult:
         """Make or enrich many nodes; a record that cannot be used is rejected by itself. See `feed`."""
         return self._feeding().feed(batch)
 
-    def feed_together(self, batches: Sequence[Sequence[FeedNode | WireRecord]]) -> list[FeedResult]:
+    def feed_together(self, batches: Sequence[Sequence[FeedRecord]]) -> list[FeedResult]:
         """As `feed`, several batches in one op."""
         return self._feeding().feed_together(batches)
 

@@ -7,10 +7,10 @@ and no other nodes implied: edits come with all that followed from them where th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadTypeValu, NoSuchForm, NoSuchProp, NoSuchTagProp
+from cellmesh.common.errors import BadTypeValu, CellError, NoSuchForm, NoSuchProp, NoSuchTagProp
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage import WriteTxn
 from cellmesh.cortex.layers import keys
@@ -65,7 +65,6 @@ def take_edits(
     ends: Taken | None = None,
     with_masks: bool = False,
     origin: str = "",
-    check: Callable[[WriteTxn], None] | None = None,
 ) -> tuple[int, Taken | None]:
     """Apply edits from elsewhere to a layer in one transaction, durable on return.
 
@@ -76,7 +75,6 @@ def take_edits(
         ends: How far it is with these.
         with_masks: Whether deletions mask in any case, wherever the layer lies.
         origin: The layer that they were made in first; see `LayerEdits`.
-        check: Called first in the transaction, in place of what makes certain that the layer takes edits.
 
     Returns:
         How many edits changed anything, and how far the source is taken now.
@@ -93,14 +91,11 @@ def take_edits(
     now_ms = graph.now_ms()
 
     def run(txn: WriteTxn) -> tuple[int, Taken | None, list[tuple[Names, str]]]:
-        if check is None:
-            graph.check_layer(txn, layer)
-        else:
-            check(txn)
+        graph.check_layer(txn, layer)
         known = find_taken(txn, layer.id, source) if source else None
         if source and known != begins:
             return 0, known, []
-        taker = _Taker(graph, txn, layer.key, may_mask)
+        taker = Taker(graph, txn, layer.key, may_mask)
         for node in nodes:
             taker.take(node)
         done = taker.finish()
@@ -131,38 +126,46 @@ def take_edits(
 
 def check_edits(graph: Graph, nodes: Sequence[SharedNode]) -> None:
     """Make certain that edits can be applied here, so that nothing fails once writing has begun; see `take_edits`."""
+    for index, node in enumerate(nodes):
+        try:
+            _check_node(graph, node)
+        except CellError as error:
+            error.setdefault("node", index)
+            raise
+
+
+def _check_node(graph: Graph, node: SharedNode) -> None:
     model = graph.model
-    for node in nodes:
-        form = model.form(node.form)
-        if form is None or form.is_runtime:
-            raise NoSuchForm("no form of this name", name=node.form)
-        _encodable(node.form, form.type.encode, node.value)
-        for edit in node.edits:
-            match edit:
-                case PropSet(name, value):
-                    prop = form.props.get(name)
-                    if prop is None:
-                        raise NoSuchProp("no property of this name", name=f"{node.form}:{name}")
-                    _encodable(prop.full_name, prop.type.encode, value)
-                    if prop.type.element is not None:
-                        for item in value if isinstance(value, list | tuple) else ():
-                            _encodable(prop.full_name, prop.type.element.encode, item)
-                case TagSet(name):
-                    graph.names.tags.check(name)
-                case TagPropSet(tag, name, value):
-                    graph.names.tags.check(tag)
-                    tag_prop = model.tagprop(name)
-                    if tag_prop is None:
-                        raise NoSuchTagProp("no tag property of this name", name=name)
-                    _encodable(f"#{tag}:{name}", tag_prop.type.encode, value)
-                case SharedEdge(verb):
-                    graph.names.verbs.check(verb)
-                    if edit.form and model.form(edit.form) is None:
-                        raise NoSuchForm("no form of this name", name=edit.form)
-                case NodeDataSet(name):
-                    graph.names.data.check(name)
-                case _:
-                    pass
+    form = model.form(node.form)
+    if form is None or form.is_runtime:
+        raise NoSuchForm("no form of this name", name=node.form)
+    _encodable(node.form, form.type.encode, node.value)
+    for edit in node.edits:
+        match edit:
+            case PropSet(name, value):
+                prop = form.props.get(name)
+                if prop is None:
+                    raise NoSuchProp("no property of this name", name=f"{node.form}:{name}")
+                _encodable(prop.full_name, prop.type.encode, value)
+                if prop.type.element is not None:
+                    for item in value if isinstance(value, list | tuple) else ():
+                        _encodable(prop.full_name, prop.type.element.encode, item)
+            case TagSet(name):
+                graph.names.tags.check(name)
+            case TagPropSet(tag, name, value):
+                graph.names.tags.check(tag)
+                tag_prop = model.tagprop(name)
+                if tag_prop is None:
+                    raise NoSuchTagProp("no tag property of this name", name=name)
+                _encodable(f"#{tag}:{name}", tag_prop.type.encode, value)
+            case SharedEdge(verb):
+                graph.names.verbs.check(verb)
+                if edit.form and model.form(edit.form) is None:
+                    raise NoSuchForm("no form of this name", name=edit.form)
+            case NodeDataSet(name) | NodeDataDelete(name):
+                graph.names.data.check(name)
+            case _:
+                pass
 
 
 def _encodable(name: str, encode: Any, value: object) -> None:
@@ -177,7 +180,7 @@ def _encodable(name: str, encode: Any, value: object) -> None:
         ) from error
 
 
-class _Taker:
+class Taker:
     """Applies edits in one op."""
 
     def __init__(self, graph: Graph, txn: WriteTxn, layer: bytes, may_mask: bool) -> None:
@@ -241,7 +244,7 @@ class _Taker:
 class _State:
     """What a layer says of a node while edits of it are taken: what changes nothing is left out."""
 
-    def __init__(self, taker: _Taker, record: Record, key: bytes) -> None:
+    def __init__(self, taker: Taker, record: Record, key: bytes) -> None:
         self.taker = taker
         self.txn = taker.txn
         self.record = record

@@ -83,9 +83,9 @@ class IntType(BaseType):
                 raise self.bad("not a whole number", value) from None
         if isinstance(value, (float, decimal.Decimal)):
             try:
-                return int(value)
+                return hugenum.to_int(value)
             except (ValueError, OverflowError):
-                raise self.bad("not a finite number", value) from None
+                raise self.bad("not a finite number, or far too large", value) from None
         raise self.bad_kind(value)
 
     def merge(self, old: object, new: object) -> object:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar, cast
 
+from cellmesh.common import hugenum
 from cellmesh.common.errors import BadCmprValu
 from cellmesh.cortex.model.encoding import encode_float, encode_signed
 from cellmesh.cortex.model.scans import EVERYTHING, Filtered, IndexScan, Predicate, Range
@@ -62,9 +63,9 @@ class QuantityType(BaseType):
     def of_number(self, value: float | Decimal) -> int:
         """Return a quantity given as a fraction of the smallest unit."""
         try:
-            return int(value)
+            return hugenum.to_int(value)
         except (ValueError, OverflowError):
-            raise self.bad("not a finite number", value) from None
+            raise self.bad("not a finite number, or far too large", value) from None
 
     def scaled(self, number: Decimal, unit: str) -> Decimal | None:
         """Return a number of some unit in the smallest unit, or None if there is no such unit."""
@@ -77,13 +78,15 @@ class QuantityType(BaseType):
         if match is None:
             raise self.bad("needs a number and a unit", text)
         digits, unit = match.groups()
+        if len(digits) > hugenum.INT_DIGITS_MAX:
+            raise self.bad("has too many digits", text)
         unit = unit.strip().lower()
         if not unit and not self.needs_unit:
-            return int(Decimal(digits))
+            return self.of_number(Decimal(digits))
         number = self.scaled(Decimal(digits), unit)
         if number is None:
             raise self.bad(f"unknown unit {shown(unit)}" if unit else "needs a unit", text)
-        return int(number)
+        return self.of_number(number)
 
     def repr(self, value: Any) -> Any:
         amount = value - self.offset

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import decimal
 import re
+import unicodedata
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from functools import lru_cache
+from typing import Any, ClassVar, Final
 
 from cellmesh.common.errors import BadTypeDef
 from cellmesh.cortex.model.encoding import encode_text
@@ -253,6 +255,33 @@ class LocType(TextType):
         return (prefix_scan(key, self.under(prefix)),)
 
 
+_WORD_CATEGORIES: Final = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "Pc"))
+_JOINERS: Final = "\u200c\u200d"
+_CIRCLED_LETTERS: Final = (
+    ("\u24b6", "\u24e9"),
+    ("\U0001f130", "\U0001f149"),
+    ("\U0001f150", "\U0001f169"),
+    ("\U0001f170", "\U0001f189"),
+)
+_KEPT_CHARACTER_COUNT: Final = 4096
+
+
+def _words_of(text: str) -> list[str]:
+    """Return what a text has of words, as Unicode sees them: accents that are characters of their own belong to theirs."""
+    if text.isascii():
+        return _WORDS.findall(text)
+    return "".join([one if _is_of_word(one) else " " for one in text]).split()
+
+
+@lru_cache(_KEPT_CHARACTER_COUNT)
+def _is_of_word(character: str) -> bool:
+    return (
+        unicodedata.category(character) in _WORD_CATEGORIES
+        or character in _JOINERS
+        or any(first <= character <= last for first, last in _CIRCLED_LETTERS)
+    )
+
+
 class WordType(TextType):
     """One word of a tag or taxonomy: letters, digits and underscores; what lies between becomes one underscore."""
 
@@ -261,7 +290,8 @@ class WordType(TextType):
 
     def word(self, value: object) -> str:
         """Return the word, which is never empty."""
-        text = "_".join(_WORDS.findall(self.to_text(value).lower()))
+        # Small letters come last: that of one capital, the I with a dot, is two characters, of which one is no letter.
+        text = "_".join(_words_of(self.to_text(value))).lower()
         if not text:
             raise self.bad("each part needs a letter or digit", value)
         return text

@@ -29,13 +29,13 @@ ROUNDINGS: Final = frozenset(
 
 def _to_int(context: RunContext, self: Decimal, rounding: Any) -> int:
     if rounding is None:
-        return int(self)
+        return toint(self)
     mode = tostr(rounding)
     if mode not in ROUNDINGS:
         raise StormRuntimeError(
             f"rounding must be one of {', '.join(sorted(ROUNDINGS))}, not {mode!r}", name="rounding"
         )
-    return int(self.to_integral_value(mode))
+    return toint(self.to_integral_value(mode))
 
 
 def _scale(context: RunContext, self: Decimal, other: Any) -> Decimal:

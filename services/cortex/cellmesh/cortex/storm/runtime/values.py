@@ -12,6 +12,7 @@ from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any
 
 from cellmesh.common.errors import BadCast, NoSuchType, StormRuntimeError
+from cellmesh.common.hugenum import to_int
 from cellmesh.cortex.storm.runtime.interface import UNDEF
 from cellmesh.cortex.views.node import Node
 
@@ -59,7 +60,7 @@ def toint(value: Any) -> int:
                 raise _bad_cast(value, "int") from None
     if isinstance(value, (int, Decimal, float)):
         try:
-            return int(value)
+            return to_int(value)
         except (ValueError, OverflowError):
             raise _bad_cast(value, "int") from None
     raise _bad_cast(value, "int")
@@ -97,6 +98,8 @@ def tonumber(value: Any) -> int | Decimal:
 def tostr(value: Any) -> str:
     """Return a value as text, as types and text functions take it; unlike `torepr`, null is `None` here.
 
+    A node is its value.
+
     Raises:
         BadCast: it is bytes that are no UTF-8.
     """
@@ -110,6 +113,8 @@ def tostr(value: Any) -> str:
             raise _bad_cast(value, "str") from None
     if kind is bool or value is None:
         return str(value)
+    if kind is Node:
+        return tostr(value.value)
     return torepr(value)
 
 
