@@ -35,6 +35,8 @@ _VARINT: Final = 0
 
 FINI_CACHED_MAX: Final = 256
 """Ends of queries that are kept serialised."""
+NODE_HEADS_CACHED_MAX: Final = 1024
+"""Sizes of nodes for which the bytes before them are kept."""
 
 
 def _tag(message: type, field: str, wire_type: int = _LENGTH_DELIMITED) -> bytes:
@@ -166,7 +168,14 @@ def _element(body: bytes) -> bytes:
 
 
 def _node(node: bytes) -> bytes:
-    return _element(b"".join((_NODE_TAG, varint(len(node)), node)))
+    return _node_head(len(node)) + node
+
+
+@lru_cache(maxsize=NODE_HEADS_CACHED_MAX)
+def _node_head(size: int) -> bytes:
+    """What stands before a node of so many bytes; the nodes of a query are of few sizes."""
+    length = varint(size)
+    return b"".join((_MESSAGES_TAG, varint(len(_NODE_TAG) + len(length) + size), _NODE_TAG, length))
 
 
 def _init(task_id: str, text: str, time_ms: int) -> bytes:
