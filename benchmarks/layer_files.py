@@ -21,6 +21,7 @@ from cellmesh.common.changelog.log import DATABASES as LOG_DATABASES
 from cellmesh.common.storage import Slab
 from cellmesh.cortex.layers.schema import DATABASES
 from cellmesh.cortex.model.registry import Model
+from cellmesh.cortex.replay.fresh import FreshNodes
 from cellmesh.cortex.views.graph import Graph
 from cellmesh.cortex.views.layer_export import export_layer
 from cellmesh.cortex.views.layer_import import import_layer
@@ -78,7 +79,9 @@ def main() -> None:
 
             def read() -> Any:
                 parts = iter(lambda: source.read(PART_SIZE), b"")
-                return import_layer(graph, parts, name=None, user="root", tick=lambda: None)
+                return import_layer(
+                    graph, parts, name=None, user="root", tick=lambda: None, make_writer=FreshNodes
+                )
 
             layer, found = timed("import", args.count, read, args.profile)
             assert found >= args.count

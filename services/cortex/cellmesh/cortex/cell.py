@@ -41,6 +41,7 @@ from cellmesh.cortex.migration.part import Migration
 from cellmesh.cortex.migration.runner import ModelSteps
 from cellmesh.cortex.model import Model
 from cellmesh.cortex.replay import appliers
+from cellmesh.cortex.replay.fresh import FreshNodes
 from cellmesh.cortex.stores.schema import DATABASES as STORE_DATABASES
 from cellmesh.cortex.stores.stores import Stores
 from cellmesh.cortex.storm.commands import COMMANDS
@@ -156,6 +157,7 @@ class CortexCell(Cell[CortexConfig]):
                     self.auth,
                     lambda: self.is_stopping,
                     extensions=self.stores.extensions,
+                    make_writer=FreshNodes,
                     cell_id=self.cell_id,
                 ),
                 PERMISSIONS,

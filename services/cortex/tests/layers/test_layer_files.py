@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellmesh.api.cortex.v1 import layer_file_pb2, layer_pb2
+from cellmesh.api.cortex.v1 import layer_file_pb2, layer_pb2, node_edit_pb2
 from cellmesh.api.cortex.v1.layer_service_pb2_grpc import LayerServiceStub
 from cellmesh.client import open_cell
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
-from cellmesh.common.errors import BadMesgFormat, BadMesgVers, CellError, NoSuchForm, NoSuchProp
+from cellmesh.common.errors import (
+    BadArg,
+    BadMesgFormat,
+    BadMesgVers,
+    BadTypeValu,
+    CellError,
+    NoSuchForm,
+    NoSuchProp,
+)
 from cellmesh.common.failpoints import failing
+from cellmesh.common.values import to_value
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.layers import file_format
@@ -106,8 +115,8 @@ def content(cell: CortexCell, layer: str) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     while True:
         nodes, after = sharing.content(cell.graph.layer(layer), after)
-        for node in nodes:
-            found[node.form, repr(node.value)] = sorted(map(repr, node.edits))
+        for one in nodes:
+            found[one.form, repr(one.value)] = sorted(map(repr, one.edits))
         if not after:
             return found
 
@@ -216,11 +225,11 @@ def test_an_export_is_of_one_state_while_edits_go_on(second: CortexCell) -> None
             nodes = 0
             for block in reader.blocks():
                 if block.kind == file_format.NODES:
-                    for node in file_format.parsed(layer_file_pb2.LayerFileNodes, block).nodes:
+                    for one in file_format.parsed(layer_file_pb2.LayerFileNodes, block).nodes:
                         nodes += 1
-                        for edit in node.edits:
+                        for edit in one.edits:
                             if edit.prop_set.name == "name":
-                                names[str(node.value)] = edit.prop_set.value.string_value
+                                names[str(one.value)] = edit.prop_set.value.string_value
             assert nodes == 4001
             assert len(names) == 2
             assert len(set(names.values())) == 1
@@ -300,6 +309,68 @@ def test_blocks_in_another_order_are_found() -> None:
     other.begin(layer_file_pb2.LayerFileHeader(name="y"))
     with pytest.raises(BadMesgFormat, match=r"block 1 at byte .* another file"):
         read([parts[0], other.nodes(b""), *parts[2:]])
+
+
+def crafted(*nodes: node_edit_pb2.NodeEdits, count: int | None = None, model: Any = None) -> bytes:
+    writer = FileWriter()
+    data = writer.begin(layer_file_pb2.LayerFileHeader(name="x", extended_model=to_value(model or {})))
+    for node in nodes:
+        data += writer.nodes(layer_file_pb2.LayerFileNodes(nodes=[node]).SerializeToString())
+    edits = sum(len(node.edits) for node in nodes)
+    made = len({(node.form, str(node.value)) for node in nodes})
+    trailer = layer_file_pb2.LayerFileTrailer(node_count=made if count is None else count, edit_count=edits)
+    return data + writer.end(trailer)
+
+
+def node(form: str, value: Any, *edits: dict[str, Any]) -> node_edit_pb2.NodeEdits:
+    made = node_edit_pb2.NodeEdits(form=form, value=to_value(value))
+    for edit in ({"node_add": {}}, *edits):
+        made.edits.append(node_edit_pb2.NodeEdit(**edit))
+    return made
+
+
+def named(value: Any) -> dict[str, Any]:
+    return {"prop_set": {"name": "name", "value": to_value(value)}}
+
+
+def test_files_that_are_whole_but_wrong_leave_nothing(second: CortexCell) -> None:
+    good = node("inet:asn", 1, named("a"), {"tag_set": {"name": "t"}})
+    wrong = (
+        (node("inet:asn", "x"), BadTypeValu),
+        (node("inet:asn", 2, named(3)), BadTypeValu),
+        (node("inet:nothing", 2), NoSuchForm),
+        (node("inet:asn", 2, {"prop_set": {"name": "nothing", "value": to_value(1)}}), NoSuchProp),
+        (node("inet:asn", 2, {"tag_set": {"name": "t" * 600}}), CellError),
+        (node("inet:asn", 2, {"edge_add": {"verb": "refs", "to": {"buid": b"short"}}}), BadArg),
+        (node_edit_pb2.NodeEdits(form="inet:asn"), BadArg),
+        (node("syn:form", "inet:asn"), NoSuchForm),
+        (node("inet:asn", 2, {}), CellError),
+    )
+    before = leftovers(second)
+    folder = second.folder.path
+    for bad, error in wrong:
+        with pytest.raises(error) as found:
+            imported(folder, crafted(good, bad))
+        assert "block 2 at byte" in str(found.value.get("place"))
+    with pytest.raises(BadMesgFormat, match="says in block 2 at byte"):
+        imported(folder, crafted(good, count=2))
+    for model in ({"types": [[1, 2, 3, {}]]}, {"edges": [["a", {}]]}, {"props": [["inet:asn"]]}):
+        with pytest.raises(BadArg, match="shape under"):
+            imported(folder, crafted(good, model=model), add_model=True)
+    assert leftovers(second) == before
+
+
+def test_a_node_that_comes_in_parts_is_one(second: CortexCell) -> None:
+    more = node_edit_pb2.NodeEdits(form="inet:asn", value=to_value(1))
+    more.edits.append(node_edit_pb2.NodeEdit(**named("b")))
+    data = crafted(node("inet:asn", 1, named("a")), more, node("inet:asn", 1, {"tag_set": {"name": "t"}}))
+    for _ in range(2):
+        made = imported(second.folder.path, data)
+        assert made.node_count == 1
+        assert faults(second, made.layer_id) == []
+        (edits,) = content(second, made.layer_id).values()
+        assert len(edits) == 3
+        assert any("'b'" in edit for edit in edits)
 
 
 def test_sizes_of_layers_share_the_room_that_all_take(second: CortexCell) -> None:

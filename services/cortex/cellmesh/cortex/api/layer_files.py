@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cellmesh.common.rpc import CancelToken
     from cellmesh.cortex.stores.model_facts import ModelExtensions
     from cellmesh.cortex.views.graph import Graph
+    from cellmesh.cortex.views.import_batch import MakeFreshWriter
 
 PART_SIZE_MAX: Final = 1 << 20
 """Bytes of the file in one message of an import."""
@@ -89,19 +90,19 @@ class Upload:
 
 def run_import(
     graph: Graph,
-    extensions: ModelExtensions | None,
+    extensions: ModelExtensions,
     first: layer_pb2.ImportLayerRequest,
     upload: Upload,
     user: str,
+    make_writer: MakeFreshWriter,
     token: CancelToken,
 ) -> layer_pb2.ImportLayerResponse:
     """Make a layer of what comes, on a thread of its own."""
     extend: Callable[[Header], None] | None = None
-    if first.add_model and extensions is not None:
-        kept = extensions
+    if first.add_model:
 
         def extend(header: Header) -> None:
-            extend_model(graph, kept, header, user)
+            extend_model(graph, extensions, header, user)
 
     layer, count = import_layer(
         graph,
@@ -109,6 +110,7 @@ def run_import(
         name=first.name if first.HasField("name") else None,
         user=user,
         tick=token.check,
+        make_writer=make_writer,
         extend=extend,
     )
     return layer_pb2.ImportLayerResponse(layer_id=str(layer.id), node_count=count, name=layer.name)
@@ -143,8 +145,17 @@ def extend_model(graph: Graph, extensions: ModelExtensions, header: Header, user
 
 
 def _rows(given: Any, key: str, size: int) -> list[Any]:
+    """Return what a header says of one kind of additions; raises BadArg unless it is shaped so."""
     rows = given.get(key) if isinstance(given, dict) else None
-    found = list(rows or ())
-    if any(not isinstance(row, list | tuple) or len(row) != size for row in found):
-        raise BadArg(f"the extended model in the file has lists of {size} items under {key}", name=key)
+    found = list(rows) if isinstance(rows, list | tuple) else []
+    for row in found:
+        fits = isinstance(row, list | tuple) and len(row) == size and isinstance(row[-1], dict)
+        if fits and key == "edges":
+            ends = row[0]
+            fits = isinstance(ends, list | tuple) and len(ends) == 3
+            fits = fits and all(end is None or isinstance(end, str) for end in ends) and ends[1] is not None
+        elif fits:
+            fits = isinstance(row[0], str) and (key != "props" or isinstance(row[1], str))
+        if not fits:
+            raise BadArg(f"the extended model in the file has another shape under {key}", name=key)
     return found

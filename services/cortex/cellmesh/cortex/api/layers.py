@@ -29,8 +29,9 @@ from cellmesh.cortex.values.edits import (
     TagPropSet,
     TagSet,
 )
-from cellmesh.cortex.values.shared import SharedEdit, SharedNode, encode_shared, shared_from_proto
+from cellmesh.cortex.values.shared import SharedEdit, SharedNode, encode_shared, shared_nodes
 from cellmesh.cortex.views.graph import Graph
+from cellmesh.cortex.views.import_batch import MakeFreshWriter
 from cellmesh.cortex.views.index_rows import Index, IndexRow, clone_layer, index_rows
 from cellmesh.cortex.views.layer_export import FilePart, export_layer
 from cellmesh.cortex.views.sharing import Sharing
@@ -60,9 +61,11 @@ class LayerServicer:
         auth: AuthStore,
         is_stopping: Callable[[], bool],
         *,
-        extensions: ModelExtensions | None = None,
-        cell_id: str = "",
+        extensions: ModelExtensions,
+        make_writer: MakeFreshWriter,
+        cell_id: str,
     ) -> None:
+        self._make_writer = make_writer
         self._extensions = extensions
         self._cell_id = cell_id
         self._graph = graph
@@ -197,7 +200,7 @@ class LayerServicer:
         count, taken = take_edits(
             self._graph,
             layer,
-            [shared_from_proto(node) for node in request.nodes],
+            shared_nodes(request.nodes),
             user=user,
             source=request.source,
             begins=taken_from(request.begins) if request.HasField("begins") else None,
@@ -291,7 +294,9 @@ class LayerServicer:
         upload, user = Upload(request_iterator), user_name(current_caller())
         first = await upload.begin()
         return await self._workers.run_long(
-            lambda token: run_import(self._graph, self._extensions, first, upload, user, token)
+            lambda token: run_import(
+                self._graph, self._extensions, first, upload, user, self._make_writer, token
+            )
         )
 
 

@@ -15,6 +15,7 @@ taking          edits from elsewhere into a layer
 activity        when each layer was edited last
 layer_export    a layer as a file, of one state of the storage
 layer_import    a new layer from a file, seen when it is whole
+import_batch    the nodes of such a file, a batch a transaction
 index_rows      the entries of one index of a layer; copies of layers
 verify          records compared with indexes and counts, and put right
 purge           all values of a property taken out of every layer

@@ -24,14 +24,12 @@ from cellmesh.common.errors import (
 from cellmesh.cortex.layers.file_format import TRAILER, Block, FileReader, parsed
 from cellmesh.cortex.layers.layer import DETACHED, Layer, find_layer, free_number
 from cellmesh.cortex.values.ids import LayerId, new_layer_id
-from cellmesh.cortex.values.shared import shared_from_proto
+from cellmesh.cortex.views.import_batch import ImportBatches, MakeFreshWriter, split_nodes
 from cellmesh.cortex.views.stack_changes import Step, attach_layer, stage_layer
 from cellmesh.cortex.views.stacks import clear_detached
-from cellmesh.cortex.views.taking import take_edits
 
 if TYPE_CHECKING:
     from cellmesh.common.storage import WriteTxn
-    from cellmesh.cortex.values.shared import SharedNode
     from cellmesh.cortex.views.graph import Graph
 
 LOGGER = logging.getLogger(__name__)
@@ -56,6 +54,7 @@ def import_layer(
     name: str | None,
     user: str,
     tick: Callable[[], None],
+    make_writer: MakeFreshWriter,
     extend: Callable[[Header], None] | None = None,
 ) -> tuple[Layer, int]:
     """Make a layer of a file; returns it and how many nodes it says anything of. Durable on return.
@@ -63,6 +62,7 @@ def import_layer(
     Args:
         parts: The file's bytes.
         name: What to call it; None, as the file says.
+        make_writer: Makes what writes fresh nodes to a layer.
         extend: Adds to the model what is missing; left out, that is refused.
 
     Raises:
@@ -75,7 +75,7 @@ def import_layer(
     if extend is not None:
         extend(header)
     check_model(graph, header)
-    staging = _Staging(graph, user, header, name)
+    staging = _Staging(graph, user, header, name, make_writer)
     try:
         count = 0
         for block in reader.blocks():
@@ -135,12 +135,12 @@ def _compare(block: Block, staging: _Staging) -> None:
 class _Staging:
     """A layer that is being made."""
 
-    def __init__(self, graph: Graph, user: str, header: Header, name: str | None) -> None:
+    def __init__(
+        self, graph: Graph, user: str, header: Header, name: str | None, make_writer: MakeFreshWriter
+    ) -> None:
         self._graph = graph
         self._user = user
         self._led_count = graph.led_count
-        self._last: tuple[str, Any] | None = None
-        self.node_count = self.edit_count = 0
         chosen = new_layer_id()
         facts = {"created": graph.now_ms(), **_kept(header)}
         creator = graph.model.iden_of("user", user)
@@ -155,30 +155,27 @@ class _Staging:
 
         graph.change_stacks(op, user)
         self._layer = made[0]
+        self._batches = ImportBatches(graph, self._layer, user, self._check, make_writer)
+
+    @property
+    def node_count(self) -> int:
+        """How many nodes were taken."""
+        return self._batches.node_count
+
+    @property
+    def edit_count(self) -> int:
+        """How many edits they had."""
+        return self._batches.edit_count
 
     def take(self, block: Block) -> None:
         """Take the nodes of a block."""
-        nodes: list[SharedNode] = []
         try:
-            for message in parsed(layer_file_pb2.LayerFileNodes, block).nodes:
-                node = shared_from_proto(message)
-                nodes.append(node)
-                self.edit_count += len(node.edits)
-                # The parts of a node stand behind each other.
-                this = (node.form, node.value)
-                self.node_count += this != self._last
-                self._last = this
-                if len(nodes) >= BATCH_NODE_COUNT:
-                    self._write(nodes)
-                    nodes = []
-            if nodes:
-                self._write(nodes)
+            nodes = split_nodes(block.body)
+            for start in range(0, len(nodes), BATCH_NODE_COUNT):
+                self._batches.take(nodes[start : start + BATCH_NODE_COUNT])
         except CellError as error:
             error.setdefault("place", f"{block.place} of the file")
             raise
-
-    def _write(self, nodes: Sequence[SharedNode]) -> None:
-        take_edits(self._graph, self._layer, nodes, user=self._user, with_masks=True, check=self._check)
 
     def _check(self, txn: WriteTxn) -> None:
         """Make certain that the layer is still there to be filled, and nobody is removing it."""
