@@ -28,6 +28,7 @@ from cellmesh.common.errors import (
     NoSuchProp,
 )
 from cellmesh.common.failpoints import failing
+from cellmesh.common.storage import Slab
 from cellmesh.common.values import to_value
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
@@ -271,17 +272,20 @@ def test_an_import_that_was_killed_is_gone_at_the_next_start(
         [sys.executable, "-m", "cellmesh.cli.main", "cortex", "serve", "--dir", str(folder), "--insecure"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "CELLMESH_FAILPOINTS": "layer_edits_taken=kill"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "CELLMESH_FAILPOINTS": "layer_edits_taken=3>kill"},
     )
     try:
         assert child.stdout is not None
         assert b"serving at" in child.stdout.readline()
         with pytest.raises(CellError):
-            imported(folder, data)
+            imported(folder, crafted(*(node("inet:asn", number, named("a")) for number in range(8))))
         assert child.wait(START_S) != 0
     finally:
         child.kill()
         child.wait(START_S)
+    with Slab.open(folder / "slab", CortexCell.databases) as slab, slab.view() as txn:
+        # A block is a transaction: three are there.
+        assert [len(load_layers(txn, DETACHED)), txn.entries(NODES)] == [1, before[2] + 3]
     with running(make(folder)) as cell:
         assert leftovers(cell) == before
         made = imported(folder, data)
