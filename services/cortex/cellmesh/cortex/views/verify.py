@@ -25,11 +25,15 @@ from cellmesh.cortex.layers.schema import (
     COUNTS,
     EDGES_IN,
     EDGES_OUT,
+    NAMES,
+    NAMES_BY_NUMBER,
     NIDS,
+    NODE_DATA,
     NODES,
 )
 from cellmesh.cortex.values.ids import buid_of
-from cellmesh.cortex.values.wire import decode_value
+from cellmesh.cortex.values.wire import decode_interval, decode_value
+from google.protobuf.message import DecodeError
 
 if TYPE_CHECKING:
     from cellmesh.cortex.layers.layer import Layer
@@ -55,6 +59,8 @@ _EXTRA_KINDS: Final = {
     EDGES_IN.name: "NoEdgeForInIndex",
     BY_VERB.name: "NoEdgeForVerbIndex",
 }
+
+_UNREADABLE: Final = (CellError, ValueError, LookupError, TypeError, AssertionError, DecodeError)
 
 Entry = tuple[SubDb, bytes, bytes]
 """A row that follows from a record: database, key, value."""
@@ -96,15 +102,27 @@ def check_layer(graph: Graph, layer: Layer, tick: Callable[[], None]) -> Iterato
 def repair_layer(graph: Graph, layer: Layer, tick: Callable[[], None]) -> int:
     """Put right what does not agree in a layer; returns how many rows. Edits may go on meanwhile.
 
-    A record that does not read cannot be put right, and stays: `check_layer` tells of it again.
+    A record or data that do not read cannot be put right, and stay: `check_layer` tells of them again. Index rows of such a
+    record stay as well: they may be all that is left of it.
     """
+    faults = [fault for fault in check_layer(graph, layer, tick) if fault.db not in (NODES, NODE_DATA)]
+    names = [fault for fault in faults if fault.db in (NAMES, NAMES_BY_NUMBER)]
+    if names:
+        # What rows mean is known only with the names of their numbers.
+        count = graph.slab.write(partial(_repair_names, faults=names))
+        return count + repair_layer(graph, layer, tick)
     count = 0
-    faults = list(check_layer(graph, layer, tick))
     for start in range(0, len(faults), REPAIR_COUNT):
         tick()
-        batch = [fault for fault in faults[start : start + REPAIR_COUNT] if fault.db is not NODES]
+        batch = faults[start : start + REPAIR_COUNT]
         count += graph.slab.write(partial(_repair, graph, layer=layer.key, faults=batch))
     return count
+
+
+def _repair_names(txn: WriteTxn, *, faults: list[Fault]) -> int:
+    for fault in faults:
+        txn.put(fault.db, fault.key, fault.value)
+    return len(faults)
 
 
 def _repair(graph: Graph, txn: WriteTxn, *, layer: bytes, faults: list[Fault]) -> int:
@@ -138,11 +156,18 @@ class _Check:
         self.tick = tick
         self.totals: Counter[str] = Counter()
         self.counts: Counter[bytes] = Counter()
+        self.has_bad_record = False
 
     def run(self) -> Iterator[Fault]:
         """Yield what does not agree."""
+        names = list(self._names())
+        if names:
+            # What rows mean is known only with the names of their numbers; the rest is compared when they are right.
+            yield from names
+            return
         yield from self._records()
         yield from self._edges()
+        yield from self._data()
         yield from self._extra()
         yield from self._counts()
 
@@ -158,13 +183,46 @@ class _Check:
             if position is None:
                 return
 
+    def _names(self) -> Iterator[Fault]:
+        """Names are shared by all layers: each has a number, and each number a name."""
+        position = None
+        while True:
+            self.tick()
+            chunk = self.txn.scan(NAMES_BY_NUMBER, b"", None, count_max=SCAN_COUNT, after=position)
+            for key, name in chunk.items:
+                if self.txn.get(NAMES, key[:1] + name) is None:
+                    yield Fault("NoNumberOfName", NAMES, key[:1] + name, key[1:])
+            position = chunk.resume
+            if position is None:
+                break
+        while True:
+            self.tick()
+            chunk = self.txn.scan(NAMES, b"", None, count_max=SCAN_COUNT, after=position)
+            for key, number in chunk.items:
+                if self.txn.get(NAMES_BY_NUMBER, key[:1] + number) is None:
+                    yield Fault("NoNameOfNumber", NAMES_BY_NUMBER, key[:1] + number, key[1:])
+            position = chunk.resume
+            if position is None:
+                return
+
+    def _data(self) -> Iterator[Fault]:
+        for key, stored in self._rows(NODE_DATA):
+            try:
+                # Nothing: what hides data of a layer below.
+                decode_value(stored)
+            except _UNREADABLE:
+                yield Fault("BadNodeData", NODE_DATA, key, stored[:64])
+
     def _records(self) -> Iterator[Fault]:
         for key, stored in self._rows(NODES):
             nid = key[len(self.layer) :]
             try:
                 record = parse_record(stored)
                 entries = list(self.entries(nid, record))
-            except (CellError, ValueError, LookupError, TypeError):
+                for tag in record.tags.values():
+                    decode_interval(tag[2:])
+            except _UNREADABLE:
+                self.has_bad_record = True
                 yield Fault("BadRecord", NODES, key, stored[:64])
                 continue
             buid = node_buid(record.head)
@@ -203,8 +261,12 @@ class _Check:
     def _counts(self) -> Iterator[Fault]:
         stored = {key: keys.unpack_nid(value) for key, value in self._rows(COUNTS)}
         for key in sorted(stored.keys() | self.counts.keys()):
-            if stored.get(key, 0) != self.counts[key]:
-                yield Fault("BadCount", COUNTS, key, keys.pack_count(self.counts[key]))
+            count = self.counts[key]
+            if self.has_bad_record and stored.get(key, 0) != count:
+                # Its rows are left as they are, and count.
+                count = self.count(key)
+            if stored.get(key, 0) != count:
+                yield Fault("BadCount", COUNTS, key, keys.pack_count(count))
 
     # What follows from records.
 
@@ -218,10 +280,14 @@ class _Check:
         stored = self.txn.get(NODES, self.layer + nid)
         if stored is None:
             return False
-        record = parse_record(stored)
-        if db is NIDS:
-            return node_buid(record.head) == key
-        return (db, key, value) in list(self.entries(nid, record))
+        try:
+            record = parse_record(stored)
+            if db is NIDS:
+                return node_buid(record.head) == key
+            return (db, key, value) in list(self.entries(nid, record))
+        except _UNREADABLE:
+            # Not known: what the record was may be told by these rows alone.
+            return True
 
     def count(self, key: bytes) -> int:
         """Count the nodes that a row of counts is about, by the index."""
