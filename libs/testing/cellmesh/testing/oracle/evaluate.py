@@ -148,6 +148,15 @@ class Oracle:
             if hint is not None:
                 prop = hint.prop
                 found = [node for node in nodes if prop in node.props]
+                if found and hint.operator not in ("", "!=") and not needs_row(hint.value):
+                    # The index is asked for the value: what else has the property comes to no filter in front.
+                    kind = PROPS[found[0].form][prop]
+                    if (kind, hint.operator) != ("loc", "~="):
+                        wanted, test = (
+                            _wanted(kind, hint.operator, self._value(hint.value, None)),
+                            _test(kind, hint.operator),
+                        )
+                        found = [node for node in found if test(node.props[prop], wanted)]
                 return sorted(found, key=lambda node: (node.props[prop], node.iden))
         return nodes
 
