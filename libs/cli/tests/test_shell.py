@@ -539,7 +539,8 @@ def test_assignments_alone_are_kept_and_others_are_queries(client: CellClient) -
 
 
 def test_the_last_answer_is_saved_whole_or_not_at_all(client: CellClient, tmp_path: Path) -> None:
-    session = Session(client, "", io.StringIO())
+    out = io.StringIO()
+    session = Session(client, "", out)
     path = tmp_path / "kept.json"
     session.handle("inet:fqdn:host=www")
     session.handle(f"\\save {path}")
@@ -549,6 +550,8 @@ def test_the_last_answer_is_saved_whole_or_not_at_all(client: CellClient, tmp_pa
     session.kept.is_whole = False
     session.handle(f"\\save {tmp_path / 'other.json'}")
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept.json"]
+    session.handle(f"\\save {tmp_path}/nowhere/x.csv inet:fqdn | limit 1")
+    assert f"{tmp_path}/nowhere/x.csv: No such file or directory" in out.getvalue()
 
 
 def test_completion_is_given_without_a_terminal(client: CellClient) -> None:

@@ -52,7 +52,9 @@ _COMMANDS: Final = {
         "cellmesh.cli.commands.backup:backup", "Copies of a cell's data: create, list, delete, fetch."
     ),
     "restore": Lazy("cellmesh.cli.commands.backup:restore", "Make a cell's folder out of a backup."),
-    "layer": Lazy("cellmesh.cli.commands.layer:layer", "The layers of a Cortex: list, verify, repair, export, import."),
+    "layer": Lazy(
+        "cellmesh.cli.commands.layer:layer", "The layers of a Cortex: list, verify, repair, export, import."
+    ),
     "storage": Lazy("cellmesh.cli.commands.storage:storage", "Show what a cell's database file holds."),
     "compact": Lazy("cellmesh.cli.commands.storage:compact", "Give back the disk of deleted data."),
     "trim": Lazy("cellmesh.cli.commands.storage:trim", "Remove the oldest records of a cell's change log."),

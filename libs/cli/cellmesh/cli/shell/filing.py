@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 from cellmesh.api.cortex.v1 import storm_pb2
 from cellmesh.cli.shell.meta import Wrong
@@ -52,7 +52,7 @@ def save(session: Session, rest: str) -> None:
     # Beside it first: a query that is cancelled or fails leaves what was there as it was.
     beside = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with beside.open("w", encoding="utf-8") as file:
+        with _opened(beside, path) as file:
             for message in running.messages() if running else session.kept.messages:
                 if message is None:
                     continue
@@ -70,6 +70,14 @@ def save(session: Session, rest: str) -> None:
             running.cancel()
         beside.unlink(missing_ok=True)
     session.say(f"{counted(count, 'node')} as {format_name} in {path}")
+
+
+def _opened(beside: Path, path: Path) -> IO[str]:
+    try:
+        return beside.open("w", encoding="utf-8")
+    except OSError as error:
+        # Told of the file that was asked for, not of the one beside it.
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 _PATH_AND_QUERY: Final = re.compile(r"""("[^"]*"|'[^']*'|\S+)(.*)""", re.DOTALL)
