@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 PART_SIZE: Final = 256 << 10
 """Bytes of the file in one message."""
 
+IMPORT_TIMEOUT_S: Final = 7 * 24 * 3600.0
+"""An import takes as long as it takes: one that stands still for a minute is ended by the Cortex."""
+
 ATTEMPTS_MAX: Final = 5
 """An export begins again so often when the database had to grow meanwhile."""
 
@@ -123,7 +126,8 @@ def import_(
     showing = Showing(str(file), size, "bytes", is_quiet=quiet or as_json)
     try:
         with open_by_options("cortex", url, folder, identity) as client, file.open("rb") as source:
-            made = client.stub(LayerServiceStub).ImportLayer(_parts(source, name, add_model, showing))
+            parts = _parts(source, name, add_model, showing)
+            made = client.stub(LayerServiceStub).ImportLayer(parts, timeout=IMPORT_TIMEOUT_S)
     finally:
         showing.close()
     if as_json:
