@@ -20,7 +20,7 @@ from functools import cache
 from typing import Final
 
 from cellmesh.common.errors import StorageCorrupt
-from cellmesh.cortex.values.wire import decode_value, encode_value, field, name_field, read_varint, varint
+from cellmesh.cortex.values.wire import decode_value, encode_value, field, read_varint, varint
 
 NODE_START: Final = 0x0A
 PARTIAL_START: Final = 0x01
@@ -46,18 +46,20 @@ def _form_field(form: str) -> bytes:
 
 def prop_entry(name: str, encoded_value: bytes) -> bytes:
     """Return the field of one property. What follows tag and size is name and value, as in a PropSet."""
-    return field(_PROPS, name_field(_KEY, name) + field(_BODY, encoded_value))
+    return field(_PROPS, field(_KEY, name.encode()) + field(_BODY, encoded_value))
 
 
 def tag_entry(name: str, tag: bytes) -> bytes:
     """Return the field of one tag, from its serialized Tag."""
-    return field(_TAGS, name_field(_KEY, name) + field(_BODY, tag))
+    return field(_TAGS, field(_KEY, name.encode()) + field(_BODY, tag))
 
 
 def tag_props_entry(tag: str, props: dict[str, bytes]) -> bytes:
     """Return the field of one tag's properties."""
-    body = b"".join(field(0x0A, name_field(_KEY, name) + field(_BODY, props[name])) for name in sorted(props))
-    return field(_TAG_PROPS, name_field(_KEY, tag) + field(_BODY, body))
+    body = b"".join(
+        field(0x0A, field(_KEY, name.encode()) + field(_BODY, props[name])) for name in sorted(props)
+    )
+    return field(_TAG_PROPS, field(_KEY, tag.encode()) + field(_BODY, body))
 
 
 class Record:
@@ -263,7 +265,7 @@ def node_buid(node: bytes) -> bytes:
 
 def prop_marker(name: str) -> bytes:
     """Return bytes that a Node with the property contains; a Node without it seldom does."""
-    return name_field(_KEY, name) + b"\x12"
+    return field(_KEY, name.encode()) + b"\x12"
 
 
 def find_prop(node: bytes, marker: bytes) -> bytes | None:
@@ -303,4 +305,4 @@ def find_prop(node: bytes, marker: bytes) -> bytes | None:
 
 def tag_marker(name: str) -> bytes:
     """Return bytes that a Node with the tag contains; a Node without it seldom does."""
-    return name_field(_KEY, name) + b"\x12"
+    return field(_KEY, name.encode()) + b"\x12"

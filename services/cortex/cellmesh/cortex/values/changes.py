@@ -39,7 +39,6 @@ from cellmesh.cortex.values.wire import (
     encode_interval,
     encode_value,
     field,
-    name_field,
     read_varint,
     varint,
     zigzag,
@@ -90,7 +89,7 @@ def encode_node_edits(node: NodeEdits) -> bytes:
     """Serialize the edits of one node."""
     parts = [
         b"\x08" + varint(node.nid),
-        name_field(0x12, node.form),
+        field(0x12, node.form.encode()),
         field(0x1A, encode_value(node.value)),
     ]
     parts.extend(field(0x22, encode_edit(edit)) for edit in node.edits)
@@ -118,23 +117,25 @@ def _interval(tag: int, interval: Interval) -> bytes:
 def _prop_set(edit: PropSet) -> bytes:
     return field(
         0x1A,
-        name_field(0x0A, edit.name) + field(0x12, encode_value(edit.value)) + _value(0x1A, edit.old_value),
+        field(0x0A, edit.name.encode())
+        + field(0x12, encode_value(edit.value))
+        + _value(0x1A, edit.old_value),
     )
 
 
 def _prop_delete(edit: PropDelete) -> bytes:
-    return field(0x22, name_field(0x0A, edit.name) + _value(0x12, edit.old_value))
+    return field(0x22, field(0x0A, edit.name.encode()) + _value(0x12, edit.old_value))
 
 
 def _tag_set(edit: TagSet) -> bytes:
-    body = name_field(0x0A, edit.name) + _interval(0x12, edit.interval)
+    body = field(0x0A, edit.name.encode()) + _interval(0x12, edit.interval)
     if edit.existed:
         body += b"\x18\x01"
     return field(0x2A, body + _interval(0x22, edit.old_interval))
 
 
 def _tag_delete(edit: TagDelete) -> bytes:
-    return field(0x32, name_field(0x0A, edit.name) + _interval(0x12, edit.old_interval))
+    return field(0x32, field(0x0A, edit.name.encode()) + _interval(0x12, edit.old_interval))
 
 
 def _tag_prop_set(edit: TagPropSet) -> bytes:
@@ -156,12 +157,12 @@ def _edge_delete(edit: EdgeDelete) -> bytes:
 
 
 def _data_set(edit: NodeDataSet) -> bytes:
-    body = name_field(0x0A, edit.name) + field(0x12, encode_value(edit.value))
+    body = field(0x0A, edit.name.encode()) + field(0x12, encode_value(edit.value))
     return field(0x5A, body + _value(0x1A, edit.old_value))
 
 
 def _data_delete(edit: NodeDataDelete) -> bytes:
-    return field(0x62, name_field(0x0A, edit.name) + _value(0x12, edit.old_value))
+    return field(0x62, field(0x0A, edit.name.encode()) + _value(0x12, edit.old_value))
 
 
 def _unmask(edit: Unmask) -> bytes:

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import struct
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, Final
 
 from cellmesh.api.common.v1 import value_pb2
 from cellmesh.common.errors import BadDataValu, StorageCorrupt
 from cellmesh.common.values import from_value, to_value
-
-NAME_FIELDS_CACHED_MAX: Final = 4096
-"""Names whose fields are kept serialized."""
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
@@ -89,12 +85,6 @@ def field(tag: int, body: bytes) -> bytes:
     if size < 0x80:
         return _ONE_BYTE[tag] + _ONE_BYTE[size] + body
     return _ONE_BYTE[tag] + varint(size) + body
-
-
-@lru_cache(maxsize=NAME_FIELDS_CACHED_MAX)
-def name_field(tag: int, name: str) -> bytes:
-    """`field` of a name, kept: names of forms, properties and tags come again with every node."""
-    return field(tag, name.encode())
 
 
 def zigzag(number: int) -> int:
