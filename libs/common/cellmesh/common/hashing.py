@@ -31,21 +31,22 @@ _MASK = (1 << 64) - 1
 def guid(value: Any = None) -> str:
     """Return the guid of a value, or a random one for None.
 
-    A dict is hashed in its own order: `flatten` first when the order carries no meaning.
+    A dict is hashed in its own order: `flatten` first when the order carries no meaning. A Decimal counts as the float
+    that is nearest to it.
 
     Raises:
         NotMsgpackSafe: the value has parts that msgpack cannot hold.
     """
     if value is None:
         return os.urandom(GUID_SIZE).hex()
-    return hashlib.md5(msgpack.encode(value), usedforsecurity=False).hexdigest()
+    return hashlib.md5(msgpack.encode_nearest(value), usedforsecurity=False).hexdigest()
 
 
 def buid(value: Any = None) -> bytes:
     """Return the buid of a value, or a random one for None. Dicts and errors: as for `guid`."""
     if value is None:
         return os.urandom(BUID_SIZE)
-    return hashlib.sha256(msgpack.encode(value)).digest()
+    return hashlib.sha256(msgpack.encode_nearest(value)).digest()
 
 
 def ehex(data: bytes) -> str:

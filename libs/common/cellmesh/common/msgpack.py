@@ -6,7 +6,7 @@ The bytes agree with Synapse's, as guids and buids are hashes over them:
             ext 1 (negative, two's complement), big-endian, in the fewest bytes
     str     UTF-8, lone surrogates as the three bytes they would have
     bytes   the bin family; bytearray and memoryview likewise
-    float   always 8 bytes; a Decimal is written as the float that is nearest to it
+    float   always 8 bytes; a Decimal has no form, other than with `encode_nearest`
     list    arrays; a tuple gives the same bytes
     dict    maps in the order of the dict: callers that hash must fix the order (`hashing.flatten`)
 
@@ -17,7 +17,7 @@ nothing here writes, decodes to msgpack.Timestamp.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -32,25 +32,31 @@ class _Packers(threading.local):
     """A packer for each thread: one in use must not be entered again by another."""
 
     def __init__(self) -> None:
-        self.pack = msgpack.Packer(
-            use_bin_type=True,
-            unicode_errors="surrogatepass",
-            default=_encode_other,
-        ).pack
+        self.pack = _packer(_encode_other)
+        self.pack_nearest = _packer(_encode_nearest)
 
 
 def encode(value: Any) -> bytes:
     """Encode a value.
 
     Args:
-        value: None, bool, int of any size, float, Decimal, str, bytes, list, tuple or dict of such.
+        value: None, bool, int of any size, float, str, bytes, list, tuple or dict of such.
 
     Raises:
         NotMsgpackSafe: the value, or one inside it, is of another kind.
         LimitExceeded: it nests deeper than MSGPACK_DEPTH_MAX or encodes to more than MSGPACK_SIZE_MAX bytes.
     """
+    return _encode(_PACKERS.pack, value)
+
+
+def encode_nearest(value: Any) -> bytes:
+    """Encode a value as `encode` does, a Decimal in it as the float that is nearest to it: for hashes of values."""
+    return _encode(_PACKERS.pack_nearest, value)
+
+
+def _encode(pack: Callable[[Any], bytes], value: Any) -> bytes:
     try:
-        made: bytes = _PACKERS.pack(value)
+        made = pack(value)
     except (ValueError, RecursionError, OverflowError, TypeError, MemoryError) as error:
         raise _encode_error(value, error) from None
     if len(made) > limits.MSGPACK_SIZE_MAX:
@@ -176,10 +182,19 @@ def iter_stream(pieces: Iterable[bytes], *, use_list: bool = False) -> Iterator[
         )
 
 
-def _encode_other(value: Any) -> msgpack.ExtType | float:
+def _packer(default: Callable[[Any], Any]) -> Callable[[Any], bytes]:
+    made: Callable[[Any], bytes] = msgpack.Packer(
+        use_bin_type=True, unicode_errors="surrogatepass", default=default
+    ).pack
+    return made
+
+
+def _encode_nearest(value: Any) -> msgpack.ExtType | float:
+    return float(value) if isinstance(value, Decimal) else _encode_other(value)
+
+
+def _encode_other(value: Any) -> msgpack.ExtType:
     """Called by msgpack for what it has no form for, integers beyond 64 bits among it."""
-    if isinstance(value, Decimal):
-        return float(value)
     if isinstance(value, int):
         if value >= 0:
             size = (value.bit_length() + 7) // 8

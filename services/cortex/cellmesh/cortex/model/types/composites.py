@@ -371,7 +371,7 @@ class DataType(CompositeType):
         # Few types have a schema, and the library takes a tenth of a second to import.
         import jsonschema
 
-        schema = msgpack.decode(msgpack.encode(schema), use_list=True)
+        schema = msgpack.decode(msgpack.encode_nearest(schema), use_list=True)
         if not isinstance(schema, dict):
             raise BadTypeDef("a schema is a dictionary", name=self.name)
         kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft7Validator)
@@ -393,7 +393,7 @@ class DataType(CompositeType):
 
     def normalize(self, value: object) -> Normed:
         try:
-            encoded = msgpack.encode(value)
+            encoded = msgpack.encode_nearest(value)
         except CellError as error:
             raise self.bad(error.message, value) from error
         # A copy, as the caller may go on to change what it gave.
