@@ -167,7 +167,8 @@ def _parallel(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -
     for path in rows:
         is_empty = False
         yield from context.rows_of(arguments.query, [path])
-    if is_empty:
+    # Null is a query that a row was to tell.
+    if is_empty and arguments.query is not None:
         for _ in range(toint(arguments.size)):
             context.tick()
             yield from context.rows_of(arguments.query)
