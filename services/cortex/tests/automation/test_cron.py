@@ -194,11 +194,12 @@ def test_periods_from_commands(tmp_path: Path) -> None:
         assert bench.run("inet:asn") == [1, 2]
         for text in (
             "cron.add --period daily --hour 3 { }",
-            "cron.mod $iden",
             "cron.mod $iden --period zork",
         ):
             with pytest.raises(StormRuntimeError):
                 bench.run(text, iden=iden)
+        with pytest.raises(BadArg):
+            bench.run("cron.mod $iden", iden=iden)
         at = bench.call('return($lib.cron.at(query="inet:asn", minute=5).iden)')
         with pytest.raises(BadArg):
             bench.run("cron.mod $iden --period daily", iden=at)

@@ -199,7 +199,7 @@ def _enable(context: RunContext, prefix: Any, is_enabled: bool) -> str:
 def _mod(context: RunContext, prefix: Any, query: Any, kwargs: Mapping[str, Any]) -> str:
     job = _by_prefix(context, prefix)
     period = kwargs.get("period")
-    if kwargs.keys() - {"period"} or (query is None and period is None):
+    if kwargs.keys() - {"period"}:
         raise StormRuntimeError("the query and the period of a cron job can be changed", name="query")
     recurrences = None if period is None else schedules.by_period(tostr(period))
     text = None if query is None else query_text(query)
@@ -371,6 +371,8 @@ def _switch(is_enabled: bool) -> Any:
 
 def _mod_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     changed = {} if arguments.period is None else {"period": arguments.period}
+    if arguments.query is None and not changed:
+        raise BadArg("cron.mod needs a query, a period or both", name="query")
     iden = lib(context, "cron.mod", arguments.iden, arguments.query, **changed)
     context.print(f"Modified cron job: {iden}")
     yield from rows

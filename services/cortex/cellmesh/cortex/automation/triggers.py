@@ -336,6 +336,8 @@ class Triggers:
         for name, prefix in (("tag", "tag:"), ("prop", "prop:")):
             if name in row and not condition.startswith(prefix):
                 raise BadOptValu(f"{condition} takes no {name}", name=name)
+        if condition == "prop:set" and "form" in row:
+            raise BadOptValu("prop:set takes no form: the name of a property tells it", name="form")
         row["async"], row["enabled"] = given.get("async", False), given.get("enabled", True)
         row.update({name: given[name] for name in ("name", "doc") if name in given})
         return row

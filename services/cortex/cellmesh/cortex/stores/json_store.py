@@ -57,13 +57,16 @@ class JsonStore:
         return self._changes.run(access, op)
 
     def remove(self, access: Access, path: Steps, prop: Steps = ()) -> bool:
-        """Remove the value of a path, or a property of it. Returns True, also if it was not there."""
+        """Remove the value of a path, or a property of it.
+
+        Returns True, also if there was no value; but False if a property of a path without a value was meant.
+        """
         key = _key(path)
 
         def op(rows: Rows) -> bool:
             found = rows.txn.get(JSON_VALUES, key)
             if found is None:
-                return True
+                return not prop
             if not prop:
                 rows.delete(JSON_VALUES, key)
                 return True

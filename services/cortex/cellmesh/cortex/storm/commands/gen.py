@@ -9,6 +9,7 @@ from cellmesh.common import hashing
 from cellmesh.cortex.storm.commands.stored import lib
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
+from cellmesh.cortex.storm.runtime.values import toprim
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -37,7 +38,7 @@ def _generator(make: Make) -> Callable[[RunContext, Arguments, Iterator[Path]], 
 
 def _calling(path: str, names: list[str], *, tried: bool) -> Make:
     def make(context: RunContext, given: Arguments) -> Any:
-        values = [getattr(given, one) for one in names]
+        values = [toprim(getattr(given, one)) for one in names]
         return lib(context, path, *values, *([given.tried] if tried else []))
 
     return make
@@ -47,7 +48,12 @@ def _command(name: str, doc: str, function: str | Make, *arguments: str, tried: 
     names = [argument.rstrip("?") for argument in arguments]
     make = function if not isinstance(function, str) else _calling(f"gen.{function}", names, tried=tried)
     specs = [
-        ArgumentSpec((one.rstrip("?"),), _DOCS[one.rstrip("?")], count="?" if one.endswith("?") else None)
+        ArgumentSpec(
+            (one.rstrip("?"),),
+            _DOCS[one.rstrip("?")],
+            type="any",
+            count="?" if one.endswith("?") else None,
+        )
         for one in arguments
     ]
     if tried:

@@ -11,7 +11,7 @@ from cellmesh.common.errors import BadArg, CantMergeView, NoSuchProp, StormRunti
 from cellmesh.cortex.layers.records import parse_record
 from cellmesh.cortex.layers.schema import NODES
 from cellmesh.cortex.storm.commands.stored import doing, lib
-from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, merge_fork, running_in
+from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, merge_fork, named_view, running_in
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member
@@ -46,7 +46,7 @@ def _view_exec(context: RunContext, arguments: Arguments, rows: Iterator[Path]) 
 
 
 def _run_elsewhere(context: RunContext, arguments: Arguments) -> None:
-    view = context.session.graph.view(tostr(arguments.view))
+    view = named_view(context, arguments.view)
     with running_in(context, view) as inner:
         for _ in inner.rows_of(arguments.storm):
             inner.tick()
@@ -288,9 +288,9 @@ def _runas(context: RunContext, arguments: Arguments) -> None:
 def _copyto(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
     """Copy each node, as the view shows it, to another view."""
     if arguments.is_constant:
-        context.session.graph.view(tostr(arguments.view))
+        named_view(context, arguments.view)
     for path in rows:
-        view = context.session.graph.view(tostr(arguments.view))
+        view = named_view(context, arguments.view)
         if view.id != context.view.id:
             _copy(context, path.node, view, with_data=not arguments.no_data)
         yield path
@@ -403,7 +403,7 @@ COMMANDS: Final = (
         """,
         _copyto,
         (
-            ArgumentSpec(("view",), "The iden of the view."),
+            ArgumentSpec(("view",), "The iden of the view.", type="any"),
             ArgumentSpec(("--no-data",), "Leave node data out.", action="store_true"),
         ),
         changes_state=True,
@@ -521,7 +521,7 @@ COMMANDS: Final = (
         "Run a query as a user; only as root so far.",
         doing(_runas),
         (
-            ArgumentSpec(("user",), "The name of the user."),
+            ArgumentSpec(("user",), "The name of the user.", type="any"),
             ArgumentSpec(("storm",), "The query.", type="query"),
             ArgumentSpec(("--asroot",), "Without effect yet.", action="store_true"),
         ),
@@ -548,7 +548,7 @@ COMMANDS: Final = (
         """,
         _view_exec,
         (
-            ArgumentSpec(("view",), "The iden of the view."),
+            ArgumentSpec(("view",), "The iden of the view.", type="any"),
             ArgumentSpec(("storm",), "The query.", type="query"),
         ),
     ),

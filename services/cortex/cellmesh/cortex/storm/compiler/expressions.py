@@ -435,12 +435,15 @@ def compile_subquery_value(compiler: Compiler, node: ast.SubqueryValue) -> Expr:
 
 
 def compile_embedded_query(compiler: Compiler, node: ast.EmbeddedQuery) -> Expr:
-    """`${ inet:ipv4 }`: with the variables as they are now."""
+    """`${ inet:ipv4 }`, or `{ inet:ipv4 }` as an argument of a command: with the variables as they are now."""
     query = node.query
     source = compiler.source
     text = source.slice(node.span)
-    if text.endswith("}"):  # the text as written, blanks included
-        text = text[text.index("{") + 1 : -1]
+    if text.endswith("}"):
+        # The text as written, blanks included; but without those around it where it is an argument of a command.
+        is_argument, text = text.startswith("{"), text[text.index("{") + 1 : -1]
+        if is_argument:
+            text = text.strip()
     compiled: dict[frozenset[str], Any] = {}
     profile = compiler.profile
 

@@ -98,6 +98,11 @@ class Scores:
         return self.base if self.temporal is None else self.temporal
 
 
+def is_metric(name: str) -> bool:
+    """Whether versions 3.0 and 3.1 have a metric of this name."""
+    return name in _METRICS3
+
+
 def split_vector(text: str) -> tuple[str | None, list[tuple[str, str]]]:
     """Return the version that a vector names, if it does, and its metrics as they stand.
 

@@ -65,10 +65,14 @@ def _hashset(context: RunContext, sha256: Any) -> Any:
     return axon_of(context).hashes(read_sha256(sha256))
 
 
+OFFSET_MAX: Final = (1 << 63) - 1
+"""The largest place in a content that an Axon can be asked for."""
+
+
 def _read(context: RunContext, sha256: Any, offset: Any, size: Any) -> bytes:
     count = toint(size)
-    if not 0 <= count <= READ_SIZE_MAX:
-        raise BadArg(f"size is at most {READ_SIZE_MAX}", name="size")
+    if not 0 < count <= READ_SIZE_MAX:
+        raise BadArg(f"size is 1 to {READ_SIZE_MAX}", name="size")
     return b"".join(axon_of(context).read(read_sha256(sha256), _offset(offset), count))
 
 
@@ -76,7 +80,8 @@ def _offset(value: Any) -> int:
     offset = toint(value)
     if offset < 0:
         raise BadArg("offs is not negative", name="offs")
-    return offset
+    # Beyond what a place in a content can be: nothing is there, as behind the end.
+    return min(offset, OFFSET_MAX)
 
 
 def _each(context: RunContext, items: Iterator[Any]) -> Iterator[Any]:
@@ -122,6 +127,8 @@ def _del(context: RunContext, sha256: Any) -> Any:
 
 
 def _dels(context: RunContext, sha256s: Any) -> Any:
+    if sha256s is None or isinstance(sha256s, int):
+        raise BadArg("sha256s is a list", name="sha256s")
     return axon_of(context).remove([read_sha256(one) for one in toiter(context, sha256s)])
 
 

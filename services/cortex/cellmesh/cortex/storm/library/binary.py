@@ -89,6 +89,8 @@ def _base64_encode(context: RunContext, value: Any, urlsafe: Any) -> str:
 
 
 def _base64_decode(context: RunContext, text: Any, urlsafe: Any) -> bytes:
+    if text is None:
+        raise StormRuntimeError("null is no base64", name="valu")
     try:
         return (base64.urlsafe_b64decode if tobool(urlsafe) else base64.b64decode)(tostr(text))
     except (ValueError, binascii.Error) as error:
@@ -129,14 +131,23 @@ def _basex_decode(context: RunContext, text: Any, charset: Any) -> bytes:
 
 
 def _fromints(context: RunContext, numbers: Any) -> bytes:
+    if numbers is None or isinstance(numbers, int):
+        raise BadArg("bytes are made of a list of numbers", name="ints")
     try:
         return bytes(toint(number) for number in toiter(context, numbers))
     except ValueError as error:
         raise BadArg("bytes are made of numbers from 0 to 255", name="ints") from error
 
 
+def _layout(value: Any) -> str:
+    form = tostr(value)
+    if not form or not form.isascii():
+        raise BadArg("a layout is made of the letters that Python's struct knows", name="fmt")
+    return form
+
+
 def _pack(context: RunContext, layout: Any, items: Any) -> bytes:
-    form = tostr(layout)
+    form = _layout(layout)
     try:
         _bounded(struct.calcsize(form), HEX_SIZE_MAX, "fmt")
         return struct.pack(form, *(plain_value(item) for item in toiter(context, items)))
@@ -146,7 +157,7 @@ def _pack(context: RunContext, layout: Any, items: Any) -> bytes:
 
 def _unpack(context: RunContext, layout: Any, data: Any, offset: Any) -> list[Any]:
     try:
-        return list(struct.unpack_from(tostr(layout), _bytes(data, "byts"), toint(offset)))
+        return list(struct.unpack_from(_layout(layout), _bytes(data, "byts"), toint(offset)))
     except struct.error as error:
         raise BadArg(f"the bytes do not fit the layout: {error}", name="byts") from error
 

@@ -27,11 +27,7 @@ def _query(value: Any) -> StormQuery:
     if isinstance(value, StormQuery):
         return value
     text = tostr(value)
-    try:
-        query = parse_source(Source(text), ast.ParseMode.STORM)
-    except CellError as error:
-        raise BadArg(f"the query cannot be used: {error}", name="callback") from error
-    return StormQuery(text, query, {}, Source(text))
+    return StormQuery(text, parse_source(Source(text), ast.ParseMode.STORM), {}, Source(text))
 
 
 def _size(value: Any) -> int:
@@ -42,7 +38,11 @@ def _size(value: Any) -> int:
 
 
 def _cache(context: RunContext, callback: Any, size: Any) -> FixedCache:
-    query, count = _query(callback), _size(size)
+    try:
+        query = _query(callback)
+    except CellError as error:
+        raise BadArg(f"the query cannot be used: {error}", name="callback") from error
+    count = _size(size)
     parsed = query.query if query.query is not None else parse_source(Source(query.text), ast.ParseMode.STORM)
     if not any(True for node in _outside_functions(parsed) if isinstance(node, ast.Return) and node.value):
         raise BadArg("the query of a cache returns a value", name="callback")

@@ -38,6 +38,8 @@ def _key(key: Any) -> Any:
 
 
 def _fromlist(context: RunContext, value: Any) -> dict[Any, Any]:
+    if value is None or isinstance(value, int):
+        raise BadArg("a dictionary is made of a list of pairs", name="valu")
     found: dict[Any, Any] = {}
     for item in toiter(context, value):
         if not isinstance(item, (list, tuple)) or len(item) != PAIR_SIZE:

@@ -33,6 +33,12 @@ def _bytes(value: Any, name: str) -> bytes:
     return value
 
 
+def _packable(value: Any, name: str) -> bytes:
+    if not isinstance(value, bytes):
+        raise StormRuntimeError(f"{name} are bytes, not a {type(value).__name__}", name=name)
+    return value
+
+
 def _digest(algorithm: str) -> Callable[[RunContext, Any], str]:
     def run(context: RunContext, data: Any) -> str:
         return hashlib.new(algorithm, _bytes(data, "byts"), usedforsecurity=False).hexdigest()
@@ -68,7 +74,7 @@ HALF: Final = 8
 
 def _packer(pack: Callable[[bytes], bytes], name: str) -> Callable[[RunContext, Any], bytes]:
     def run(context: RunContext, data: Any) -> bytes:
-        return pack(_bytes(data, name))
+        return pack(_packable(data, name))
 
     return run
 
@@ -77,7 +83,7 @@ def _unpacker(make: Callable[[], Any], name: str) -> Callable[[RunContext, Any],
     def run(context: RunContext, data: Any) -> bytes:
         reader = make()
         try:
-            found: bytes = reader.decompress(_bytes(data, "valu"), UNPACKED_SIZE_MAX)
+            found: bytes = reader.decompress(_packable(data, "valu"), UNPACKED_SIZE_MAX)
         except (OSError, zlib.error, ValueError, EOFError) as error:
             raise StormRuntimeError(f"the bytes are no {name} data: {error}", name=name) from error
         if not reader.eof:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, BadCast
+from cellmesh.common.errors import BadArg, BadCast, StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, tonumber, toprim, tostr
 
@@ -31,6 +31,8 @@ def _env(context: RunContext, name: Any, default: Any) -> str | None:
 
 
 def _degrees(value: Any, name: str) -> float:
+    if value is None:
+        raise StormRuntimeError(f"{name} is a number, not null", name=name)
     try:
         return float(tonumber(value))
     except BadCast as error:

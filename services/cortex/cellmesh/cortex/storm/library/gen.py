@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadArg, BadTypeValu
+from cellmesh.common.errors import BadArg, BadTypeValu, NoSuchType
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
@@ -241,7 +241,8 @@ def _scan_result(
 ) -> Node | None:
     """Return what a scan of something found; a scanner and a time tell results apart only if they are given."""
     target = tostr(form)
-    context.model.require_form(target)
+    if context.model.form(target) is None:
+        raise NoSuchType(f"no form named {target}", name=target)
     scan = context.model.require_form(SCAN_RESULT)
     name = next(
         (

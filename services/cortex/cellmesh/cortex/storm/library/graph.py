@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from cellmesh.common import hashing
 from cellmesh.common.auth.rules import parse_path
-from cellmesh.common.errors import BadArg, BadTypeValu, NoSuchIden, SchemaViolation
-from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, made_facts, own_iden
+from cellmesh.common.errors import (
+    BadArg,
+    BadTypeValu,
+    NoSuchIden,
+    SchemaViolation,
+    StormRuntimeError,
+)
+from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, made_facts, named_view, own_iden
 from cellmesh.cortex.storm.objects.view_methods import is_asked
 from cellmesh.cortex.storm.rights.gates import claim, drop_gate
 from cellmesh.cortex.storm.runtime.interface import (
@@ -58,6 +64,8 @@ def _tags_by_prefix(context: RunContext, prefix: Any, depth: Any) -> Iterator[No
 
 
 def _with_prefix(context: RunContext, names: Any, prefix: Any, is_part: Any) -> list[str]:
+    if names is None:
+        raise StormRuntimeError("null has no names of tags", name="names")
     head = tostr(prefix)
     part = context.model.type("syn:tag:part")
     found: list[str] = []
@@ -73,7 +81,7 @@ def _with_prefix(context: RunContext, names: Any, prefix: Any, is_part: Any) -> 
 
 
 def _view(context: RunContext, iden: Any) -> ViewObject:
-    return ViewObject(context.view if iden is None else context.session.graph.view(tostr(iden)))
+    return ViewObject(context.view if iden is None else named_view(context, iden))
 
 
 def _views(context: RunContext, by_dependence: Any) -> list[ViewObject]:
@@ -113,7 +121,7 @@ def _add_view(context: RunContext, layers: Any, name: Any, world_readable: Any) 
 
 def _del_view(context: RunContext, iden: Any) -> None:
     graph = context.session.graph
-    view = graph.view(tostr(iden))
+    view = named_view(context, iden)
     context.session.pause()
     remove_view(graph, view, user=context.user)
     drop_gate(context, str(view.id))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 VULNERABILITY_FORM: Final = "risk:vuln"
 BASE_METRICS: Final = ("AV", "AC", "PR", "UI", "S", "C", "I", "A")
 PROP_HEAD: Final = "cvss:"
+PROP_VERSION: Final = "3.1"
+"""The version whose metrics are properties of a risk:vuln."""
 
 
 def _score(context: RunContext, vector: Any, version: Any) -> dict[str, Any]:
@@ -38,9 +40,12 @@ def _score(context: RunContext, vector: Any, version: Any) -> dict[str, Any]:
 
 def _props(context: RunContext, vector: Any) -> dict[str, str]:
     try:
-        _, pairs = cvss.split_vector(tostr(vector))
+        version, pairs = cvss.split_vector(tostr(vector))
     except BadDataValu as error:
         raise BadArg(str(error), name="text") from error
+    # The properties of a vulnerability hold the metrics of one version.
+    if version not in (None, PROP_VERSION) or any(not cvss.is_metric(name) for name, _ in pairs):
+        raise BadArg(f"this is no vector of CVSS {PROP_VERSION}", name="text")
     return {f"{PROP_HEAD}{name.lower()}": value for name, value in pairs}
 
 

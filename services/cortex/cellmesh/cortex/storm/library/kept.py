@@ -7,7 +7,7 @@ from time import time_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadArg, SchemaViolation
+from cellmesh.common.errors import BadArg, SchemaViolation, StormRuntimeError
 from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.objects.kept import (
     UserProfile,
@@ -43,21 +43,28 @@ def json_path(path: Any) -> tuple[str, ...]:
     found = toprim(path)
     if isinstance(found, (list, tuple)):
         return tuple(tostr(step) for step in found)
-    return tuple(tostr(found).split("/"))
+    if not isinstance(found, str):
+        raise StormRuntimeError(f"a path is text or a list, not a {type(found).__name__}", name="path")
+    return tuple(found.split("/"))
+
+
+def _prop_path(prop: Any) -> tuple[str, ...]:
+    """The steps of a path inside of a value, which may be told by a number too."""
+    return json_path(prop if prop is None or isinstance(prop, (list, tuple)) else tostr(prop))
 
 
 def _json_get(context: RunContext, path: Any, prop: Any) -> Any:
-    return context.capability("jsonstor").get(context.session, json_path(path), json_path(prop))
+    return context.capability("jsonstor").get(context.session, json_path(path), _prop_path(prop))
 
 
 def _json_set(context: RunContext, path: Any, value: Any, prop: Any) -> Any:
     return context.capability("jsonstor").set(
-        context.session, json_path(path), toprim(value), json_path(prop)
+        context.session, json_path(path), toprim(value), _prop_path(prop)
     )
 
 
 def _json_del(context: RunContext, path: Any, prop: Any) -> Any:
-    return context.capability("jsonstor").remove(context.session, json_path(path), json_path(prop))
+    return context.capability("jsonstor").remove(context.session, json_path(path), _prop_path(prop))
 
 
 def _json_iter(context: RunContext, path: Any) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -51,9 +51,11 @@ def _yaml_save(context: RunContext, value: Any, sort_keys: Any) -> str:
     import yaml
 
     try:
-        return str(yaml.safe_dump(_dumped(toprim(value)), sort_keys=tobool(sort_keys)))
+        text = str(yaml.safe_dump(_dumped(toprim(value)), sort_keys=tobool(sort_keys)))
     except (yaml.YAMLError, TypeError) as error:
         raise BadArg(f"this cannot be written as YAML: {error}", name="valu") from error
+    # The end of a document is only told after a bare scalar, and says nothing there.
+    return text.removesuffix("...\n")
 
 
 def _dumped(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg
+from cellmesh.common.errors import BadArg, BadSyntax
 from cellmesh.cortex.storm.library.root import cast_value
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import get_member
@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 def _eval(context: RunContext, text: Any, kind: Any) -> Any:
-    value = context.value_of(f"return({tostr(text)})", context.all_vars())
+    expression = tostr(text)
+    if not expression.strip():
+        raise BadSyntax("there is nothing to work out", name="text")
+    value = context.value_of(f"return({expression})", context.all_vars())
     return value if kind is None else cast_value(context, kind, value)
 
 

@@ -133,6 +133,8 @@ def _min(context: RunContext, items: tuple[Any, ...]) -> int:
 
 def _range(context: RunContext, stop: Any, start: Any, step: Any) -> Iterator[int]:
     if start is None:  # a step counts only together with a start
+        if step is not None:
+            toint(step)
         numbers = range(toint(stop))
     else:
         width = 1 if step is None else toint(step)
@@ -145,6 +147,8 @@ def _range(context: RunContext, stop: Any, start: Any, step: Any) -> Iterator[in
 
 
 def _sorted(context: RunContext, value: Any, reverse: Any) -> Iterator[Any]:
+    if value is None:
+        raise StormRuntimeError("null has no items to sort", name="valu")
     yield from in_order(tolist(context, value), tobool(reverse))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, BadTypeValu
+from cellmesh.common.errors import BadArg, BadTypeValu, StormRuntimeError
 from cellmesh.cortex.storm.formats.stix_import import StixIngest
 from cellmesh.cortex.storm.formats.stix_mapping import export_config, import_config
 from cellmesh.cortex.storm.objects.stix import EXTENSION, StixBundle, check_export_config, stix_time
@@ -101,7 +101,7 @@ NDEF_SIZE: Final = 2
 
 def _timestamp(context: RunContext, tick: Any) -> str:
     if not isinstance(tick, int):
-        raise BadArg("tick is a time, in milliseconds", name="tick")
+        raise StormRuntimeError("tick is a time, in milliseconds", name="tick")
     try:
         at = _EPOCH + timedelta(milliseconds=tick)
     except OverflowError:

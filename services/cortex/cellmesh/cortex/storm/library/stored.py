@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, DupName, NoSuchName, StormRuntimeError
+from cellmesh.common.errors import BadArg, DupName, NoSuchName, NoSuchRole, NoSuchUser, StormRuntimeError
 from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.objects.queues import QueueObject
 from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.queries import StormQuery
-from cellmesh.cortex.storm.runtime.rights import EASY_ADMIN, EASY_DENY
+from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_ADMIN, EASY_DENY
 from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
 from cellmesh.cortex.storm.source import Source
 
@@ -32,8 +32,10 @@ def _globals_get(context: RunContext, name: Any, default: Any) -> Any:
     return context.capability("globals").get(context.session, _name(name), default)
 
 
-def _globals_set(context: RunContext, name: Any, value: Any) -> None:
-    context.capability("globals").put(context.session, _name(name), toprim(value))
+def _globals_set(context: RunContext, name: Any, value: Any) -> Any:
+    kept = toprim(value)
+    context.capability("globals").put(context.session, _name(name), kept)
+    return kept
 
 
 def _globals_pop(context: RunContext, name: Any, default: Any) -> Any:
@@ -55,9 +57,7 @@ def _globals_list(context: RunContext) -> Any:
 
 def set_macro(context: RunContext, name: Any, query: Any) -> None:
     """Make or change a macro."""
-    text = tostr(name)
-    if not text:
-        raise BadArg("a macro has a name", name="name")
+    text = _macro_name(name)
     context.capability("macros").set(context.session, text, macro_text(context, query), user_iden(context))
 
 
@@ -70,12 +70,19 @@ def macro_text(context: RunContext, query: Any) -> str:
     return text
 
 
+def _macro_name(name: Any) -> str:
+    text = tostr(name)
+    if not text:
+        raise BadArg("a macro has a name", name="name")
+    return text
+
+
 def _macro_get(context: RunContext, name: Any) -> Any:
-    return context.capability("macros").get(context.session, tostr(name))
+    return context.capability("macros").get(context.session, _macro_name(name))
 
 
 def _macro_del(context: RunContext, name: Any) -> None:
-    context.capability("macros").remove(context.session, tostr(name))
+    context.capability("macros").remove(context.session, _macro_name(name))
 
 
 def _macro_list(context: RunContext) -> Any:
@@ -91,13 +98,25 @@ def _macro_mod(context: RunContext, name: Any, info: Any) -> None:
     context.capability("macros").change(context.session, tostr(name), facts)
 
 
+def _require_holder(policy: Any, kind: str, holder: str) -> None:
+    if kind == "users" and holder not in policy.users:
+        raise NoSuchUser(f"there is no user {holder[:64]}", iden=holder[:64])
+    if kind == "roles" and holder not in policy.roles:
+        raise NoSuchRole(f"there is no role {holder[:64]}", iden=holder[:64])
+
+
 def _macro_grant(context: RunContext, name: Any, scope: Any, holder: Any, level: Any) -> None:
+    wanted = None if level is None else toint(level)
+    if context.capability("macros").get(context.session, tostr(name)) is None:
+        raise NoSuchName(f"no macro named {tostr(name)}", name=tostr(name))
     kind = tostr(scope)
     if kind not in ("users", "roles"):
         raise BadArg("scope is users or roles", name="scope", valu=kind)
-    wanted = None if level is None else toint(level)
     if wanted is not None and not EASY_DENY <= wanted <= EASY_ADMIN:
         raise BadArg(f"level is {EASY_DENY} to {EASY_ADMIN}", name="level", valu=wanted)
+    auth: Any = context.run.engine.capabilities.get(AUTH)
+    if wanted is not None and auth is not None:
+        _require_holder(auth.policy, kind, tostr(holder))
     context.capability("macros").grant(context.session, tostr(name), kind, tostr(holder), wanted)
 
 
@@ -165,9 +184,10 @@ LIBRARIES: Final = (
             ),
             FunctionSpec(
                 "set",
-                "Set a variable.",
+                "Set a variable; gives the value back.",
                 _globals_set,
                 (_GLOBAL, ParameterSpec("valu", type="prim", doc="Its value.")),
+                "any",
                 changes_state=True,
             ),
         ),

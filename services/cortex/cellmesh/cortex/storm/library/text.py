@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg
+from cellmesh.common.errors import BadArg, StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import toint, tostr
@@ -23,6 +23,8 @@ def _concat(context: RunContext, items: tuple[Any, ...]) -> str:
 
 
 def _join(context: RunContext, separator: Any, items: Any) -> str:
+    if items is None:
+        raise StormRuntimeError("null has no items to join", name="items")
     return joined(tostr(separator), toiter(context, items))
 
 
@@ -47,9 +49,9 @@ def compiled(pattern: Any, flags: Any) -> re.Pattern[str]:
     return _compiled(tostr(pattern), toint(flags))
 
 
-def _search(context: RunContext, pattern: Any, text: Any, flags: Any) -> list[Any] | None:
+def _search(context: RunContext, pattern: Any, text: Any, flags: Any) -> tuple[Any, ...] | None:
     found = compiled(pattern, flags).search(tostr(text))
-    return None if found is None else list(found.groups())
+    return None if found is None else found.groups()
 
 
 def _findall(context: RunContext, pattern: Any, text: Any, flags: Any) -> list[Any]:

@@ -51,8 +51,10 @@ def _part(read: Callable[[datetime], int]) -> Callable[[RunContext, Any], int]:
 
 
 def _format(context: RunContext, value: Any, form: Any) -> str:
+    if not isinstance(form, str):
+        raise StormRuntimeError(f"a form of time is text, not a {type(form).__name__}", name="format")
     try:
-        return _moment(context, value).strftime(tostr(form))
+        return _moment(context, value).strftime(form)
     except (BadTypeValu, ValueError, OverflowError) as error:
         raise StormRuntimeError(f"the time cannot be written so: {error}") from error
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from cellmesh.common.errors import StormRuntimeError
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec, TypeSpec
-from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.text_tools import formatted
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ class TextBuilder:
 
 
 def _add(context: RunContext, self: TextBuilder, text: Any, values: dict[str, Any]) -> None:
-    self.add(formatted(tostr(text), values))
+    if not isinstance(text, str):
+        raise StormRuntimeError("what is added to a text is text", name="text")
+    self.add(formatted(text, values))
 
 
 METHODS: Final = (

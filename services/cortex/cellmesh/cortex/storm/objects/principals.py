@@ -9,7 +9,7 @@ from cellmesh.common.auth.gates import Gate
 from cellmesh.common.auth.principals import Role, User
 from cellmesh.common.auth.rules import Rule, parse_path
 from cellmesh.common.errors import BadArg, SchemaViolation
-from cellmesh.cortex.storm.rights.gates import ensure_gate, gate_of
+from cellmesh.cortex.storm.rights.gates import ensure_gate
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim, tostr
@@ -173,7 +173,6 @@ def _confirm_rules(context: RunContext, self: Subject, gate: Any) -> None:
 def _get_rules(context: RunContext, self: Subject, gate: Any) -> list[Any]:
     found = asked_gate(gate)
     if found and found not in self.auth.policy.gates:
-        gate_of(context, found)
         return []
     return rules_plain(self.auth.rules(self.record, found))
 
@@ -202,7 +201,7 @@ def _del_rule(context: RunContext, self: Subject, rule: Any, gate: Any) -> None:
 
 def _pop_rule(context: RunContext, self: Subject, index: Any, gate: Any) -> Any:
     _confirm_rules(context, self, gate)
-    found, position = known_gate(context, gate), toint(index)
+    found, position = asked_gate(gate), toint(index)
     context.session.pause()
     with self.auth.changing():
         rules = list(self.auth.rules(self.record, found))

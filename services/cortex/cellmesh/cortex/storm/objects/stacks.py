@@ -7,7 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadArg, BadOptValu, BadState, BadTypeValu, CantMergeView, SchemaViolation
+from cellmesh.common.errors import (
+    BadArg,
+    BadOptValu,
+    BadState,
+    BadTypeValu,
+    CantMergeView,
+    NoSuchView,
+    SchemaViolation,
+)
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.storm.rights.gates import claim
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
@@ -116,6 +124,18 @@ def reading(context: RunContext, holder: Holder) -> Iterator[GraphSession]:
         return
     with context.session.graph.begin(view, user=context.user, readonly=True) as session:
         yield session
+
+
+def named_view(context: RunContext, iden: Any) -> View:
+    """Return the view of an iden; the empty text, which stands for the default view elsewhere, is none here.
+
+    Raises:
+        NoSuchView: there is no such view.
+    """
+    text = tostr(iden)
+    if not text:
+        raise NoSuchView("no view has an empty iden", iden=text)
+    return context.session.graph.view(text)
 
 
 @contextmanager

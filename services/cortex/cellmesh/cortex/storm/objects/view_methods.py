@@ -94,7 +94,7 @@ def _add_edits(context: RunContext, self: ViewObject, edits: Any) -> None:
     context.session.pause()
     graph = context.session.graph
     nodes = read_edits(context.model, toprim(edits), lambda buid: known_node(graph, buid))
-    take_edits(graph, self.view.layers[0], nodes, user=context.user)
+    take_edits(graph, self.view.layers[0], nodes, user=context.user, view=self.view)
     context.session.generation += 1
 
 

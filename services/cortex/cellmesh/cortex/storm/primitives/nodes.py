@@ -146,7 +146,7 @@ def _diff_tags(
     if tobool(norm):
         part = context.model.type("syn:tag:part")
         wanted = [str(part.normalize(tag).value) for tag in wanted]
-    adds, removes = difference(set(self.tags), wanted, None if prefix is None else tostr(prefix))
+    adds, removes = difference(set(self.tags), wanted, tostr(prefix) if prefix else None)
     if tobool(apply):
         context.check_writable()
         for tag in adds:

@@ -36,7 +36,9 @@ def _slice(context: RunContext, self: str, start: Any, end: Any) -> str:
 
 
 def _replace(context: RunContext, self: str, old: Any, new: Any, count: Any) -> str:
-    found, put = tostr(old), tostr(new)
+    if not isinstance(old, str) or not isinstance(new, str):
+        raise StormRuntimeError("what to replace, and by what, is text", name="oldv")
+    found, put = old, new
     times = -1 if count is None else toint(count)
     if len(self) * len(put) > LARGE_VALUE_BYTES:
         made = self.count(found) if times < 0 else min(times, self.count(found))
@@ -82,7 +84,10 @@ def _rsplit(context: RunContext, self: str, separator: Any, count: Any) -> list[
     return self.rsplit(_separator(separator), toint(count))
 
 
-def _separator(value: Any) -> str:
+def _separator(value: Any) -> str | None:
+    """The text to split at; null for any run of white space."""
+    if value is None:
+        return None
     separator = tostr(value)
     if not separator:
         raise BadArg("the text to split at must not be empty", name="text")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Given: TypeAlias = "tuple[Any, bool]"
 """A value, and whether it was a bare word and so may be a flag."""
 
+TRUE_WORDS = frozenset({"true", "t", "yes", "y", "on"})
+FALSE_WORDS = frozenset({"false", "f", "no", "n", "off"})
 HELP_FLAGS = frozenset({"-h", "--help"})
 PIVOTS = frozenset({"->", "-+>", "-->", "--+>", "<-", "<--"})
 
@@ -178,7 +180,7 @@ def _one(spec: CommandSpec, argument: ArgumentSpec, value: Any) -> Any:
         elif kind == "bool":
             made = _tobool_word(value)
         elif kind == "str":
-            made = tostr(value)
+            made = _text(value)
         elif kind == "query":
             made = value if isinstance(value, StormQuery) else StormQuery(tostr(value), None, {})
         else:
@@ -193,9 +195,18 @@ def _one(spec: CommandSpec, argument: ArgumentSpec, value: Any) -> Any:
     return made
 
 
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, (list, tuple, dict, set)):
+        raise BadArg(f"a text is wanted, not a {type(value).__name__}")
+    return tostr(value)
+
+
 def _tobool_word(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("false", "0", "no"):
-        return False
+    if isinstance(value, str):
+        word = value.lower()
+        return word in TRUE_WORDS or (word not in FALSE_WORDS and bool(toint(word)))
+    if value is None or isinstance(value, (list, tuple, dict, set)):
+        raise BadArg("true or false is wanted")
     return tobool(value)
 
 
