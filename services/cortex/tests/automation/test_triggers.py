@@ -231,3 +231,20 @@ def test_those_of_a_view_that_is_gone_are_removed(tmp_path: Path) -> None:
         assert bench.call("return($lib.len($lib.trigger.list(all=(true))))") == 1
         bench.automation.triggers.resume()
         assert bench.call("return($lib.len($lib.trigger.list(all=(true))))") == 0
+
+
+def test_edits_given_to_a_view_set_them_off(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        add(bench, "node:add", form="inet:asn", storm="[ +#seen ]")
+        bench.run(
+            "$v=$lib.view.add(layers=($lib.layer.add().iden,)).iden view.exec $v { [ inet:asn=1 ] } | spin"
+        )
+        bench.call("""
+            for $v in $lib.view.list() {
+                $layer = $v.layers.0
+                if ($layer.iden = $lib.layer.get().iden) { continue }
+                for ($offset, $edits) in $layer.edits(wait=(false)) { $lib.view.get().addNodeEdits($edits) }
+            }
+            return()
+        """)
+        assert tags(bench, "inet:asn=1") == ["seen"]

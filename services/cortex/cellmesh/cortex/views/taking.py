@@ -1,8 +1,8 @@
 """Edits from elsewhere into a layer: from another Cortex's layer, or given by a query in all detail.
 
 What they say is so afterwards; what is so already is left out, so that edits which two layers send each other come to rest. A
-deletion of what the layer does not hold masks what lies below it, if the layer lies upon others in any view. No triggers are run
-and no other nodes implied: edits come with all that followed from them where they were made.
+deletion of what the layer does not hold masks what lies below it, if the layer lies upon others in any view. No other nodes are
+implied: edits come with all that followed from them where they were made. Triggers run only where they are made in a view.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def take_edits(
     ends: Taken | None = None,
     with_masks: bool = False,
     origin: str = "",
+    view: View | None = None,
 ) -> tuple[int, Taken | None]:
     """Apply edits from elsewhere to a layer in one transaction, durable on return.
 
@@ -75,6 +76,7 @@ def take_edits(
         ends: How far it is with these.
         with_masks: Whether deletions mask in any case, wherever the layer lies.
         origin: The layer that they were made in first; see `LayerEdits`.
+        view: The view that they are made in, if they are: its triggers run.
 
     Returns:
         How many edits changed anything, and how far the source is taken now.
@@ -89,6 +91,7 @@ def take_edits(
         layer.id == one.id for view in graph.views.values() for one in view.layers[:-1]
     )
     now_ms = graph.now_ms()
+    told: list[NodeEdits] = []
 
     def run(txn: WriteTxn) -> tuple[int, Taken | None, list[tuple[Names, str]]]:
         graph.check_layer(txn, layer)
@@ -114,12 +117,16 @@ def take_edits(
                 type_name=STACK_TYPE_NAME,
                 payload=encode_steps([step]),
             )
+        if view is not None and view.id in graph.edit_watchers:
+            told.extend(done)
         failpoint("layer_edits_taken")
         return sum(len(node.edits) for node in done), ends, graph.names.take_stored()
 
-    with graph.begin(View(ViewId(""), (layer,), layer.name), user=user) as session:
+    with graph.begin(view or View(ViewId(""), (layer,), layer.name), user=user) as session:
         count, taken, stored = session.write_op(run)
         session.note_edits(count, stored)
+        if told:
+            session.tell(told)
         session.sync()
     return count, taken
 
