@@ -459,9 +459,10 @@ def test_sizes_are_bounded(engine: Engine) -> None:
 def test_what_is_granted_on_a_macro(engine: Engine) -> None:
     run = Run(
         engine,
-        "$lib.macro.set(granted, 'inet:fqdn') $lib.macro.grant(granted, roles, r, (2)) $lib.macro.grant(granted, users, u, (1))"
-        " $lib.macro.grant(granted, users, u, (null)) $p=$lib.macro.get(granted).permissions"
-        " $lib.print(($p.roles.r, $p.users.u))",
+        "$r=$lib.auth.roles.add(hunters).iden $u=$lib.auth.users.add(granted).iden $lib.macro.set(granted, 'inet:fqdn')"
+        " $lib.macro.grant(granted, roles, $r, (2)) $lib.macro.grant(granted, users, $u, (1))"
+        " $lib.macro.grant(granted, users, $u, (null)) $p=$lib.macro.get(granted).permissions"
+        " $lib.print(($p.roles.$r, $p.users.$u))",
     )
     assert run.prints == ["[2, $lib.null]"], run.message
     assert Run(engine, "$lib.macro.grant(granted, zork, r, (2))").error == "BadArg"
