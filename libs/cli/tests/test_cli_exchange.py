@@ -24,6 +24,7 @@ from cellmesh.cli.main import run
 from cellmesh.client import CellClient, open_cell
 from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
+from cellmesh.cortex.api import export as api_export
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 
@@ -599,3 +600,21 @@ def test_an_import_that_was_killed_goes_on_where_it_was(cell: Cell, tmp_path: Pa
     assert cell.count("inet:ipv4:asn") == count + 1
     assert len((tmp_path / "bad.jsonl").read_text().splitlines()) == 1
     assert not list(state.glob("*.json"))
+
+
+def test_a_node_with_many_edges_is_one_node_in_each_format(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell.count("[ ou:name=hub ]")
+    cell.count("for $i in $lib.range(7) { [ inet:ipv4=$i <(refs)+ { ou:name=hub } ] }")
+    whole = {kind: cell.exported(EVERYTHING, kind) for kind in ("csv", "dot", "graphml")}
+    bundle = json.loads(cell.exported(EVERYTHING, "stix"))
+    monkeypatch.setattr(api_export, "EDGES_A_PART_MAX", 2)
+    for kind, content in whole.items():
+        assert sorted(cell.exported(EVERYTHING, kind).splitlines()) == sorted(content.splitlines())
+    assert len(json.loads(cell.exported(EVERYTHING, "stix"))["objects"]) == len(bundle["objects"])
+    for kind in ("nodes", "jsonl"):
+        kept = write(cell.folder, f"kept.{kind}", cell.exported(EVERYTHING, kind))
+        cell.wipe()
+        cell.imported(kept)
+        assert cell.count("ou:name=hub -(refs)> inet:ipv4") == 7

@@ -14,6 +14,7 @@ from cellmesh.common.cell import running
 from cellmesh.common.config import load_config
 from cellmesh.common.errors import BadSyntax, IsReadOnly, NoSuchProp, NoSuchView
 from cellmesh.common.values import from_value
+from cellmesh.cortex.api import export as api_export
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
 
@@ -96,3 +97,24 @@ def test_faults_of_the_query_fail_the_call(cortex: CellClient) -> None:
     )
     with pytest.raises(NoSuchView):
         list(cortex.stub(ExportServiceStub).ExportNodes(request))
+
+
+def test_a_node_with_many_edges_comes_in_parts(cortex: CellClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_export, "EDGES_A_PART_MAX", 3)
+    count(cortex, "[ it:dev:str=hub ]")
+    count(cortex, "for $i in $lib.range(8) { [ it:dev:int=$i <(refs)+ { it:dev:str=hub } ] }")
+    *others, first, second, third = nodes(export(cortex, "it:dev:int it:dev:str=hub"))
+    assert [len(part.edges) for part in (first, second, third)] == [3, 3, 2]
+    assert [part.continues for part in (*others, first, second, third)] == [False] * 9 + [True] * 2
+    assert {from_value(edge.value) for part in (first, second, third) for edge in part.edges} == set(range(8))
+    for part in (second, third):
+        assert (part.node.form, from_value(part.node.value), part.node.buid) == (
+            "it:dev:str",
+            "hub",
+            first.node.buid,
+        )
+        assert not part.node.props
+    # A node behind one with many edges has its own.
+    hub, *_, last = nodes(export(cortex, "it:dev:str=hub inet:ipv4=1.2.3.4 inet:fqdn=a.example"))
+    assert not hub.edges
+    assert not last.edges

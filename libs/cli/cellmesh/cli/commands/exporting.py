@@ -88,7 +88,7 @@ def export(
                 runtime_count += message.runtime_count
                 for exported in message.nodes:
                     size += out.write(writer.node(exported))
-                count += len(message.nodes)
+                count += sum(not exported.continues for exported in message.nodes)
                 showing.at(count)
                 showing.count(count)
             for part in writer.end():

@@ -44,6 +44,16 @@ class GraphmlWriter:
     def node(self, exported: export_pb2.ExportedNode) -> bytes:
         node = exported.node
         iden = node.buid.hex()
+        lines = [] if exported.continues else [self._node_line(iden, exported)]
+        for edge in exported.edges:
+            verb = quoteattr(_NOT_IN_XML.sub("�", edge.verb))[1:-1]
+            lines.append(
+                f'<edge source="{iden}" target="{edge.buid.hex()}"><data key="verb">{verb}</data></edge>'
+            )
+        return ("\n".join(lines) + "\n").encode()
+
+    def _node_line(self, iden: str, exported: export_pb2.ExportedNode) -> str:
+        node = exported.node
         props = {name: plain(from_value(value)) for name, value in sorted(node.props.items())}
         facts = {
             "form": node.form,
@@ -53,13 +63,7 @@ class GraphmlWriter:
             "tags": " ".join(sorted(node.tags)),
         }
         data = "".join(f'<data key="{name}">{_xml(text)}</data>' for name, text in facts.items() if text)
-        lines = [f'<node id="{iden}">{data}</node>']
-        for edge in exported.edges:
-            verb = quoteattr(_NOT_IN_XML.sub("�", edge.verb))[1:-1]
-            lines.append(
-                f'<edge source="{iden}" target="{edge.buid.hex()}"><data key="verb">{verb}</data></edge>'
-            )
-        return ("\n".join(lines) + "\n").encode()
+        return f'<node id="{iden}">{data}</node>'
 
     def end(self) -> Iterator[bytes]:
         yield b"</graph>\n</graphml>\n"
@@ -77,7 +81,10 @@ class DotWriter:
 
     def node(self, exported: export_pb2.ExportedNode) -> bytes:
         iden = exported.node.buid.hex()[:32]
-        lines = [f"  n{iden} [label={_quoted(exported.node.form)[:-1]}\\n{_quoted(_label(exported))[1:]}];"]
+        lines = []
+        if not exported.continues:
+            label = f"{_quoted(exported.node.form)[:-1]}\\n{_quoted(_label(exported))[1:]}"
+            lines.append(f"  n{iden} [label={label}];")
         lines += [
             f"  n{iden} -> n{edge.buid.hex()[:32]} [label={_quoted(edge.verb)}];" for edge in exported.edges
         ]

@@ -99,6 +99,8 @@ class CsvWriter:
         return _csv_line(["form", "value", "tags", *(self._columns or ("props",))])
 
     def node(self, exported: export_pb2.ExportedNode) -> bytes:
+        if exported.continues:
+            return b""
         node = exported.node
         if self._columns:
             cells = [
@@ -147,6 +149,11 @@ class StixWriter:
 
     def node(self, exported: export_pb2.ExportedNode) -> bytes:
         node = exported.node
+        if exported.continues:
+            if node.buid in self._ids:
+                made_ms = self._edges[-1][3]
+                self._edges += [(node.buid, edge.verb, edge.buid, made_ms) for edge in exported.edges]
+            return b""
         make = _STIX.get(node.form)
         if make is None:
             self.left_out += 1

@@ -108,12 +108,13 @@ class GraphBuilder:
         if response.total_count > self._nodes_max:
             self._is_cut = True
         for exported in response.nodes:
-            if len(self._nodes) >= self._nodes_max:
-                return False
-            node = from_proto(exported.node)
-            self._nodes[node.iden] = node
+            iden = exported.node.buid.hex()
+            if not exported.continues:
+                if len(self._nodes) >= self._nodes_max:
+                    return False
+                self._nodes[iden] = from_proto(exported.node)
             for edge in exported.edges:
-                self._edges.append(GraphEdge(node.iden, edge.buid.hex(), edge.verb))
+                self._edges.append(GraphEdge(iden, edge.buid.hex(), edge.verb))
         return True
 
     def forms(self) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any, Final
 
 from cellmesh.api.cortex.v1 import export_pb2
@@ -26,6 +26,8 @@ from cellmesh.cortex.views.session import GraphSession
 
 READ_COUNT: Final = 500
 """Nodes that are read together; between two such parts no state of the storage is held."""
+EDGES_A_PART_MAX: Final = 50_000
+"""Edges of a node in one message, some 4 MB."""
 
 
 class ExportServicer:
@@ -114,23 +116,33 @@ class _Export:
     def _exported(
         self, session: GraphSession, nodes: Sequence[Node], keys: dict[bytes, None]
     ) -> Iterator[export_pb2.ExportedNode]:
-        edges: dict[int, list[tuple[str, Node]]] = {}
-        if not self._request.without_edges:
-            for index, verb, other in session.edges_out(nodes):
-                if other.key in keys:
-                    edges.setdefault(index, []).append((verb, other))
+        # Edges come in the order of their nodes, and are not gathered: one node may have a million.
+        linked = groupby(
+            (row for row in self._edges(session, nodes) if row[2].key in keys), key=lambda row: row[0]
+        )
+        following = next(linked, None)
         for index, node in enumerate(nodes):
             made = export_pb2.ExportedNode()
             made.node.MergeFromString(node.packed())
             if self._options.repr:
                 made.node.repr.CopyFrom(node_repr(node))
-            for verb, other in edges.get(index, ()):
-                edge = made.edges.add(verb=verb, form=other.form.name, buid=other.buid)
-                fill_value(edge.value, other.value)
             if not self._request.without_node_data:
                 for name, value in session.list_data(node):
                     fill_value(made.node_data[name], value)
+            if following is not None and following[0] == index:
+                for _, verb, other in following[1]:
+                    if len(made.edges) == EDGES_A_PART_MAX:
+                        yield made
+                        made = export_pb2.ExportedNode(continues=True)
+                        made.node.form, made.node.buid = node.form.name, node.buid
+                        fill_value(made.node.value, node.value)
+                    edge = made.edges.add(verb=verb, form=other.form.name, buid=other.buid)
+                    fill_value(edge.value, other.value)
+                following = next(linked, None)
             yield made
+
+    def _edges(self, session: GraphSession, nodes: Sequence[Node]) -> Iterator[tuple[int, str, Node]]:
+        return iter(()) if self._request.without_edges else session.edges_out(nodes)
 
 
 def _node(session: GraphSession, key: bytes) -> Node | None:
