@@ -31,7 +31,8 @@ $lib.dmon.add(${
     $queue = $lib.queue.get(one)
     for ($offset, $name) in $queue.gets(wait=(true)) {
         [ it:dev:str=$name ( it:log:event=* :mesg=$name ) ]
-        $queue.cull($offset)
+        // Not behind each row: the first one comes before the event is made.
+        fini { $queue.cull($offset) }
     }
 }, name=one)
 return((true))
