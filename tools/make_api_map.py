@@ -21,7 +21,7 @@ OUT: Final = FOLDER / "api-map.md"
 
 sys.path.insert(0, str(ROOT))
 
-from tools.made_pages import write_or_check  # noqa: E402
+from tools.made_pages import write_or_check
 
 KINDS: Final = ("rpc", "py", "storm", "cli", "to come", "gone")
 NOTE: Final = " | "

@@ -14,10 +14,10 @@ OUT = ROOT / "docs" / "reference" / "errors.md"
 
 sys.path.insert(0, str(ROOT))
 
-from cellmesh.common.errors import CellError, status  # noqa: E402
-from cellmesh.common.errors.reasons import CLASS_BY_CODE, TOPICS, classes_of  # noqa: E402
+from cellmesh.common.errors import CellError, status
+from cellmesh.common.errors.reasons import CLASS_BY_CODE, TOPICS, classes_of
 
-from tools.made_pages import write_or_check  # noqa: E402
+from tools.made_pages import write_or_check
 
 HEAD = f"""<!-- Written by tools/make_error_docs.py from the classes in cellmesh.common.errors. Do not edit. -->
 

@@ -19,11 +19,11 @@ OUT = ROOT / "docs" / "reference" / "model"
 
 sys.path.insert(0, str(ROOT))
 
-from cellmesh.cortex.model import Form, Model  # noqa: E402
-from cellmesh.cortex.model.definitions import EdgeDef, PropDef  # noqa: E402
-from cellmesh.cortex.model.loader import CATALOG_DIR  # noqa: E402
+from cellmesh.cortex.model import Form, Model
+from cellmesh.cortex.model.definitions import EdgeDef, PropDef
+from cellmesh.cortex.model.loader import CATALOG_DIR
 
-from tools.made_pages import write_or_check  # noqa: E402
+from tools.made_pages import write_or_check
 
 HEAD = "<!-- Written by tools/make_model_docs.py from the model's catalog. Do not edit. -->"
 BASE = "base"

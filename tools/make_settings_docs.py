@@ -15,10 +15,10 @@ OUT = ROOT / "docs" / "reference" / "settings.md"
 
 sys.path.insert(0, str(ROOT))
 
-from cellmesh.common.config import CellConfig  # noqa: E402
-from cellmesh.common.config.docs import own_settings, settings_table  # noqa: E402
+from cellmesh.common.config import CellConfig
+from cellmesh.common.config.docs import own_settings, settings_table
 
-from tools.made_pages import write_or_check  # noqa: E402
+from tools.made_pages import write_or_check
 
 KINDS = ("aha", "axon", "cortex", "cryotank")
 

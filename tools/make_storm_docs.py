@@ -23,11 +23,11 @@ FOLDERS = ("commands", "library", "types")
 
 sys.path.insert(0, str(ROOT))
 
-from cellmesh.cortex.automation import registry as automation  # noqa: E402
-from cellmesh.cortex.storm.commands import COMMANDS as OTHER_COMMANDS  # noqa: E402
-from cellmesh.cortex.storm.library import LIBRARIES as OTHER_LIBRARIES  # noqa: E402
-from cellmesh.cortex.storm.primitives import TYPES as OTHER_TYPES  # noqa: E402
-from cellmesh.cortex.storm.runtime.interface import (  # noqa: E402
+from cellmesh.cortex.automation import registry as automation
+from cellmesh.cortex.storm.commands import COMMANDS as OTHER_COMMANDS
+from cellmesh.cortex.storm.library import LIBRARIES as OTHER_LIBRARIES
+from cellmesh.cortex.storm.primitives import TYPES as OTHER_TYPES
+from cellmesh.cortex.storm.runtime.interface import (
     REQUIRED,
     UNDEF,
     ArgumentSpec,
@@ -38,10 +38,10 @@ from cellmesh.cortex.storm.runtime.interface import (  # noqa: E402
     ParameterSpec,
     TypeSpec,
 )
-from cellmesh.cortex.storm.runtime.values import torepr  # noqa: E402
+from cellmesh.cortex.storm.runtime.values import torepr
 
-from tools.made_pages import write_or_check  # noqa: E402
-from tools.storm_example_files import GRAPH, Example, examples, results  # noqa: E402
+from tools.made_pages import write_or_check
+from tools.storm_example_files import GRAPH, Example, examples, results
 
 COMMANDS = (*OTHER_COMMANDS, *automation.COMMANDS)
 LIBRARIES = (*OTHER_LIBRARIES, *automation.LIBRARIES)

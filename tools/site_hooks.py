@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 sys.path.insert(0, str(ROOT))
 
-from tools import command_page  # noqa: E402
+from tools import command_page
 
 TOUR = "tour.md"
 FENCE = re.compile(r"^ *(```|~~~)")

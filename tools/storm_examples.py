@@ -26,26 +26,26 @@ ROOT = Path(__file__).resolve().parent.parent
 
 sys.path.insert(0, str(ROOT))
 
-from cellmesh.aha.cell import AhaCell  # noqa: E402
-from cellmesh.aha.config import AhaConfig  # noqa: E402
-from cellmesh.api.aha.v1 import enrollment_pb2, enrollment_service_pb2_grpc, pool_pb2, pool_service_pb2_grpc  # noqa: E402
-from cellmesh.common.auth.rules import path_text  # noqa: E402
-from cellmesh.common.cell import running  # noqa: E402
-from cellmesh.common.config import load_config  # noqa: E402
-from cellmesh.common.errors import CellError  # noqa: E402
-from cellmesh.common.rpc.channel import open_channel  # noqa: E402
-from cellmesh.cortex.cell import CortexCell  # noqa: E402
-from cellmesh.cortex.config import CortexConfig  # noqa: E402
-from cellmesh.cortex.storm import engine as engine_module  # noqa: E402
-from cellmesh.cortex.storm.engine import Engine  # noqa: E402
-from cellmesh.cortex.storm.rights import checks as checks_module  # noqa: E402
-from cellmesh.cortex.storm.runtime import context as context_module  # noqa: E402
-from cellmesh.cortex.storm.runtime.messages import CsvRow, Error, Fire, NodeRow, Print, Warn  # noqa: E402
-from cellmesh.cortex.storm.runtime.options import QueryOptions  # noqa: E402
-from cellmesh.cortex.storm.runtime.rights import Rights  # noqa: E402
+from cellmesh.aha.cell import AhaCell
+from cellmesh.aha.config import AhaConfig
+from cellmesh.api.aha.v1 import enrollment_pb2, enrollment_service_pb2_grpc, pool_pb2, pool_service_pb2_grpc
+from cellmesh.common.auth.rules import path_text
+from cellmesh.common.cell import running
+from cellmesh.common.config import load_config
+from cellmesh.common.errors import CellError
+from cellmesh.common.rpc.channel import open_channel
+from cellmesh.cortex.cell import CortexCell
+from cellmesh.cortex.config import CortexConfig
+from cellmesh.cortex.storm import engine as engine_module
+from cellmesh.cortex.storm.engine import Engine
+from cellmesh.cortex.storm.rights import checks as checks_module
+from cellmesh.cortex.storm.runtime import context as context_module
+from cellmesh.cortex.storm.runtime.messages import CsvRow, Error, Fire, NodeRow, Print, Warn
+from cellmesh.cortex.storm.runtime.options import QueryOptions
+from cellmesh.cortex.storm.runtime.rights import Rights
 
-from tools.storm_example_files import GRAPH, RESULTS, Example, examples, results  # noqa: E402
-from tools.storm_servers import servers  # noqa: E402
+from tools.storm_example_files import GRAPH, RESULTS, Example, examples, results
+from tools.storm_servers import servers
 
 TEXT_SIZE_MAX = 600
 """Characters of a result that the reference shows."""

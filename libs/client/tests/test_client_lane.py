@@ -127,6 +127,10 @@ class Talk:
         """Send a message."""
         self._sent.put(pb.PipelineRequest(calls=calls, **fields))
 
+    def wait_for_error(self) -> None:
+        """Wait until the stream has failed."""
+        until(lambda: self.error is not None)
+
     def of(self, call_id: int) -> list[pb.PipelineAnswer]:
         """The answers of a call."""
         return [answer for answer in list(self.answers) if answer.call_id == call_id]
@@ -277,7 +281,7 @@ def test_a_message_with_very_many_grants_or_ids_is_refused() -> None:
             with Talk(address) as talk:
                 talk.read()
                 talk.send(**fields)
-                until(lambda talk=talk: talk.error is not None)  # type: ignore[misc]
+                talk.wait_for_error()
                 assert isinstance(talk.error, LimitExceeded)
 
 
@@ -550,13 +554,11 @@ def test_a_task_that_is_cancelled_ends_its_query_alone(cortex: CortexProcess) ->
         async with open_cell_aio(cortex.url) as client:
             with open_cell(cortex.url) as other:
                 task = asyncio.ensure_future(client.storm("$lib.time.sleep(25) // cancelled").run())
-                until_running = lambda: until(lambda: running_queries(other, "// cancelled") == 1)  # noqa: E731
-                await asyncio.to_thread(until_running)
+                await asyncio.to_thread(until, lambda: running_queries(other, "// cancelled") == 1)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                gone = lambda: until(lambda: running_queries(other, "// cancelled") == 0)  # noqa: E731
-                await asyncio.to_thread(gone)
+                await asyncio.to_thread(until, lambda: running_queries(other, "// cancelled") == 0)
             assert await client.storm("it:dev:str").count() == 4000
 
     asyncio.run(main())
@@ -565,7 +567,7 @@ def test_a_task_that_is_cancelled_ends_its_query_alone(cortex: CortexProcess) ->
 def test_calls_above_the_bounds_of_a_lane_are_made_by_themselves(
     cortex: CortexProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cellmesh.client.lane_aio.REQUEST_SIZE_MAX", 100)
+    monkeypatch.setattr(lane_module, "REQUEST_SIZE_MAX", 100)
     monkeypatch.setattr(lane_module, "CALLS_MAX", 2)
 
     async def main() -> None:

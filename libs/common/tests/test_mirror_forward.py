@@ -31,9 +31,10 @@ from cellmesh.common.errors import (
     from_rpc_error,
 )
 from cellmesh.common.mirror import forward
-from cellmesh.common.mirror.forward import CHANGE_OFFSET_KEY, ForwardInterceptor
+from cellmesh.common.mirror.forward import ForwardInterceptor
 from cellmesh.common.rpc import Level, Permission, RpcServer, Service, TcpListener, UnixListener, Workers
 from cellmesh.common.rpc.interceptors.chain import check_order, default_chain
+from cellmesh.common.rpc.offsets import CHANGE_OFFSET_KEY
 from cellmesh.common.rpc.permissions import Changes
 from cellmesh.common.storage import Slab
 from cellmesh.common.tls.identity import CellIdentity, parse_identity

@@ -41,13 +41,9 @@ from cellmesh.common.errors import (
     ShuttingDown,
 )
 from cellmesh.common.rpc.channel import UNARY_DEADLINE_S
+from cellmesh.common.rpc.offsets import CHANGE_OFFSET_KEY, MIN_OFFSET_KEY
 from cellmesh.common.telemetry.tracing import outgoing_metadata
 from cellmesh.common.tls.folder import IdentityFolder
-
-CHANGE_OFFSET_KEY: Final = "cellmesh-change-offset"
-"""Trailing metadata: the offset up to which the cell that answered has the changes."""
-MIN_OFFSET_KEY: Final = "cellmesh-min-offset"
-"""Metadata of a call to a follower: answer only with the changes up to this offset."""
 
 LEADER_CHANGES_MAX: Final = 4
 """How often one call follows "I do not lead, that one does"."""

@@ -23,8 +23,8 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
-from cellmesh.client.core import CHANGE_OFFSET_KEY, MIN_OFFSET_KEY
 from cellmesh.common.errors.status import DETAILS_KEY
+from cellmesh.common.rpc.offsets import CHANGE_OFFSET_KEY, MIN_OFFSET_KEY
 from cellmesh.common.telemetry.names import METADATA_REQUEST_ID, METADATA_TRACE_PARENT
 
 PIPELINE_PATH: Final = "/cellmesh.api.common.v1.CallService/Pipeline"
@@ -181,11 +181,6 @@ class LaneBook:
         return len(self.calls) + len(self._fresh) >= CALLS_MAX
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no call is under way."""
-        return not self.calls and not self._fresh
-
-    @property
     def can_send(self) -> bool:
         """Whether there is something to send."""
         return bool(self._fresh or self._grants or self._cancelled)
@@ -316,9 +311,18 @@ class LaneBook:
         call.fail(self._refusal())
 
 
-def describe(path: str, request: bytes, metadata: Iterable[tuple[str, Any]] | None) -> pb.PipelineCall:
-    """How a call is told to the cell; of the metadata, what is not of the whole stream."""
-    sent = pb.PipelineCall(method=path, request=request, window=WINDOW_SIZE)
+def describe(method: Any, request: Any, metadata: Iterable[tuple[str, Any]] | None) -> pb.PipelineCall | None:
+    """How a call is told to the cell; None if its request is too large for a lane.
+
+    Args:
+        method: Of a stub of ours.
+        request: Its request.
+        metadata: What goes along. What is of the whole stream is left out.
+    """
+    data: bytes = method.kwargs["request_serializer"](request)
+    if len(data) > REQUEST_SIZE_MAX:
+        return None
+    sent = pb.PipelineCall(method=method.path, request=data, window=WINDOW_SIZE)
     for key, value in metadata or ():
         if key == METADATA_REQUEST_ID:
             sent.request_id = value

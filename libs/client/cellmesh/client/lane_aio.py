@@ -11,7 +11,6 @@ import grpc
 import grpc.aio
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client.lane import (
-    REQUEST_SIZE_MAX,
     LaneBook,
     LaneCall,
     LaneError,
@@ -22,7 +21,7 @@ from cellmesh.client.lane import (
 )
 from cellmesh.client.stream_aio import CallStream
 
-_EOF: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]
+_EOF: Final[Any] = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 
 
 class AioLanes:
@@ -55,15 +54,10 @@ class AioLanes:
             self._lane = lane = AioLane(self._channel, self._metadata, self._history)
         elif lane.book.is_full or not self._history.may_try:
             return None
-        data: bytes = method.kwargs["request_serializer"](request)
-        if len(data) > REQUEST_SIZE_MAX:
+        sent = describe(method, request, metadata)
+        if sent is None:
             return None
-        call = AioLaneCall(
-            describe(method.path, data, metadata),
-            deadline_of(timeout_s),
-            lane,
-            method.kwargs["response_deserializer"],
-        )
+        call = AioLaneCall(sent, deadline_of(timeout_s), lane, method.kwargs["response_deserializer"])
         lane.add(call)
         return call
 
@@ -138,7 +132,7 @@ class AioLane:
 class AioLaneCall(LaneCall):
     """Looks like a call of grpc.aio: awaited, or read message by message."""
 
-    __slots__ = ("_lane", "_read", "_timer", "_waiter")
+    __slots__ = ("_lane", "_read", "_waiter")
 
     def __init__(
         self, sent: pb.PipelineCall, deadline: float | None, lane: AioLane, read: Callable[[bytes], Any]
@@ -147,7 +141,6 @@ class AioLaneCall(LaneCall):
         self._lane = lane
         self._read = read
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     def _came(self) -> None:
         waiter = self._waiter

@@ -18,7 +18,6 @@ import grpc
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client.lane import (
     PIPELINE_PATH,
-    REQUEST_SIZE_MAX,
     LaneBook,
     LaneCall,
     LaneError,
@@ -68,15 +67,10 @@ class Lanes:
                     self._lane = lane = Lane(self._channel, self._metadata, self._history)
         elif lane.book.is_full:
             return None
-        data: bytes = method.kwargs["request_serializer"](request)
-        if len(data) > REQUEST_SIZE_MAX:
+        sent = describe(method, request, metadata)
+        if sent is None:
             return None
-        call = BlockingLaneCall(
-            describe(method.path, data, metadata),
-            deadline_of(timeout_s),
-            lane,
-            method.kwargs["response_deserializer"],
-        )
+        call = BlockingLaneCall(sent, deadline_of(timeout_s), lane, method.kwargs["response_deserializer"])
         lane.want(_SEND, call, 0)
         return call
 

@@ -108,6 +108,16 @@ def test_an_unknown_view_fails_its_own_stream(cortex: CellClient) -> None:
         list(cortex.stub(FeedServiceStub).AddNodes(iter([large])))
 
 
+@pytest.mark.parametrize("count_each", [1, 2000])
+def test_a_stream_goes_into_one_view(cortex: CellClient, count_each: int) -> None:
+    answers = cortex.stub(FeedServiceStub).AddNodes(
+        iter([batch(8001, count_each, 1), feed_pb2.AddNodesRequest(view_id="0" * 32)])
+    )
+    assert next(answers).accepted_count == count_each
+    with pytest.raises(BadArg, match="this feed goes into the default view"):
+        next(answers)
+
+
 def test_too_many_nodes_in_a_batch(cortex: CellClient) -> None:
     with pytest.raises(BadArg):
         list(cortex.stub(FeedServiceStub).AddNodes(iter([batch(20_000, 10_001, 1)])))

@@ -24,12 +24,12 @@ from cellmesh.common.auth.behalf import ON_BEHALF_KEY, name_of
 from cellmesh.common.auth.context import Call, current_call
 from cellmesh.common.errors import BadArg, CellError, Internal, NotLeader, Retry, from_rpc_error
 from cellmesh.common.errors.status import DETAILS_KEY
-from cellmesh.common.rpc.interceptors.auth import AUTHORIZATION_KEY, MIN_OFFSET_KEY
+from cellmesh.common.rpc.interceptors.auth import AUTHORIZATION_KEY
+from cellmesh.common.rpc.offsets import CHANGE_OFFSET_KEY, MIN_OFFSET_KEY
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler, serialize_or_pass
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.telemetry.names import METADATA_REQUEST_ID
 
-CHANGE_OFFSET_KEY: Final = "cellmesh-change-offset"
 APPLIED_WAIT_S: Final = 10.0
 """How long an answer waits, at most, until this instance has come as far as it must."""
 ANSWER_TIME_S: Final = 0.05
@@ -322,4 +322,4 @@ def _offset(text: str) -> int:
     raise BadArg(f"{text[:40]!r} is no change offset", name=MIN_OFFSET_KEY, valu=text[:40])
 
 
-__all__ = ["CHANGE_OFFSET_KEY", "ForwardInterceptor", "MirrorView"]
+__all__ = ["ForwardInterceptor", "MirrorView"]

@@ -7,6 +7,7 @@ server         RpcServer: services behind the chain, on a unix socket and a TCP 
 health         grpc.health.v1
 pipeline       CallService: many small calls on one stream
 pipeline_calls one of them: its context, its window
+offsets        the metadata that ties calls to a place in the change log
 workers        Workers: threads for blocking work
 streams        a blocking generator as an async stream of growing batches
 channel        channels to other cells: options, credentials, errors

@@ -17,11 +17,10 @@ import grpc.aio
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.common.errors import CellError, FeatureNotSupported, to_abort
 from cellmesh.common.errors.status import DETAILS_KEY
+from cellmesh.common.rpc.offsets import CHANGE_OFFSET_KEY, MIN_OFFSET_KEY
 from cellmesh.common.rpc.service import SingleHandler
 from cellmesh.common.telemetry.names import METADATA_REQUEST_ID, METADATA_TRACE_PARENT
 
-CHANGE_OFFSET_KEY: Final = "cellmesh-change-offset"
-MIN_OFFSET_KEY: Final = "cellmesh-min-offset"
 MESSAGE_COST: Final = 64
 """What a message counts in a window beside its bytes, so that empty ones count too."""
 WINDOW_MAX: Final = 64 * 1024 * 1024

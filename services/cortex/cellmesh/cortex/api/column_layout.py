@@ -28,7 +28,7 @@ _BYTES = table_pb2.COLUMN_KIND_BYTES
 _JSON = table_pb2.COLUMN_KIND_JSON
 _TIME = table_pb2.COLUMN_KIND_TIME
 
-_KINDS: Final[dict[type, int]] = {
+_KINDS: Final[dict[type, table_pb2.ColumnKind.ValueType]] = {
     bool: _BOOL,
     int: _INT64,
     float: _DOUBLE,
@@ -63,7 +63,7 @@ def fill_column(column: table_pb2.Column, values: list[Any], *, is_time: bool, i
             if is_time and least >= TIME_MIN_MS and most <= TIME_MAX_MS:
                 kind = _TIME
             column.values = struct.pack(f"<{len(values)}q", *integers)
-    column.kind = kind  # type: ignore[assignment]
+    column.kind = kind
     if kind in (_INT64, _TIME):
         return
     if kind == _DOUBLE:
@@ -80,7 +80,7 @@ def fill_column(column: table_pb2.Column, values: list[Any], *, is_time: bool, i
         _fill_pieces(column, [b"" if value is None else _text_bytes(value) for value in values])
 
 
-def _kind_of(types: set[type]) -> int:
+def _kind_of(types: set[type]) -> table_pb2.ColumnKind.ValueType:
     if len(types) != 1:
         # One kind of value by itself keeps its kind; several are text, lists and maps among them as JSON.
         return _TEXT if any(found in _KINDS for found in types) else _JSON

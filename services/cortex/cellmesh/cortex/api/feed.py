@@ -170,7 +170,7 @@ class FeedServicer:
                 f"a batch holds at most {NODES_PER_BATCH_MAX} nodes, not {len(batch)}",
                 name="nodes",
             )
-        stream.view_id = stream.view_id or view_id
+        stream.enter(view_id)
         current_call().text = f"feed into view {stream.view_id or 'default'}"
         with self._graph.begin(self._graph.view(stream.view_id or None), user=stream.user) as session:
             result = session.feed(batch)

@@ -16,7 +16,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import Final
 
-from cellmesh.common.errors import CellError
+from cellmesh.common.errors import BadArg, CellError
 from cellmesh.common.rpc import CancelToken, Workers
 from cellmesh.cortex.views.feed_values import BATCH_COUNT_MAX, FeedResult
 from cellmesh.cortex.views.feed_wire import FeedRecord, WireRecord, read_request
@@ -42,7 +42,23 @@ class Stream:
     """One stream of batches: who feeds, and into which view. Its batches are begun one after another."""
 
     user: str
-    view_id: str = ""
+    view_id: str | None = None
+
+    def enter(self, view_id: str) -> None:
+        """Take note of the view that a batch names.
+
+        Raises:
+            BadArg: It is not the one that batches before it went to.
+        """
+        if self.view_id is None:
+            self.view_id = view_id
+        elif view_id and view_id != self.view_id:
+            into = self.view_id or "the default view"
+            raise BadArg(
+                f"this feed goes into {into}: a batch for {view_id[:40]!r} needs a stream of its own",
+                name="view_id",
+                valu=view_id[:40],
+            )
 
 
 @dataclass(slots=True, eq=False)
@@ -139,14 +155,14 @@ class FeedGroups:
         for small in group:
             try:
                 small.records, view_id = read_request(small.data)
+                small.stream.enter(view_id)
             except CellError as error:
                 small.result = error
                 continue
-            small.stream.view_id = small.stream.view_id or view_id
             todo.append(small)
         runs: dict[tuple[str, str], list[_Small]] = {}
         for small in todo:
-            runs.setdefault((small.stream.user, small.stream.view_id), []).append(small)
+            runs.setdefault((small.stream.user, small.stream.view_id or ""), []).append(small)
         for (user, view_id), run in runs.items():
             try:
                 self._feed(run, user, view_id)

@@ -11,13 +11,13 @@ from cellmesh.common.auth.behalf import ON_BEHALF_KEY
 from cellmesh.common.auth.context import LOCAL_ROOT, Call, Caller, CallerKind, current_call
 from cellmesh.common.errors import AuthDeny, CellError
 from cellmesh.common.rpc.interceptors.peers import PeerCertificates
+from cellmesh.common.rpc.offsets import MIN_OFFSET_KEY
 from cellmesh.common.rpc.permissions import Level, check_permission
 from cellmesh.common.rpc.service import Method, SingleHandler, StreamHandler
 from cellmesh.common.tls.identity import CellIdentity
 from cellmesh.common.tls.revocation import RevocationList
 
 AUTHORIZATION_KEY = "authorization"
-MIN_OFFSET_KEY = "cellmesh-min-offset"
 
 CallerOf = Callable[["grpc.aio.ServicerContext[Any, Any]"], Caller]
 
