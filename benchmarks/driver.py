@@ -24,6 +24,8 @@ class Driver:
     """Keeps the side's server and knows what data is in it."""
 
     def __init__(self, side: str, folder: Path) -> None:
+        if side == "ours":
+            importlib.import_module("cellmesh.common.rpc.engine").choose_engine()
         self._module = importlib.import_module(f"benchmarks.{side}")
         self._folder = folder
         self._target: Any = None

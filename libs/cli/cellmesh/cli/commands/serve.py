@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from cellmesh.cli.lazy import Lazy
+from cellmesh.common.rpc.engine import choose_engine
 
 EXIT_CANNOT_START = 2
 EPILOG = """
@@ -33,6 +34,7 @@ def make_serve(kind: str) -> click.Command:
     Raises:
         click.ClickException: the packages that the cell needs are not installed.
     """
+    choose_engine()
     try:
         with _collector_paused():
             module: Any = importlib.import_module(f"cellmesh.{kind}.main")

@@ -10,6 +10,7 @@ pipeline_calls one of them: its context, its window
 offsets        the metadata that ties calls to a place in the change log
 workers        Workers: threads for blocking work
 streams        a blocking generator as an async stream of growing batches
+engine         which engine for connections gRPC uses
 channel        channels to other cells: options, credentials, errors
 registry_link  the channel of a cell to the registry, which may have several addresses
 """
