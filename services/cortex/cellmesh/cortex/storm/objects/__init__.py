@@ -19,7 +19,10 @@ remote.py    other cells and their RPCs, pools of AHA
 services.py  Storm services and their methods
 stacks.py    views and layers
 view_methods.py   how views stand to each other, merge requests
-layer_methods.py  what one layer holds, its edits, pushes and pulls
+layer_contents.py  what one layer holds
+layer_changes.py   changes of it in detail
+layer_edits.py     its edits, from the change log
+layer_syncs.py     its pushes and pulls
 stack_types.py    the types of both
 storage_form.py   nodes and edits as plain lists
 sockets.py   web sockets
