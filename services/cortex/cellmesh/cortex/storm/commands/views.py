@@ -11,7 +11,8 @@ from cellmesh.common.errors import BadArg, CantMergeView, NoSuchProp, StormRunti
 from cellmesh.cortex.layers.records import parse_record
 from cellmesh.cortex.layers.schema import NODES
 from cellmesh.cortex.storm.commands.stored import doing, lib
-from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, merge_fork, named_view, running_in
+from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, named_view, running_in
+from cellmesh.cortex.storm.objects.view_methods import merge_fork
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member

@@ -14,8 +14,8 @@ from cellmesh.common.errors import (
     SchemaViolation,
     StormRuntimeError,
 )
+from cellmesh.cortex.storm.objects.merge_requests import is_asked
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject, made_facts, named_view, own_iden
-from cellmesh.cortex.storm.objects.view_methods import is_asked
 from cellmesh.cortex.storm.rights.gates import claim, drop_gate
 from cellmesh.cortex.storm.runtime.interface import (
     AttributeSpec,

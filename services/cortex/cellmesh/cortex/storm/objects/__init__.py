@@ -17,8 +17,11 @@ projects.py  projects, epics, sprints, tickets, comments
 queues.py    durable queues
 remote.py    other cells and their RPCs, pools of AHA
 services.py  Storm services and their methods
-stacks.py    views and layers
-view_methods.py   how views stand to each other, merge requests
+stacks.py    views and layers, and how a query reads and runs in them
+stack_contents.py  how many nodes they have, which values and light edges
+stack_facts.py     the facts about them, told and set
+view_methods.py    how views stand to each other, what is put into them
+merge_requests.py  merge requests and votes on them
 layer_contents.py  what one layer holds
 layer_changes.py   changes of it in detail
 layer_edits.py     its edits, from the change log

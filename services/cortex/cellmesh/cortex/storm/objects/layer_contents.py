@@ -238,12 +238,9 @@ def _verify(context: RunContext, self: LayerObject, config: Any) -> Iterator[tup
 
 NODE: Final = ParameterSpec("nodeid", type="str", doc="The node's iden.")
 
-
 DATA_NAME: Final = ParameterSpec("name", type="str", doc="The name of the data.")
 
-
 _VERB: Final = ParameterSpec("verb", None, "str", "Only edges with this verb.")
-
 
 EDGE: Final = (
     ParameterSpec("nodeid1", type="str", doc="The iden of the node it starts at."),
@@ -251,13 +248,11 @@ EDGE: Final = (
     ParameterSpec("nodeid2", type="str", doc="The iden of the node it points to."),
 )
 
-
 _BY_PROP: Final = (
     ParameterSpec("propname", type="str", doc="The property by its full name."),
     ParameterSpec("propvalu", None, "any", "Only nodes that have this value."),
     ParameterSpec("propcmpr", "=", "str", "How to compare."),
 )
-
 
 METHODS: Final = (
     FunctionSpec(

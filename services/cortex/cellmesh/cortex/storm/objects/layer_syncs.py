@@ -93,9 +93,7 @@ _SYNC: Final = (
     ParameterSpec("chunk_size", 1_000, "int", "Most nodes in one message."),
 )
 
-
 _IDEN: Final = (ParameterSpec("iden", type="str", doc="Its iden."),)
-
 
 METHODS: Final = (
     FunctionSpec(

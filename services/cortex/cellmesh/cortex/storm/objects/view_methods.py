@@ -1,20 +1,22 @@
-"""Methods of views that change how they stand to each other, and merge requests."""
+"""Methods of views: how they stand to each other, and what is put into them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common import hashing
-from cellmesh.common.auth.principals import ALL_ID
-from cellmesh.common.errors import AuthDeny, BadState
-from cellmesh.cortex.storm.objects.stacks import ViewObject, made_facts, own_iden
+from cellmesh.common.errors import CantMergeView
+from cellmesh.cortex.storm.objects.stacks import ViewObject, made_facts
 from cellmesh.cortex.storm.objects.storage_form import read_edits
 from cellmesh.cortex.storm.rights.gates import claim
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec
-from cellmesh.cortex.storm.runtime.rights import AUTH
-from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
-from cellmesh.cortex.views import quorum, restack
+from cellmesh.cortex.storm.runtime.libraries import Library
+from cellmesh.cortex.storm.runtime.members import get_member
+from cellmesh.cortex.storm.runtime.values import toprim, tostr
+from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.views import restack
+from cellmesh.cortex.views.merge import ALL, Choice, merge_view
+from cellmesh.cortex.views.quorum import check_free_merge
 from cellmesh.cortex.views.taking import take_edits
 from cellmesh.cortex.views.wipe import any_value, wipe_layer
 
@@ -24,17 +26,70 @@ if TYPE_CHECKING:
     from cellmesh.cortex.views.view import View
 
 
-def _now(context: RunContext) -> int:
-    return context.session.graph.now_ms()
-
-
 def current(context: RunContext, self: ViewObject) -> View:
     """Return a view as it is now, and have the value know it."""
     self.view = context.session.graph.view(str(self.view.id))
     return self.view
 
 
-# Stacks.
+def _add_node(context: RunContext, self: ViewObject, form: Any, value: Any, props: Any) -> Any:
+    """Make a node in the view; in another view than the query's it is made at once, outside the query's edits."""
+    found = context.model.require_form(tostr(form))
+    given = {tostr(name): plain_value(item) for name, item in (props or {}).items()}
+    if self.view.id == context.view.id:
+        return context.session.add_node(found, plain_value(value), given)
+    context.session.pause()
+    with context.session.graph.begin(self.view, user=context.user) as session:
+        session.guard = context.run.rights
+        session.add_node(found, plain_value(value), given)
+        session.sync()
+    return None
+
+
+def _fork(context: RunContext, self: ViewObject, name: Any) -> ViewObject:
+    context.session.pause()
+    made = context.session.graph.fork(
+        self.view, name="" if name is None else tostr(name), user=context.user, facts=made_facts(context)
+    )
+    claim(context, str(made.id), "view")
+    claim(context, str(made.layers[0].id), "layer")
+    return ViewObject(made)
+
+
+def merge_fork(context: RunContext, view: View, choice: Choice = ALL) -> None:
+    """Merge all of a fork into what it was forked from.
+
+    Raises:
+        SynErr: the view below has a quorum, whose votes decide.
+        CantMergeView: the fork has forks, or is not to be merged.
+    """
+    graph = context.session.graph
+    check_free_merge(graph, view)
+    if any(other.parent == view.id for other in graph.views.values()):
+        raise CantMergeView("a view that has forks cannot be merged", view=str(view.id))
+    context.session.pause()
+    merge_view(graph, view, choice, context.user)
+    # Nodes of this query are to be read anew.
+    context.session.generation += 1
+
+
+def _merge(context: RunContext, self: ViewObject, force: Any) -> None:
+    merge_fork(context, self.view)
+
+
+def view_triggers(context: RunContext, self: ViewObject) -> list[Any]:
+    """Return the triggers of a view that the user may see."""
+    library = context.run.library.members.get("trigger")
+    if not isinstance(library, Library):
+        return []
+    triggers = context.call(library.get(context, "list"), True)
+    return [found for found in triggers if get_member(context, found, "view") == str(self.view.id)]
+
+
+def _children(context: RunContext, self: ViewObject) -> Iterator[ViewObject]:
+    for view in list(context.session.graph.views.values()):
+        if view.parent == self.view.id:
+            yield ViewObject(view)
 
 
 def _wipe(context: RunContext, self: ViewObject) -> None:
@@ -98,129 +153,37 @@ def _add_edits(context: RunContext, self: ViewObject, edits: Any) -> None:
     context.session.generation += 1
 
 
-# Merge requests.
-
-
-def _request(context: RunContext, self: ViewObject) -> Any:
-    return quorum.request_of(current(context, self))
-
-
-def _summary(context: RunContext, self: ViewObject) -> Any:
-    context.session.sync()
-    return quorum.summary(context.session.graph, current(context, self))
-
-
-def _set_request(context: RunContext, self: ViewObject, comment: Any) -> Any:
-    request = {
-        "iden": hashing.guid(),
-        "creator": own_iden(context),
-        "created": _now(context),
-    }
-    if comment is not None:
-        request["comment"] = tostr(comment)
-    context.session.pause()
-    self.view = quorum.set_request(context.session.graph, current(context, self), request, user=context.user)
-    return request
-
-
-def _delete_request(context: RunContext, self: ViewObject) -> Any:
-    context.session.pause()
-    return quorum.delete_request(context.session.graph, current(context, self), user=context.user)
-
-
-def _set_comment(context: RunContext, self: ViewObject, comment: Any) -> Any:
-    context.session.pause()
-    return quorum.set_comment(
-        context.session.graph, current(context, self), tostr(comment), _now(context), user=context.user
-    )
-
-
-def _roles(context: RunContext) -> set[str]:
-    auth: Any = context.engine.capabilities.get(AUTH)
-    if auth is None:
-        return {ALL_ID}
-    user = auth.policy.users.get(own_iden(context))
-    return {ALL_ID, *(user.role_ids if user is not None else ())}
-
-
-def is_asked(context: RunContext, view: View) -> bool:
-    """Whether the user may vote on the merging of a fork, and has not yet."""
-    voter = own_iden(context)
-    try:
-        quorum.may_vote(context.session.graph, view, voter, _roles(context))
-    except (AuthDeny, BadState):
-        return False
-    return voter not in view.facts.get(quorum.VOTES, {})
-
-
-def _set_vote(context: RunContext, self: ViewObject, approved: Any, comment: Any) -> Any:
-    graph = context.session.graph
-    context.session.sync()
-    view = current(context, self)
-    voter = own_iden(context)
-    quorum.may_vote(graph, view, voter, _roles(context))
-    vote = {
-        "user": voter,
-        "approved": tobool(approved),
-        "created": _now(context),
-        "offset": quorum.offset_of(graph, view),
-    }
-    if comment is not None:
-        vote["comment"] = tostr(comment)
-    context.session.pause()
-    self.view = quorum.set_vote(graph, view, vote, user=context.user)
-    if quorum.is_decided(graph, self.view):
-        self.view = quorum.begin_merging(graph, self.view, _now(context), user=context.user)
-        # In the background where a cell runs, which goes on with it wherever it ended; else at once.
-        merges: Any = context.engine.capabilities.get("syncing")
-        if merges is not None:
-            merges.wake()
-        else:
-            quorum.merge_decided(graph, self.view, user=context.user)
-            context.session.generation += 1
-    return vote
-
-
-def _vote_comment(context: RunContext, self: ViewObject, comment: Any) -> Any:
-    voter, now, text = own_iden(context), _now(context), tostr(comment)
-    context.session.pause()
-    found = quorum.change_vote(
-        context.session.graph,
-        current(context, self),
-        voter,
-        lambda vote: {**vote, "comment": text, "updated": now},
-        user=context.user,
-    )
-    if found is None:
-        raise BadState("the user has not voted", user=voter)
-    return {**found, "comment": text, "updated": now}
-
-
-def _delete_vote(context: RunContext, self: ViewObject, user: Any) -> Any:
-    voter = own_iden(context)
-    if user is not None and tostr(user) != voter:
-        if context.run.rights is not None and not context.run.rights.is_admin():
-            raise AuthDeny("only administrators remove the votes of others", user=voter)
-        voter = tostr(user)
-    context.session.pause()
-    return quorum.change_vote(
-        context.session.graph, current(context, self), voter, lambda vote: None, user=context.user
-    )
-
-
-def _merging(context: RunContext, self: ViewObject) -> list[str]:
-    return quorum.merging_views(context.session.graph, current(context, self))
-
-
-def _merges(context: RunContext, self: ViewObject) -> Iterator[Any]:
-    yield from reversed(current(context, self).facts.get(quorum.MERGES, ()))
-
-
 _NAME: Final = (ParameterSpec("name", None, "str", "What to call it."),)
-_COMMENT: Final = ParameterSpec("comment", type="str", doc="What to say.")
-_MAYBE_COMMENT: Final = ParameterSpec("comment", None, "str", "What to say.")
 
 METHODS: Final = (
+    FunctionSpec(
+        "addNode",
+        "Make a node; gives it back if it is in the view of the query.",
+        _add_node,
+        (
+            ParameterSpec("form", type="str", doc="Its form."),
+            ParameterSpec("valu", type="any", doc="Its value."),
+            ParameterSpec("props", None, "dict", "Properties to set."),
+        ),
+        "node",
+        changes_state=True,
+    ),
+    FunctionSpec("children", "The views forked from it.", _children, (), "view", is_generator=True),
+    FunctionSpec(
+        "fork",
+        "Make a view with a layer of its own on top of this one's.",
+        _fork,
+        _NAME,
+        "view",
+        changes_state=True,
+    ),
+    FunctionSpec(
+        "merge",
+        "Merge all that its top layer holds into what it was forked from.",
+        _merge,
+        (ParameterSpec("force", False, "bool", "Without effect."),),
+        changes_state=True,
+    ),
     FunctionSpec(
         "addNodeEdits",
         "Apply edits, in the form that `$layer.edits()` gives them, to its top layer.",
@@ -229,32 +192,8 @@ METHODS: Final = (
         changes_state=True,
     ),
     FunctionSpec(
-        "delMergeRequest", "Withdraw its merge request.", _delete_request, (), "dict", changes_state=True
-    ),
-    FunctionSpec(
-        "delMergeVote",
-        "Remove a vote.",
-        _delete_vote,
-        (ParameterSpec("useriden", None, "str", "Whose; the own one when left out."),),
-        "dict",
-        changes_state=True,
-    ),
-    FunctionSpec(
         "detach", "Make the fork a view of its own, with the layers it has.", _detach, changes_state=True
     ),
-    FunctionSpec("getMergeRequest", "Its merge request.", _request, (), "dict"),
-    FunctionSpec(
-        "getMergeRequestSummary", "Its merge request, the votes and the quorum.", _summary, (), "dict"
-    ),
-    FunctionSpec(
-        "getMerges",
-        "Merge requests whose forks were merged into it, the last one first.",
-        _merges,
-        (),
-        "dict",
-        is_generator=True,
-    ),
-    FunctionSpec("getMergingViews", "Idens of its forks that have merge requests.", _merging, (), "list"),
     FunctionSpec(
         "insertChildFork",
         "Put a view between it and its forks.",
@@ -269,38 +208,6 @@ METHODS: Final = (
         _insert_parent,
         _NAME,
         "view",
-        changes_state=True,
-    ),
-    FunctionSpec(
-        "setMergeComment",
-        "Change what its merge request says.",
-        _set_comment,
-        (_COMMENT,),
-        "dict",
-        changes_state=True,
-    ),
-    FunctionSpec(
-        "setMergeRequest",
-        "Ask for the fork to be merged; the quorum of the view below votes on it.",
-        _set_request,
-        (_MAYBE_COMMENT,),
-        "dict",
-        changes_state=True,
-    ),
-    FunctionSpec(
-        "setMergeVote",
-        "Vote on its merge request; with enough votes, and none against it, the fork is merged and removed.",
-        _set_vote,
-        (ParameterSpec("approved", True, "bool", "Whether to merge it."), _MAYBE_COMMENT),
-        "dict",
-        changes_state=True,
-    ),
-    FunctionSpec(
-        "setMergeVoteComment",
-        "Change what the own vote says.",
-        _vote_comment,
-        (_COMMENT,),
-        "dict",
         changes_state=True,
     ),
     FunctionSpec("swapLayer", "Put an empty layer in the place of its top layer.", _swap, changes_state=True),
