@@ -18,7 +18,7 @@ layer_import    a new layer from a file, seen when it is whole
 import_batch    the nodes of such a file, a batch a transaction
 index_rows      the entries of one index of a layer; copies of layers
 verify          records compared with indexes and counts, and put right
-purge           all values of a property taken out of every layer
+purge           all that layers say of a property or form, taken out of every layer
 session         GraphSession: one unit of work, put together from the parts below; edits
 session_base    what every part stands on: transactions, names, the end
 session_lifts   nodes of a form, with a property, a tag, or a value that compares so

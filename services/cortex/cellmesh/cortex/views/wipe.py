@@ -80,7 +80,8 @@ def empty_node(graph: Graph, txn: ReadTxn, layer: bytes, nid: bytes) -> NodeEdit
         edits.append(NodeDelete())
     if not edits:
         return None
-    form = graph.form_of_key(lambda read: read(txn), nid[6:])
+    # By name: the model need not have the form any more.
+    form = name_of(graph.names.forms, txn, keys.unpack_form(nid, 6))
     # Without a record nothing is kept of the node's value: the writer needs it only to make a record.
     value = None if record is None else node_value(record.head)
     if record is None:
@@ -88,7 +89,7 @@ def empty_node(graph: Graph, txn: ReadTxn, layer: bytes, nid: bytes) -> NodeEdit
         if found is None:
             return None
         value = found[0]
-    return NodeEdits(keys.unpack_nid(nid), form.name, value, tuple(edits))
+    return NodeEdits(keys.unpack_nid(nid), form, value, tuple(edits))
 
 
 def any_value(graph: Graph, txn: ReadTxn, nid: bytes) -> tuple[object] | None:

@@ -11,7 +11,7 @@ from cellmesh.cortex.storm.objects.models import ModelForm, ModelProp, ModelTagP
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.values import tobool, tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
-from cellmesh.cortex.views.purge import purge_prop, purge_tag_prop
+from cellmesh.cortex.views.purge import purge_form, purge_prop, purge_tag_prop
 
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Prop
@@ -112,7 +112,12 @@ def _del_form(context: RunContext, name: Any) -> None:
     form = context.model.form(text)
     if form is not None and form.is_extended and _is_used(context, form.value_prop):
         raise CantDelForm(f"there are nodes of {text}", form=text)
-    _extensions(context).remove_form(text)
+    try:
+        if form is not None and form.is_extended and not form.definition.props:
+            _purge(context, lambda: purge_form(context.session, form))
+        _extensions(context).remove_form(text)
+    finally:
+        context.session.end_edits()
 
 
 def _is_extension(context: RunContext, kind: str, name: tuple[str, ...]) -> bool:
