@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from cellmesh.common.config import load_config
 from cellmesh.common.storage import SubDb, WriteTxn
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
+from cellmesh.cortex.layers.keys import pack_nid
 from cellmesh.cortex.layers.layer import Layer
+from cellmesh.cortex.layers.nids import NEXT_KEY
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
     BY_PROP,
@@ -29,9 +32,13 @@ from cellmesh.cortex.layers.schema import (
     NIDS,
     NODE_DATA,
     NODES,
+    SEQUENCES,
 )
 from cellmesh.cortex.views.graph import Graph
 from cellmesh.cortex.views.verify import check_layer, repair_layer
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "views"))
+from graph_kit import open_graph
 
 SETUP = """
     $lib.model.ext.addTagProp(score, (int, ({})), ({}))
@@ -87,6 +94,11 @@ def no_records(txn: WriteTxn, layer: bytes) -> None:
     txn.delete(NODES, found[0])
 
 
+def sequence_behind(txn: WriteTxn, layer: bytes) -> None:
+    """The sequence of nids goes on where nodes are already."""
+    txn.put(SEQUENCES, NEXT_KEY, pack_nid(2))
+
+
 # How it is spoilt, what is found among others, and whether it can be put right.
 SPOILT: Mapping[str, tuple[Spoil, str, bool]] = {
     "no row of a property": (drop(BY_PROP), "NoPropIndex", True),
@@ -99,6 +111,8 @@ SPOILT: Mapping[str, tuple[Spoil, str, bool]] = {
     "no count": (drop(COUNTS), "BadCount", True),
     "no number of a node": (drop(NIDS, of_layer=False), "NoNid", True),
     "another number of a node": (other_nid, "NoNid", True),
+    "no sequence of numbers": (drop(SEQUENCES, of_layer=False), "BadNidSequence", True),
+    "a sequence that was put back": (sequence_behind, "BadNidSequence", True),
     "no number of a name": (drop(NAMES, of_layer=False), "NoNumberOfName", True),
     "no name of a number": (drop(NAMES_BY_NUMBER, of_layer=False), "NoNameOfNumber", True),
     "a row of a property too many": (extra(BY_PROP, NOWHERE), "NoNodeForPropIndex", True),
@@ -156,6 +170,7 @@ SAVED = tuple(
         NAMES,
         NAMES_BY_NUMBER,
         NODE_DATA,
+        SEQUENCES,
     )
 )
 
@@ -196,8 +211,57 @@ def test_what_is_spoilt_is_found_and_put_right(cortex: CortexCell, what: str) ->
             after = rows(graph)
             for name in ("nodes", "by_prop", "by_tag", "by_array", "by_tag_prop", "node_data"):
                 assert after[name] == spoilt[name]
-        if what.startswith(("no row", "no edge from its end", "no edge by", "no count", "no n", "another")):
+        if what.startswith(
+            (
+                "no row",
+                "no edge from its end",
+                "no edge by",
+                "no count",
+                "no n",
+                "no s",
+                "a sequence",
+                "another",
+            )
+        ):
             assert rows(graph) == before
         assert repair_layer(graph, layer, lambda: None) == 0
     finally:
         restore(graph, before)
+
+
+@pytest.mark.parametrize("storage", ["lmdb", "memory"])
+def test_new_nodes_get_numbers_of_their_own_after_the_repair(tmp_path: Path, storage: str) -> None:
+    with open_graph(tmp_path, storage=storage) as graph:
+        form = graph.model.require_form("inet:asn")
+        fork = graph.fork(graph.default_view)
+        with graph.begin() as session:
+            for number in range(1, 4):
+                session.add_node(form, number)
+            session.sync()
+        with graph.begin(fork) as session:
+            last = session.add_node(form, 4)
+            session.sync()
+            session.delete_node(last)
+            session.sync()
+        # It is in no layer any more, and its number is its own still: it may come back.
+        layers = list(graph.layers.values())
+        for layer in layers:
+            assert kinds(graph, layer) == set()
+        graph.slab.write(lambda txn: sequence_behind(txn, b""))
+        with graph.slab.view() as txn:
+            # As after a restart.
+            graph.nids.load(txn)
+        for layer in layers:
+            assert kinds(graph, layer) == {"BadNidSequence"}
+        assert repair_layer(graph, layers[-1], lambda: None) == 1
+        for layer in layers:
+            assert kinds(graph, layer) == set()
+        with graph.begin() as session:
+            for number in (5, 4, 6):
+                session.add_node(form, number)
+            session.sync()
+        with graph.slab.view() as txn:
+            nids = [nid for _, nid in txn.scan(NIDS, count_max=100).items]
+        assert len(nids) == len(set(nids)) == 6
+        for layer in layers:
+            assert kinds(graph, layer) == set()

@@ -1,13 +1,13 @@
 """Comparing a layer's records with what follows from them, and putting right what does not agree.
 
-Records are taken as true; index entries, counts, and the two other forms of an edge follow from them. What is compared is
-one state of the storage. Repairs are of one instance's storage and not in the change log: its mirrors have their own.
+Records are taken as true; index entries, counts, the two other forms of an edge, and where the sequence of nids goes on
+follow from them. What is compared is one state of the storage. Repairs are of one instance's storage and not in the change log: its mirrors have their own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cellmesh.common.errors import CellError
 from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.nids import NEXT_KEY
 from cellmesh.cortex.layers.records import Record, node_buid, node_form, node_value, parse_record
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
@@ -23,6 +24,7 @@ from cellmesh.cortex.layers.schema import (
     BY_TAG_PROP,
     BY_VERB,
     COUNTS,
+    EDGE_MASKS,
     EDGES_IN,
     EDGES_OUT,
     NAMES,
@@ -30,8 +32,9 @@ from cellmesh.cortex.layers.schema import (
     NIDS,
     NODE_DATA,
     NODES,
+    SEQUENCES,
 )
-from cellmesh.cortex.values.ids import buid_of
+from cellmesh.cortex.values.ids import NID_SEQUENCE_MAX, NID_SIZE, buid_of, make_nid, sequence_of
 from cellmesh.cortex.values.wire import decode_interval, decode_value
 from google.protobuf.message import DecodeError
 
@@ -71,7 +74,7 @@ class Fault:
     """Something that does not agree.
 
     Attributes:
-        kind: What: "NoPropIndex", "NoNodeForTagIndex", "BadCount", "BadRecord" and others.
+        kind: What: "NoPropIndex", "NoNodeForTagIndex", "BadCount", "BadRecord", "BadNidSequence" and others.
         db: The database whose row is wrong.
         key: The row's key.
         value: The row's value, as it should be, or for a row too many as it is.
@@ -130,7 +133,10 @@ def _repair(graph: Graph, txn: WriteTxn, *, layer: bytes, faults: list[Fault]) -
     check = _Check(graph, txn, layer, lambda: None)
     count = 0
     for fault in faults:
-        if fault.db is COUNTS:
+        if fault.db is SEQUENCES:
+            # In memory as well. It only goes forward: meanwhile it may have.
+            graph.nids.advance(txn, make_nid(1, keys.unpack_nid(fault.value) - 1))
+        elif fault.db is COUNTS:
             now = check.count(fault.key)
             if now:
                 txn.put(COUNTS, fault.key, keys.pack_count(now))
@@ -144,6 +150,12 @@ def _repair(graph: Graph, txn: WriteTxn, *, layer: bytes, faults: list[Fault]) -
             continue
         count += 1
     return count
+
+
+def _greatest(nids: Iterable[bytes]) -> int:
+    """Return the greatest sequence of some nids; what is no nid does not count."""
+    found = (sequence_of(keys.unpack_nid(nid)) for nid in nids if len(nid) == NID_SIZE)
+    return max((sequence for sequence in found if sequence < NID_SEQUENCE_MAX), default=0)
 
 
 class _Check:
@@ -165,6 +177,7 @@ class _Check:
             # What rows mean is known only with the names of their numbers; the rest is compared when they are right.
             yield from names
             return
+        yield from self._sequence()
         yield from self._records()
         yield from self._edges()
         yield from self._data()
@@ -204,6 +217,26 @@ class _Check:
             position = chunk.resume
             if position is None:
                 return
+
+    def _sequence(self) -> Iterator[Fault]:
+        """The sequence of nids, which all layers share, goes on above each nid there is: else a new node gets that of another."""
+        greatest = 0
+        position = None
+        while True:
+            self.tick()
+            chunk = self.txn.scan(NIDS, b"", None, count_max=SCAN_COUNT, after=position)
+            greatest = max(greatest, _greatest(nid for _, nid in chunk.items))
+            position = chunk.resume
+            if position is None:
+                break
+        for db in (NODES, EDGES_OUT, EDGES_IN, EDGE_MASKS, NODE_DATA):
+            # Keys sort by nid behind the layer.
+            last = self.txn.last(db, self.layer, keys.end_of(self.layer))
+            if last is not None:
+                start = len(self.layer)
+                greatest = max(greatest, _greatest((last[0][start : start + NID_SIZE],)))
+        if greatest and self.graph.nids.first_unused(self.txn) <= greatest:
+            yield Fault("BadNidSequence", SEQUENCES, NEXT_KEY, keys.pack_nid(greatest + 1))
 
     def _data(self) -> Iterator[Fault]:
         for key, stored in self._rows(NODE_DATA):
