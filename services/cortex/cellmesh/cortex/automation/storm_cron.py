@@ -17,7 +17,7 @@ from cellmesh.cortex.automation.storm_values import (
     user_of_iden,
     yes,
 )
-from cellmesh.cortex.storm.commands.stored import lib
+from cellmesh.cortex.storm.commands.acting import lib
 from cellmesh.cortex.storm.runtime.interface import (
     Arguments,
     ArgumentSpec,

@@ -9,7 +9,7 @@ from cellmesh.common.errors import BadArg
 from cellmesh.cortex.automation.store import by_prefix, writing_in
 from cellmesh.cortex.automation.storm_values import iden_of_user, query_text, user_of_iden
 from cellmesh.cortex.automation.triggers import Trigger, Triggers
-from cellmesh.cortex.storm.commands.stored import lib
+from cellmesh.cortex.storm.commands.acting import lib
 from cellmesh.cortex.storm.runtime.interface import (
     Arguments,
     ArgumentSpec,

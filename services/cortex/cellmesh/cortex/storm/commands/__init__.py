@@ -1,5 +1,6 @@
 """The commands of queries: `inet:ipv4 | limit 10`.
 
+acting.py   what commands are made of
 rows.py     count, limit, max, min, once, sleep, spin, uniq
 nested.py   batch, divert, intersect, parallel, storm.exec, tee, tree
 edits.py    delnode, edges.del, iden, lift.byverb, movetag, tag.prune
@@ -18,7 +19,10 @@ packages.py pkg.*
 services.py service.*
 http_apis.py cortex.httpapi.*
 mesh.py     aha.*
-views.py    view.*, layer.*, diff, merge, copyto, runas
+views.py    view.*, quorum.merge.list
+layers.py   layer.*
+forks.py    diff, merge
+elsewhere.py copyto, runas, view.exec
 
 `COMMANDS` lists them for the Engine; nothing is registered by being imported.
 """
@@ -31,10 +35,13 @@ from cellmesh.cortex.storm.commands import (
     auth,
     checks,
     edits,
+    elsewhere,
     feeds,
+    forks,
     gen,
     graph,
     http_apis,
+    layers,
     mesh,
     movenodes,
     nested,
@@ -70,4 +77,7 @@ COMMANDS: Final[tuple[CommandSpec, ...]] = (
     *http_apis.COMMANDS,
     *mesh.COMMANDS,
     *views.COMMANDS,
+    *layers.COMMANDS,
+    *forks.COMMANDS,
+    *elsewhere.COMMANDS,
 )

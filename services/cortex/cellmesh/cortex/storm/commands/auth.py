@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.commands.acting import doing, lib
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member, set_member
 

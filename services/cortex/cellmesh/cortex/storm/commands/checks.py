@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg
-from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.commands.acting import doing, lib
 from cellmesh.cortex.storm.objects.stacks import LayerObject, ViewObject
 from cellmesh.cortex.storm.runtime.interface import UNDEF, Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg
-from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.commands.acting import doing, lib
 from cellmesh.cortex.storm.outside.http_calls import HttpRequest, send
 from cellmesh.cortex.storm.packed_nodes import Feeder, confirm_feeding, unpacked
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec

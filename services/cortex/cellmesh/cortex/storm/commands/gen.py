@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common import hashing
-from cellmesh.cortex.storm.commands.stored import lib
+from cellmesh.cortex.storm.commands.acting import lib
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import toprim

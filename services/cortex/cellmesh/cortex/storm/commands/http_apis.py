@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import StormRuntimeError
-from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.commands.acting import doing, lib
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.values import torepr
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import CellError, NoSuchName
-from cellmesh.cortex.storm.commands.stored import doing
+from cellmesh.cortex.storm.commands.acting import doing
 from cellmesh.cortex.storm.outside.registry_calls import find_service, instances, registry
 from cellmesh.cortex.storm.outside.remote_calls import call
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.commands.acting import doing, lib
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.values import torepr
 from cellmesh.cortex.storm.text_tools import parsed_json

@@ -8,7 +8,7 @@ from pprint import pformat
 from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.errors import NoSuchName
-from cellmesh.cortex.storm.commands.stored import doing
+from cellmesh.cortex.storm.commands.acting import doing
 from cellmesh.cortex.storm.running import end_query, visible_queries
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg
-from cellmesh.cortex.storm.commands.stored import doing, lib
+from cellmesh.cortex.storm.commands.acting import doing, lib
 from cellmesh.cortex.storm.objects.kept import confirm_vault
 from cellmesh.cortex.storm.runtime.interface import UNDEF, Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.members import get_member, set_member
