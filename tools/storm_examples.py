@@ -36,7 +36,6 @@ from cellmesh.common.errors import CellError
 from cellmesh.common.rpc.channel import open_channel
 from cellmesh.cortex.cell import CortexCell
 from cellmesh.cortex.config import CortexConfig
-from cellmesh.cortex.storm import engine as engine_module
 from cellmesh.cortex.storm.engine import Engine
 from cellmesh.cortex.storm.rights import checks as checks_module
 from cellmesh.cortex.storm.runtime import context as context_module
@@ -161,9 +160,7 @@ class World:
 
         try:
             if is_call(example.query):
-                # A query that is run for its value sends no messages, but for this.
-                engine_module._drop = take
-                value = self._engine.call(example.query, options)
+                value = self._engine.start(example.query, options).value(take)
                 given.lines.append(text_of(value))
             else:
                 for message in self._engine.storm(example.query, options):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, assert_never
 
 from cellmesh.api.cortex.v1 import node_pb2, storm_pb2
@@ -21,6 +22,7 @@ from cellmesh.cortex.storm.runtime.messages import (
     Fire,
     Init,
     Message,
+    NodeRecords,
     NodeRow,
     Print,
     Profiled,
@@ -142,11 +144,18 @@ def message_bytes(message: Message, reprs: bool) -> bytes:
         if message.path or reprs:
             node += _extras(message, reprs).SerializeToString()
         return _node(node)
+    if type(message) is NodeRecords:
+        return nodes_bytes(message.records)
     if type(message) is Init:
         return _init(message.task_id, message.text, message.time_ms)
     if type(message) is Fini:
         return _fini(message.node_count, message.duration_s, message.edit_count)
     return _element(_other(message).SerializeToString())
+
+
+def nodes_bytes(records: Sequence[bytes]) -> bytes:
+    """Return stored nodes as elements of `StormResponse.messages`."""
+    return b"".join(chain.from_iterable(zip(map(_node_head, map(len, records)), records)))
 
 
 def pack_records(task_id: str, text: str, began_s: float, records: Sequence[bytes]) -> bytes:
@@ -158,9 +167,8 @@ def pack_records(task_id: str, text: str, began_s: float, records: Sequence[byte
         began_s: When it began, in seconds since 1970.
         records: Its nodes, as stored.
     """
-    parts = [_init(task_id, text, int(began_s * 1000)), *map(_node, records)]
-    parts.append(_fini(len(records), max(time.time() - began_s, 0.0), 0))
-    return b"".join(parts)
+    init = _init(task_id, text, int(began_s * 1000))
+    return b"".join((init, nodes_bytes(records), _fini(len(records), max(time.time() - began_s, 0.0), 0)))
 
 
 def _element(body: bytes) -> bytes:
@@ -252,7 +260,7 @@ def _other(message: Message) -> storm_pb2.StormMessage:
             out.err.CopyFrom(to_detail(message.error))
         case Profiled():
             out.profile.CopyFrom(plan_to_proto(message.plan))
-        case NodeRow() | Init() | Fini():
+        case NodeRow() | NodeRecords() | Init() | Fini():
             raise AssertionError("those are put together from bytes")
         case _:
             assert_never(message)

@@ -15,7 +15,8 @@ from cellmesh.cortex.storm.http_answers import AnswerHead, Answering, ApiRequest
 if TYPE_CHECKING:
     from cellmesh.common.auth.store import AuthStore
     from cellmesh.cortex.stores.http_apis import HttpApis
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
 
 
 class HttpApiServicer:

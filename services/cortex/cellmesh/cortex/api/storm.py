@@ -16,17 +16,23 @@ from cellmesh.common.values import to_value
 from cellmesh.cortex.api.convert import (
     message_bytes,
     mode_of,
+    nodes_bytes,
     options_from_proto,
     pack_messages,
     pack_records,
     plan_to_proto,
 )
 from cellmesh.cortex.api.storm_reference import reference_messages
-from cellmesh.cortex.storm.engine import Engine, Running
+from cellmesh.cortex.storm.engine import Engine
+from cellmesh.cortex.storm.execution import Running
+from cellmesh.cortex.storm.runtime.messages import Message, NodeRecords
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 FIRST_MESSAGE_COUNT: Final = 32
 """Messages of a query that leave together at first: a small answer whole, the head of a large one soon."""
+
+BLOCK_SIZE_MAX: Final = 256 * 1024
+"""Bytes of nodes that go into a message together; the nodes of a larger block do by themselves, to keep messages small."""
 
 PARSED_AT_ONCE_SIZE_MAX: Final = 1000
 """Characters of a text that is parsed in the event loop: within a millisecond, less than a thread's coming and going."""
@@ -62,8 +68,16 @@ class StormServicer:
 
         def produce(token: StreamToken) -> Iterator[bytes]:
             token.on_cancel(running.cancel)
+
             # Sent as they arise: what a query prints between two nodes must neither wait for the next nor pile up.
-            running.send_to(lambda message: token.send(message_bytes(message, options.repr)))
+            def send(message: Message) -> None:
+                if type(message) is NodeRecords and sum(map(len, message.records)) > BLOCK_SIZE_MAX:
+                    for record in message.records:
+                        token.send(nodes_bytes((record,)))
+                else:
+                    token.send(message_bytes(message, options.repr))
+
+            running.send_to(send, takes_records=True)
             return iter(())
 
         stream = self._workers.stream(

@@ -32,7 +32,8 @@ from cellmesh.cortex.storm.runtime.messages import Error, Fini, Message
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
     from cellmesh.cortex.views.graph import Graph
     from cellmesh.cortex.views.session import GraphSession
 

@@ -24,7 +24,8 @@ from cellmesh.cortex.storm.runtime.options import QueryOptions
 from cellmesh.cortex.values.wire import decode_plain, encode_value
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
     from cellmesh.cortex.views.graph import Graph
 
 LOG_COUNT_MAX: Final = 1000

@@ -5,7 +5,8 @@ parser/              text to AST, and AST back to text
 planner/             read-only stretches of an AST made cheaper before they are compiled
 compiler/            AST to closures over generators
 runtime/             what a running query is: contexts, paths, values, functions, bounds, messages
-engine.py            runs queries on a graph: cache of compiled texts, messages, returned values, counts
+engine.py            what queries need to run on a graph: commands, libraries, a cache of compiled texts
+execution.py         one query that runs: for its messages, its value, its count
 text_tools.py        texts put together and taken apart, for methods and functions
 container_tools.py   the same for lists and dictionaries
 packed_nodes.py      nodes as plain values, for feeds and exports

@@ -21,7 +21,8 @@ from cellmesh.cortex.storm.text_tools import json_text
 if TYPE_CHECKING:
     from cellmesh.common.auth.store import AuthStore
     from cellmesh.cortex.stores.http_apis import HttpApis
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
 
 Pairs: TypeAlias = tuple[tuple[str, str], ...]
 

@@ -12,7 +12,8 @@ from cellmesh.cortex.storm.runtime.messages import Error, Message, Warn
 from cellmesh.cortex.storm.runtime.options import QueryOptions
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
     from cellmesh.cortex.storm.runtime.context import RunContext
 
 LOGGER = get_logger(__name__)

@@ -23,7 +23,8 @@ from cellmesh.cortex.storm_services.definitions import definitions_of, events_of
 if TYPE_CHECKING:
     from cellmesh.cortex.stores.packages import Packages
     from cellmesh.cortex.stores.services import StormServices
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.storm_services.client import ServiceClient
 

@@ -16,7 +16,8 @@ from cellmesh.cortex.storm.library.packages import load_package, user_of_package
 if TYPE_CHECKING:
     from cellmesh.cortex.stores.packages import Packages
     from cellmesh.cortex.stores.user_values import UserValues
-    from cellmesh.cortex.storm.engine import Engine, Running
+    from cellmesh.cortex.storm.engine import Engine
+    from cellmesh.cortex.storm.execution import Running
 
 LOGGER = get_logger(__name__)
 

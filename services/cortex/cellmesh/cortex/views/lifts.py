@@ -44,9 +44,44 @@ class Lift:
     accepts_entry: Callable[[Node, bytes], bool] | None = None
 
 
-def lift_nodes(session: SessionBase, lifts: Sequence[Lift], *, reverse: bool = False) -> Iterator[Node]:
-    """Yield the nodes of some ranges, one range after the other."""
-    for lift in reversed(lifts) if reverse else lifts:
+class LiftedNodes(Iterator[Node]):
+    """The nodes of some ranges, one range after the other; or their records, by those who need no more."""
+
+    __slots__ = ("_lifts", "_nodes", "_reverse", "_session")
+
+    def __init__(self, session: SessionBase, lifts: Sequence[Lift], reverse: bool) -> None:
+        self._session = session
+        self._lifts = lifts[::-1] if reverse else lifts
+        self._reverse = reverse
+        self._nodes = _nodes(session, self._lifts, reverse)
+
+    def __iter__(self) -> Iterator[Node]:
+        # Not itself: a loop then goes through the generator without a call of ours for each node.
+        return self._nodes
+
+    def __next__(self) -> Node:
+        return next(self._nodes)
+
+    def records(self) -> Iterator[list[bytes]] | None:
+        """Give the nodes as they are stored, in place of the nodes: blocks of some, up to a thousand.
+
+        None where they can't be had so, since layers are merged or values looked at. To be used by a query that edits
+        nothing: what its session edits meanwhile is not seen.
+        """
+        if not self._session.stack.is_single:
+            return None
+        if any(lift.accepts is not None or lift.accepts_entry is not None for lift in self._lifts):
+            return None
+        return self._blocks()
+
+    def _blocks(self) -> Iterator[list[bytes]]:
+        for lift in self._lifts:
+            for _, records in _chunks(self._session, lift, self._reverse):
+                yield [record for record in records if record is not None]
+
+
+def _nodes(session: SessionBase, lifts: Sequence[Lift], reverse: bool) -> Iterator[Node]:
+    for lift in lifts:
         # Where keys are looked at one by one, one way to scan serves any number of layers.
         is_simple = session.stack.is_single and lift.accepts_entry is None
         scan = _single if is_simple else _merged
@@ -67,6 +102,14 @@ def _chunk_counts() -> Iterator[int]:
 
 
 def _single(session: SessionBase, lift: Lift, reverse: bool) -> Iterator[Node]:
+    for nids, records in _chunks(session, lift, reverse):
+        yield from live_nodes(session, nids, records)
+
+
+def _chunks(
+    session: SessionBase, lift: Lift, reverse: bool
+) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
+    """Yield the nids of a range in the one layer, with their records, which are None where no node is."""
     found = lift.ranges[0]
     form_key = lift.form_key
     stack = session.stack
@@ -85,7 +128,7 @@ def _single(session: SessionBase, lift: Lift, reverse: bool) -> Iterator[Node]:
             return nids, stack.nodes(txn, nids), chunk.resume
 
         nids, records, position = session.read(read)
-        yield from live_nodes(session, nids, records)
+        yield nids, records
         if position is None:
             return
 

@@ -13,7 +13,7 @@ from cellmesh.cortex.layers.reader import KeyRange, key_range
 from cellmesh.cortex.layers.schema import BY_ARRAY, BY_PROP, BY_TAG, BY_TAG_PROP
 from cellmesh.cortex.model.registry import Form, Prop
 from cellmesh.cortex.model.scans import EVERYTHING, Filtered, IndexScan
-from cellmesh.cortex.views.lifts import Lift, lift_nodes
+from cellmesh.cortex.views.lifts import Lift, LiftedNodes
 from cellmesh.cortex.views.node import Node
 from cellmesh.cortex.views.overlay import FORM, Held
 from cellmesh.cortex.views.runtime import lift_runtime
@@ -66,7 +66,7 @@ class LiftingSession(SessionBase):
 
     def _lift(self, prop: Prop, db: Any, scans: Sequence[IndexScan], reverse: bool) -> Iterator[Node]:
         lifts = self.read(lambda txn: self._lifts(txn, prop, db, scans))
-        return lift_nodes(self, lifts, reverse=reverse)
+        return LiftedNodes(self, lifts, reverse)
 
     def _lifts(self, txn: ReadTxn, prop: Prop, db: Any, scans: Sequence[IndexScan]) -> list[Lift]:
         number = self.graph.names.props.find(txn, index_name(prop))
@@ -152,7 +152,7 @@ class LiftingSession(SessionBase):
             ranges = tuple(KeyRange(BY_TAG, prefix, keys.end_of(prefix)) for prefix in prefixes)
             return [Lift(ranges, Held("tag", tag), None, accepts)]
 
-        return lift_nodes(self, self.read(prepare), reverse=reverse)
+        return LiftedNodes(self, self.read(prepare), reverse)
 
     def lift_tag_prop(
         self,
@@ -207,7 +207,7 @@ class LiftingSession(SessionBase):
                 for scan in scans
             ]
 
-        return lift_nodes(self, self.read(prepare), reverse=reverse)
+        return LiftedNodes(self, self.read(prepare), reverse)
 
     def lift_runtime(
         self,

@@ -205,6 +205,17 @@ class Body:
 
     def rows(self, context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
         """Run it as a pipeline on inbound rows."""
+        for operation in self._operations or self._compiled():
+            rows = operation(context, rows)
+        return rows
+
+    def only_operation(self) -> Op | None:
+        """Its step, if it has one and no more."""
+        if len(self._query.operations) != 1 or self.is_plain:
+            return None
+        return self._compiled()[0]
+
+    def _compiled(self) -> tuple[Op, ...]:
         operations = self._operations
         if operations is None:
             compiler = self._compiler
@@ -212,9 +223,7 @@ class Body:
             if compiler.is_emitting:
                 operations = _let_emitted_through(operations, self._query)
             self._operations = operations
-        for operation in operations:
-            rows = operation(context, rows)
-        return rows
+        return operations
 
     def rows_of_none(self, context: RunContext) -> Iterator[Path]:
         """Run it as a pipeline without inbound rows."""

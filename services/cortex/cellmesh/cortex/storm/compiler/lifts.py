@@ -5,7 +5,9 @@ A lift adds its nodes behind those that came. If its value is known without a no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cellmesh.common.errors import BadTypeValu, NoSuchForm, NoSuchProp
@@ -31,19 +33,38 @@ Source: TypeAlias = Callable[[RunContext, Path], "Iterator[Node]"]
 TRY_OPERATOR = "?="
 
 
+class LiftOnce:
+    """The step of a lift that is known without a node."""
+
+    __slots__ = ("_place", "_source")
+
+    def __init__(self, source: Source, place: object) -> None:
+        self._source = source
+        self._place = place
+
+    def __call__(self, context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
+        yield from rows
+        yield from self.rows(context, None)
+
+    def found(self, context: RunContext) -> Iterator[Node]:
+        """Find out what it lifts; to be called once. Raises what the lift does."""
+        place = self._place  # noqa: F841  found by its name when an error surfaces
+        return self._source(context, ROWLESS)
+
+    def rows(self, context: RunContext, found: Iterator[Node] | None) -> Iterator[Path]:
+        """Yield a row for each node of what was found before, or is to be found now."""
+        place = self._place  # noqa: F841  likewise
+        tick = context.tick
+        snapshot = context.snapshot
+        for node in self._source(context, ROWLESS) if found is None else found:
+            tick()
+            yield Path(node, snapshot())
+
+
 def lift_step(source: Source, is_safe: bool, place: object) -> Op:
     """Return the step that adds a lift's nodes to the pipeline."""
     if is_safe:
-
-        def run_once(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
-            yield from rows
-            tick = context.tick
-            snapshot = context.snapshot
-            for node in source(context, ROWLESS):
-                tick()
-                yield Path(node, snapshot())
-
-        return run_once
+        return LiftOnce(source, place)
 
     def run_each(context: RunContext, rows: Iterator[Path], place: object = place) -> Iterator[Path]:
         tick = context.tick
@@ -246,12 +267,18 @@ def _by_tag(compiler: Compiler, target: ast.TagTarget, node: ast.Lift) -> Source
         tag = tag_of(context, path)
         if "*" in tag:  # from a variable: written out it is bad syntax
             raise BadTypeValu(f"{tag} is no tag: globs have no index", name="syn:tag", valu=tag)
-        for form in forms(context, path):
-            yield from context.session.lift_tag(
-                tag, form=form, comparator=operator, value=wanted, reverse=is_reverse
-            )
+        lift = partial(context.session.lift_tag, tag, comparator=operator, value=wanted, reverse=is_reverse)
+        return _of_forms(forms(context, path), lift)
 
     return by_tag
+
+
+def _of_forms(forms: Iterable[Form | None], lift: Callable[..., Iterator[Node]]) -> Iterator[Node]:
+    """Lift what there is of each form; of one as the session gives it, which others may want in blocks."""
+    chosen = tuple(forms)
+    if len(chosen) == 1:
+        return lift(form=chosen[0])
+    return chain.from_iterable(lift(form=form) for form in chosen)
 
 
 def _by_tag_prop(compiler: Compiler, target: ast.TagPropTarget, node: ast.Lift) -> Source:
@@ -265,15 +292,15 @@ def _by_tag_prop(compiler: Compiler, target: ast.TagPropTarget, node: ast.Lift) 
 
     def by_tag_prop(context: RunContext, path: Path) -> Iterator[Node]:
         wanted = plain_value(value(context, path)) if value is not None else None
-        for form in forms(context, path):
-            yield from context.session.lift_tag_prop(
-                tag(context, path),
-                prop(context, path),
-                form=form,
-                comparator=operator,
-                value=wanted,
-                reverse=is_reverse,
-            )
+        lift = partial(
+            context.session.lift_tag_prop,
+            tag(context, path),
+            prop(context, path),
+            comparator=operator,
+            value=wanted,
+            reverse=is_reverse,
+        )
+        return _of_forms(forms(context, path), lift)
 
     return by_tag_prop
 

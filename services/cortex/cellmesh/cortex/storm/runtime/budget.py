@@ -100,6 +100,16 @@ class Budget:
         if steps >= self._next_check:
             self._check()
 
+    def room(self, count: int) -> int:
+        """How many of a number of rows may still be counted; `tick_many` raises for one more."""
+        return min(count, self.limits.row_count_max - self.steps)
+
+    def tick_many(self, count: int) -> None:
+        """Count some rows at once; raises what `tick` does."""
+        self.steps += count
+        if self.steps >= self._next_check:
+            self._check()
+
     def check(self) -> None:
         """Look at the limits without counting a row; for what makes many values by itself. Raises what `tick` does."""
         self._check()

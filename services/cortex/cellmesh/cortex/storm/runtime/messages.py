@@ -39,6 +39,17 @@ class NodeRow:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeRecords:
+    """Nodes came out of which nobody has to know more than what is stored: in place of a NodeRow for each.
+
+    Attributes:
+        records: Their bytes on the wire, at least one.
+    """
+
+    records: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Print:
     """Printed text."""
 
@@ -103,4 +114,4 @@ class Profiled:
     plan: Plan
 
 
-Message: TypeAlias = Init | NodeRow | Print | Warn | Fire | CsvRow | Error | Profiled | Fini
+Message: TypeAlias = Init | NodeRow | NodeRecords | Print | Warn | Fire | CsvRow | Error | Profiled | Fini
