@@ -19,6 +19,7 @@ from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.migration import runner
 from cellmesh.cortex.migration.runner import ModelSteps
 from cellmesh.cortex.migration.steps import ModelStep, RenameProp, RetypeProp
+from cellmesh.cortex.model.changes import ModelChanges
 from cellmesh.cortex.model.definitions import PropDef, TypeRef
 from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.replay import appliers
@@ -50,9 +51,10 @@ STEPS = (
 def model_of(version: int) -> Model:
     """The model of a version of the program: 0 is before both steps."""
     model = fresh_model()
-    model.add_prop("inet:ipv4", PropDef("owner" if version < 1 else "holder", TypeRef("str")))
-    model.add_prop("inet:ipv4", PropDef("level", TypeRef("str" if version < 2 else "int")))
-    model.add_prop("inet:ipv4", PropDef("kept", TypeRef("str")))
+    changes = ModelChanges(model)
+    changes.add_prop("inet:ipv4", PropDef("owner" if version < 1 else "holder", TypeRef("str")))
+    changes.add_prop("inet:ipv4", PropDef("level", TypeRef("str" if version < 2 else "int")))
+    changes.add_prop("inet:ipv4", PropDef("kept", TypeRef("str")))
     return model
 
 

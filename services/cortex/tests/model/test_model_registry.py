@@ -29,6 +29,7 @@ from cellmesh.common.errors import (
     NoSuchType,
     NoSuchUniv,
 )
+from cellmesh.cortex.model.changes import ModelChanges
 from cellmesh.cortex.model.definitions import ROOT, EdgeDef, ModelDefs, PropDef, TypeDef, TypeRef
 from cellmesh.cortex.model.extensions import Extensions
 from cellmesh.cortex.model.loader import catalog_files, load_files
@@ -139,7 +140,7 @@ def test_types_and_forms_of_the_first_domains_say_what_they_are(domain: str) -> 
 
 def test_loading_compiles_nothing() -> None:
     model = Model.load()
-    assert model._types == {}
+    assert model.types._compiled == {}
     assert model._forms == {}
 
 
@@ -418,7 +419,7 @@ def test_a_circle_of_bases_is_refused(model: Model) -> None:
 
 def test_a_property_with_a_type_that_does_not_exist_is_named(model: Model) -> None:
     with pytest.raises(NoSuchType) as caught:
-        model.add_prop("inet:ipv4", PropDef("_x", TypeRef("no:such")))
+        ModelChanges(model).add_prop("inet:ipv4", PropDef("_x", TypeRef("no:such")))
     assert caught.value.get("name") == "no:such"
 
 

@@ -14,6 +14,7 @@ from cellmesh.common.changelog import Replay
 from cellmesh.common.changelog.log import DATABASES as LOG_DATABASES
 from cellmesh.common.storage import Slab
 from cellmesh.cortex.layers.schema import DATABASES
+from cellmesh.cortex.model.changes import ModelChanges
 from cellmesh.cortex.model.definitions import TagPropDef, TypeRef
 from cellmesh.cortex.model.registry import Model
 from cellmesh.cortex.replay import EditsApplier, StackApplier
@@ -30,7 +31,7 @@ START_MS = 1_700_000_000_000
 @cache
 def the_model() -> Model:
     model = Model.load()
-    model.add_tagprop(TagPropDef("risk", TypeRef("int")))
+    ModelChanges(model).add_tagprop(TagPropDef("risk", TypeRef("int")))
     return model
 
 

@@ -9,7 +9,12 @@ types/       the types that code implements, one file a family
 encoding     index bytes that sort as the values do
 scans        how an index answers a comparison
 entries      what look-ups give: forms, properties, tag properties
-registry     the compiled model: look-ups, changes at run time
+type_table   types, compiled when first asked for
+forms        how a form is compiled, with the properties of its interfaces
+uses         who holds values of a type
+hints        names near to one that there is not
+registry     the compiled model: look-ups
+changes      changes of it at run time
 locks        deprecated names that may not be used any more
 extensions   what users add: rules for names, the definitions as plain data
 runtime      the nodes of runtime forms such as syn:form, made from the model itself

@@ -21,6 +21,7 @@ from cellmesh.common.errors import (
     NoSuchProp,
     NoSuchUniv,
 )
+from cellmesh.cortex.model.changes import ModelChanges
 from cellmesh.cortex.model.definitions import EdgeDef, FormDef, PropDef, TagPropDef, TypeDef, TypeRef
 from cellmesh.cortex.model.registry import Form, Model, Prop, TagProp, full_name
 from cellmesh.cortex.model.types.base import BaseType
@@ -45,18 +46,19 @@ class Extensions:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._changes = ModelChanges(model)
 
     def add_type(self, name: str, base: str, options: Info, info: Info) -> BaseType:
         """Add a type; raises BadTypeDef, DupTypeName or NoSuchType."""
         if not _fits(_TYPE_NAME, name):
             raise BadTypeDef(f"{name} is no name for an extended type, such as _corp:code", type=name)
-        return self.model.add_type(_type_def(name, base, options, info))
+        return self._changes.add_type(_type_def(name, base, options, info))
 
     def remove_type(self, name: str) -> TypeDef:
         """Remove an extended type; raises BadTypeDef, NoSuchType or CantDelType."""
         if not name.startswith("_"):
             raise BadTypeDef("only extended types can be removed", type=name)
-        return self.model.remove_type(name)
+        return self._changes.remove_type(name)
 
     def add_form(self, name: str, base: str, options: Info, info: Info) -> Form:
         """Add a form and its type; raises BadFormDef, DupFormName, NoSuchType, or NoSuchName for an interface."""
@@ -69,7 +71,7 @@ class Extensions:
                 raise NoSuchName(f"no interface named {interface}", name=interface)
         known = self.model.has_type(name) and not self.model.is_form(name)
         type_definition = None if known else _type_def(name, base, options, info)
-        return self.model.add_form(FormDef(name, doc=str(info.get("doc", ""))), type_definition)
+        return self._changes.add_form(FormDef(name, doc=str(info.get("doc", ""))), type_definition)
 
     def remove_form(self, name: str) -> FormDef:
         """Remove an extended form; raises BadFormDef, NoSuchForm, or CantDelForm while it has extended properties."""
@@ -78,14 +80,14 @@ class Extensions:
         form = self.model.require_form(name)
         if form.definition.props:
             raise CantDelForm(f"{name} has extended properties", form=name)
-        return self.model.remove_form(name)
+        return self._changes.remove_form(name)
 
     def add_prop(self, form: str, name: str, given: TypeGiven, info: Info) -> Prop:
         """Add a property to a form; raises BadPropDef, NoSuchForm, DupPropName or NoSuchType."""
         extended_form = form.startswith("_")
         if not _fits(_PROP_NAME, name) or not (name.startswith("_") or extended_form):
             raise BadPropDef(f"{name} is no name for an extended property, such as _score", prop=name)
-        return self.model.add_prop(form, _prop_def(name, given, info))
+        return self._changes.add_prop(form, _prop_def(name, given, info))
 
     def remove_prop(self, form: str, name: str) -> PropDef:
         """Remove an extended property of a form; raises NoSuchForm or NoSuchProp."""
@@ -94,7 +96,7 @@ class Extensions:
             raise NoSuchProp(
                 f"{form} has no extended property {name}", form=form, prop=name, name=full_name(form, name)
             )
-        return self.model.remove_prop(form, name)
+        return self._changes.remove_prop(form, name)
 
     def add_universal(self, name: str, given: TypeGiven, info: Info) -> Prop:
         """Add a property to all forms; its name has no dot here. Raises BadPropDef, DupPropName or NoSuchType."""
@@ -102,23 +104,23 @@ class Extensions:
             raise BadPropDef(
                 f"{name} is no name for an extended universal property, such as _score", name=name
             )
-        return self.model.add_universal(_prop_def(f".{name}", given, info))
+        return self._changes.add_universal(_prop_def(f".{name}", given, info))
 
     def remove_universal(self, name: str) -> PropDef:
         """Remove an extended universal property, named without its dot; raises NoSuchUniv."""
         if not name.startswith("_"):
             raise NoSuchUniv(f"no extended universal property named {name}", name=name)
-        return self.model.remove_universal(name)
+        return self._changes.remove_universal(name)
 
     def add_tagprop(self, name: str, given: TypeGiven, info: Info) -> TagProp:
         """Add a tag property; raises BadPropDef, DupPropName or NoSuchType."""
         if not _fits(_PROP_NAME, name):
             raise BadPropDef(f"{name} is no name for a tag property, such as score", name=name)
-        return self.model.add_tagprop(TagPropDef(name, _type_ref(given), str(info.get("doc", ""))))
+        return self._changes.add_tagprop(TagPropDef(name, _type_ref(given), str(info.get("doc", ""))))
 
     def remove_tagprop(self, name: str) -> TagPropDef:
         """Remove a tag property; raises NoSuchTagProp."""
-        return self.model.remove_tagprop(name)
+        return self._changes.remove_tagprop(name)
 
     def add_edge(self, source: str | None, verb: str, target: str | None, info: Info) -> EdgeDef:
         """Add an edge; None and `*` both mean any form. Raises BadEdgeDef, DupEdgeType or NoSuchForm."""
@@ -129,11 +131,11 @@ class Extensions:
                 verb=verb,
                 n2form=target,
             )
-        return self.model.add_edge(EdgeDef(_end(source), verb, _end(target), str(info.get("doc", ""))))
+        return self._changes.add_edge(EdgeDef(_end(source), verb, _end(target), str(info.get("doc", ""))))
 
     def remove_edge(self, source: str | None, verb: str, target: str | None) -> EdgeDef:
         """Remove an extended edge; raises NoSuchEdge."""
-        return self.model.remove_edge(_end(source), verb, _end(target))
+        return self._changes.remove_edge(_end(source), verb, _end(target))
 
     def dump(self) -> dict[str, list[list[Any]]]:
         """Return everything that users added, as lists that `load` takes and that JSON and msgpack hold."""
