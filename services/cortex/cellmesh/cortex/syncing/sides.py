@@ -149,6 +149,7 @@ class LocalLayer:
             begins=begins,
             ends=ends,
             origin=origin,
+            is_stored=True,
         )
         return taken
 

@@ -12,6 +12,7 @@ quorum          merge requests, and the votes on them
 wipe            everything taken out of a layer
 sharing         a layer's edits and content as they leave the Cortex
 taking          edits from elsewhere into a layer
+taking_checks   what such edits must be
 activity        when each layer was edited last
 layer_export    a layer as a file, of one state of the storage
 layer_import    a new layer from a file, seen when it is whole

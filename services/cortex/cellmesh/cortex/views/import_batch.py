@@ -27,7 +27,8 @@ from cellmesh.cortex.values.edits import PropSet, TagSet
 from cellmesh.cortex.values.ids import ViewId, buid_of
 from cellmesh.cortex.values.shared import SharedNode, shared_from_proto
 from cellmesh.cortex.values.wire import decode_value, encode_value, read_varint, varint
-from cellmesh.cortex.views.taking import Taker, check_edits
+from cellmesh.cortex.views.taking import Taker
+from cellmesh.cortex.views.taking_checks import check_edits
 from cellmesh.cortex.views.view import View
 from google.protobuf.message import DecodeError
 
@@ -111,7 +112,7 @@ class ImportBatches:
             # The parts of a node stand behind each other.
             self.node_count += buid != self._last
             self._last = buid
-        check_edits(self._graph, others)
+        check_edits(self._graph, others, is_stored=True)
         self._write(simple, others)
 
     # What is simple.
@@ -172,7 +173,7 @@ class ImportBatches:
                 # Bytes that are stored as they are must be those that this program would have written.
                 if not isinstance(read, PropSet | TagSet) or encode_edit(read) != edit:
                     return 0
-                check_edits(self._graph, [SharedNode(form, value, (read,))])
+                check_edits(self._graph, [SharedNode(form, value, (read,))], is_stored=True)
                 good.add((form, edit))
             count += 1
         return count

@@ -183,7 +183,8 @@ def clone_layer(
         tick()
         nodes, after = sharing.content(layer, after)
         for start in range(0, len(nodes), COPY_NODE_COUNT):
-            take_edits(graph, made, nodes[start : start + COPY_NODE_COUNT], user=user, with_masks=True)
+            batch = nodes[start : start + COPY_NODE_COUNT]
+            take_edits(graph, made, batch, user=user, with_masks=True, is_stored=True)
         count += len(nodes)
         if not after:
             return made, count

@@ -8,9 +8,8 @@ implied: edits come with all that followed from them where they were made. Trigg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from cellmesh.common.errors import BadTypeValu, CellError, NoSuchForm, NoSuchProp, NoSuchTagProp
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage import WriteTxn
 from cellmesh.cortex.layers import keys
@@ -44,6 +43,7 @@ from cellmesh.cortex.values.wire import decode_interval, decode_value, encode_in
 from cellmesh.cortex.views.stack_changes import TYPE_NAME as STACK_TYPE_NAME
 from cellmesh.cortex.views.stack_changes import encode as encode_steps
 from cellmesh.cortex.views.stack_changes import set_layer_offset
+from cellmesh.cortex.views.taking_checks import check_edits
 from cellmesh.cortex.views.view import View
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def take_edits(
     with_masks: bool = False,
     origin: str = "",
     view: View | None = None,
+    is_stored: bool = False,
 ) -> tuple[int, Taken | None]:
     """Apply edits from elsewhere to a layer in one transaction, durable on return.
 
@@ -77,16 +78,17 @@ def take_edits(
         with_masks: Whether deletions mask in any case, wherever the layer lies.
         origin: The layer that they were made in first; see `LayerEdits`.
         view: The view that they are made in, if they are: its triggers run.
+        is_stored: Whether they were read from a layer, here or of another Cortex, so that their values are normalised.
 
     Returns:
         How many edits changed anything, and how far the source is taken now.
 
     Raises:
         NoSuchForm, NoSuchProp, NoSuchTagProp: the model here does not have it.
-        BadTypeValu: a value cannot be indexed here.
+        BadTypeValu: a value does not normalise here, is not as its type stores it, or cannot be indexed.
         IsReadOnly, NoSuchLayer: the layer takes no edits, or was removed.
     """
-    check_edits(graph, nodes)
+    check_edits(graph, nodes, is_stored=is_stored)
     may_mask = with_masks or any(
         layer.id == one.id for view in graph.views.values() for one in view.layers[:-1]
     )
@@ -129,62 +131,6 @@ def take_edits(
             session.tell(told)
         session.sync()
     return count, taken
-
-
-def check_edits(graph: Graph, nodes: Sequence[SharedNode]) -> None:
-    """Make certain that edits can be applied here, so that nothing fails once writing has begun; see `take_edits`."""
-    for index, node in enumerate(nodes):
-        try:
-            _check_node(graph, node)
-        except CellError as error:
-            error.setdefault("node", index)
-            raise
-
-
-def _check_node(graph: Graph, node: SharedNode) -> None:
-    model = graph.model
-    form = model.form(node.form)
-    if form is None or form.is_runtime:
-        raise NoSuchForm("no form of this name", name=node.form)
-    _encodable(node.form, form.type.encode, node.value)
-    for edit in node.edits:
-        match edit:
-            case PropSet(name, value):
-                prop = form.props.get(name)
-                if prop is None:
-                    raise NoSuchProp("no property of this name", name=f"{node.form}:{name}")
-                _encodable(prop.full_name, prop.type.encode, value)
-                if prop.type.element is not None:
-                    for item in value if isinstance(value, list | tuple) else ():
-                        _encodable(prop.full_name, prop.type.element.encode, item)
-            case TagSet(name):
-                graph.names.tags.check(name)
-            case TagPropSet(tag, name, value):
-                graph.names.tags.check(tag)
-                tag_prop = model.tagprop(name)
-                if tag_prop is None:
-                    raise NoSuchTagProp("no tag property of this name", name=name)
-                _encodable(f"#{tag}:{name}", tag_prop.type.encode, value)
-            case SharedEdge(verb):
-                graph.names.verbs.check(verb)
-                if edit.form and model.form(edit.form) is None:
-                    raise NoSuchForm("no form of this name", name=edit.form)
-            case NodeDataSet(name) | NodeDataDelete(name):
-                graph.names.data.check(name)
-            case _:
-                pass
-
-
-def _encodable(name: str, encode: Any, value: object) -> None:
-    try:
-        encode(value)
-    except BadTypeValu as error:
-        error.setdefault("name", name)
-        raise
-    except (TypeError, ValueError, AttributeError, OverflowError, LookupError) as error:
-        raise BadTypeValu(
-            "the value is none that its type stores", name=name, valu=repr(value)[:200]
-        ) from error
 
 
 class Taker:
