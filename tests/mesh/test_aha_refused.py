@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,8 @@ from cellmesh.common.tls import certs
 from cellmesh.common.tls.enrollment import enroll
 from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
 from cellmesh.common.tls.identity import CellIdentity, Identity, UserIdentity
+from cellmesh.testing.mirrors.asking import wait
 
-WAIT_S = 20.0
 AuthorityPair = tuple[certs.Certificate, certs.PrivateKey]
 
 
@@ -82,13 +81,6 @@ class Refuser:
 
 def handshakes(log: str, reason: str) -> int:
     return sum("Handshake failed" in line and reason in line for line in log.splitlines())
-
-
-def wait(what: str, test: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + WAIT_S
-    while not test():
-        assert time.monotonic() < end_s, what
-        time.sleep(0.05)
 
 
 def info(channel: grpc.Channel) -> Any:

@@ -4,85 +4,49 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 from cellmesh.api.common.v1 import (
     key_value_service_pb2,
     key_value_service_pb2_grpc,
-    mirror_pb2,
-    mirror_service_pb2_grpc,
 )
 from cellmesh.cli.mesh import Mesh, processes
 from cellmesh.client import CellClient, open_cell
-from cellmesh.common.errors import CellError
-from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.values import from_value, to_value
 from cellmesh.testing.mirrors import Instances
+from cellmesh.testing.mirrors.asking import known_registries, leads, status_of, wait
+from load_kit import Load
 
 SETTINGS = {"synchronous_followers": "1", "synchronous_timeout_s": "10.0", "stop_grace_s": "2.0"}
 SERVING_AGAIN_S = 10.0
 """Far more than it takes: on a busy machine a process may stand still for seconds."""
 
 
-class Load:
-    """A client that calls by the name of the service, is never opened anew, and sets one key-value after the other."""
+class KeyValueLoad(Load):
+    """Sets one key-value after the other."""
 
-    def __init__(self, mesh: Mesh, service: str) -> None:
-        self.acknowledged: list[int] = []
-        self.gap_s = 0.0
-        self._mesh = mesh
-        self._service = service
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(30.0)
-        assert not self._thread.is_alive()
-
-    def wait_more(self, count: int = 20) -> None:
-        """Wait until so many more writes were acknowledged."""
-        wanted, end_s = len(self.acknowledged) + count, time.monotonic() + 30.0
-        while len(self.acknowledged) < wanted:
-            assert time.monotonic() < end_s, "writes are not acknowledged"
-            time.sleep(0.02)
-
-    @staticmethod
-    def stored(client: CellClient) -> set[int]:
-        """All values that were set, as one instance has them."""
+    def write(self, client: CellClient, value: int) -> None:
         stub: Any = client.stub(key_value_service_pb2_grpc.KeyValueServiceStub)
-        request = key_value_service_pb2.ListKeyValuesRequest(path=["load"])
-        return {
-            int(from_value(found.value))
-            for response in stub.ListKeyValues(request, timeout=30.0)
-            for found in response.key_values
-        }
+        request = key_value_service_pb2.SetKeyValueRequest(path=["load", str(value)], value=to_value(value))
+        stub.SetKeyValue(request, timeout=10.0)
 
-    def _run(self) -> None:
-        value, last_s = 0, time.monotonic()
-        with open_cell(self._mesh.url(self._service), identity=self._mesh.identity) as client:
-            stub: Any = client.stub(key_value_service_pb2_grpc.KeyValueServiceStub)
-            while not self._stop.is_set():
-                request = key_value_service_pb2.SetKeyValueRequest(
-                    path=["load", str(value)], value=to_value(value)
-                )
-                try:
-                    stub.SetKeyValue(request, timeout=10.0)
-                except CellError:
-                    time.sleep(0.02)
-                else:
-                    self.acknowledged.append(value)
-                    self.gap_s = max(self.gap_s, time.monotonic() - last_s)
-                    last_s = time.monotonic()
-                    time.sleep(0.002)
-                value += 1
+
+def stored(client: CellClient) -> set[int]:
+    """All values that were set, as one instance has them."""
+    stub: Any = client.stub(key_value_service_pb2_grpc.KeyValueServiceStub)
+    request = key_value_service_pb2.ListKeyValuesRequest(path=["load"])
+    return {
+        int(from_value(found.value))
+        for response in stub.ListKeyValues(request, timeout=30.0)
+        for found in response.key_values
+    }
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +67,6 @@ def events_of(log: Path, event: str) -> list[str]:
     return [line for line in log.read_text().splitlines() if f'"event": "{event}"' in line]
 
 
-def leads(status: mirror_pb2.MirrorStatus) -> bool:
-    return status.role == mirror_pb2.MIRROR_ROLE_LEADER and status.writable
-
-
 def has_ended(instances: Instances, number: str) -> bool:
     return not instances.is_running(number)
 
@@ -114,7 +74,7 @@ def has_ended(instances: Instances, number: str) -> bool:
 def test_a_leader_that_is_told_to_stop_has_a_follower_lead_first(cortexes: Instances) -> None:
     """The old leader comes back as a follower: what a rolling restart does."""
     leader, *others = cortexes.settle()
-    load = Load(cortexes.mesh, "cortex")
+    load = KeyValueLoad(cortexes.mesh, "cortex")
     load.wait_more()
     terminate(cortexes.dir(leader))
     cortexes.wait("it ends", partial(has_ended, cortexes, leader))
@@ -127,7 +87,7 @@ def test_a_leader_that_is_told_to_stop_has_a_follower_lead_first(cortexes: Insta
     cortexes.wait_followers(successor)
     load.stop()
     assert load.gap_s < SERVING_AGAIN_S
-    assert set(load.acknowledged) <= load.stored(cortexes.client(successor))
+    assert set(load.acknowledged) <= stored(cortexes.client(successor))
     assert cortexes.check_equal(successor) == 3
 
 
@@ -151,21 +111,21 @@ def test_the_leader_of_aha_has_another_one_lead_first(
     mesh = Mesh(tmp_path / "mesh", cells=("aha", "01.aha", "02.aha", "axon"))
     mesh.up()
     try:
-        wait("two follow", lambda: sum(one.connected for one in status_of(mesh, "aha").followers) == 2)
-        wait("root knows all", lambda: len(registries(mesh)) == 3)
-        load = Load(mesh, "axon")
+        wait("two follow", lambda: sum(one.connected for one in status_of(mesh.folder("aha")).followers) == 2)
+        wait("root knows all", lambda: len(known_registries(mesh.identity)) == 3)
+        load = KeyValueLoad(mesh, "axon")
         load.wait_more()
         running = processes.find_running(mesh.folder("aha"))
         assert running is not None
         terminate(mesh.folder("aha"))
         wait("it ends", lambda: not processes.is_alive(running.pid))
-        assert any(leads(status_of(mesh, cell)) for cell in ("01.aha", "02.aha"))
+        assert any(leads(status_of(mesh.folder(cell))) for cell in ("01.aha", "02.aha"))
         assert events_of(mesh.log("aha"), "handed_over")
         # The registry goes on: a new client finds the Axon by its name, and a user can be enrolled.
         with open_cell(mesh.url("axon"), identity=mesh.identity) as client:
-            assert Load.stored(client)
+            assert stored(client)
         mesh.up()
-        wait("it follows", lambda: status_of(mesh, "aha").connected)
+        wait("it follows", lambda: status_of(mesh.folder("aha")).connected)
         load.wait_more()
         load.stop()
         assert load.gap_s < SERVING_AGAIN_S
@@ -177,29 +137,3 @@ def test_the_leader_of_aha_has_another_one_lead_first(
         wait("all end", lambda: not any(map(processes.is_alive, pids)))
     finally:
         mesh.down()
-
-
-def status_of(mesh: Mesh, cell: str) -> mirror_pb2.MirrorStatus:
-    with open_cell(f"unix://{mesh.folder(cell)}") as client:
-        stub: Any = client.stub(mirror_service_pb2_grpc.MirrorServiceStub)
-        request = mirror_pb2.GetMirrorStatusRequest()
-        found: mirror_pb2.MirrorStatus = stub.GetMirrorStatus(request, timeout=5.0).status
-        return found
-
-
-def registries(mesh: Mesh) -> tuple[str, ...]:
-    found = IdentityFolder(mesh.identity).mesh()
-    return found.registry_addresses if found is not None else ()
-
-
-def wait(what: str, test: Callable[[], bool]) -> None:
-    end_s = time.monotonic() + 30.0
-    last: CellError | None = None
-    while time.monotonic() < end_s:
-        try:
-            if test():
-                return
-        except CellError as error:
-            last = error
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: not in time: {last}")

@@ -6,20 +6,17 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cellmesh.api.common.v1 import mirror_pb2, mirror_service_pb2_grpc
 from cellmesh.cli.mesh import processes
-from cellmesh.client import open_cell
-from cellmesh.common.errors import CellError
+from cellmesh.testing.mirrors.asking import follower_count, status_of, wait
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "three-nodes.md"
 BIN = Path(sys.executable).parent
 COMMAND_COUNT = 10
+WAIT_S = 60.0
 NODES = ("node1", "node2", "node3")
 KINDS = ("cortex", "cryotank", "axon", "aha")
 
@@ -45,30 +42,9 @@ def run(command: str, folder: Path) -> str:
     return done.stdout
 
 
-def status(folder: Path) -> mirror_pb2.MirrorStatus:
-    with open_cell(f"unix://{folder}") as client:
-        stub: Any = client.stub(mirror_service_pb2_grpc.MirrorServiceStub)
-        found: mirror_pb2.MirrorStatus = stub.GetMirrorStatus(
-            mirror_pb2.GetMirrorStatusRequest(), timeout=5.0
-        ).status
-        return found
-
-
-def wait(what: str, test: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    end_s = time.monotonic() + timeout_s
-    while time.monotonic() < end_s:
-        try:
-            if test():
-                return
-        except CellError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"{what}: not in {timeout_s:g} s")
-
-
 def is_followed(folder: Path, count: int) -> bool:
-    found = status(folder)
-    return found.writable and sum(one.connected and not one.lag for one in found.followers) == count
+    found = status_of(folder)
+    return found.writable and follower_count(found) == count
 
 
 @pytest.fixture
@@ -87,18 +63,18 @@ def test_three_nodes_from_nothing_and_the_first_one_lost(folder: Path) -> None:
     for number, line in enumerate(lines):
         if "mirror status" in line:
             # A person looks again until it is so.
-            wait("all follow", lambda: is_followed(folder / "node1/cortex", 2))
-            wait("all AHAs follow", lambda: is_followed(folder / "node1/aha", 2))
+            wait("all follow", lambda: is_followed(folder / "node1/cortex", 2), WAIT_S)
+            wait("all AHAs follow", lambda: is_followed(folder / "node1/aha", 2), WAIT_S)
         told = run(line, folder)
         if "mirror status" in line:
             assert "02.cortex.mesh" in told
         if "mirror promote" in line:
             assert ": leader in term" in told, number
         if "promote" in line and "cortex" in line:
-            wait("the others follow", lambda: is_followed(folder / "node2/cortex", 2))
-    wait("the AHA that is left follows", lambda: is_followed(folder / "node2/aha", 1))
+            wait("the others follow", lambda: is_followed(folder / "node2/cortex", 2), WAIT_S)
+    wait("the AHA that is left follows", lambda: is_followed(folder / "node2/aha", 1), WAIT_S)
     told = run(last_line(), folder)
     assert "inet:fqdn=kept.example.org" in told
     assert "#seen" in told
     run("cellmesh up --dir node1", folder)
-    wait("the first node follows", lambda: is_followed(folder / "node2/cortex", 2))
+    wait("the first node follows", lambda: is_followed(folder / "node2/cortex", 2), WAIT_S)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,17 +26,17 @@ from cellmesh.api.common.v1 import (
     cell_service_pb2,
     cell_service_pb2_grpc,
     mirror_pb2,
-    mirror_service_pb2_grpc,
     task_service_pb2,
 )
 from cellmesh.api.common.v1.auth_service_pb2_grpc import AuthServiceStub
 from cellmesh.api.common.v1.task_service_pb2_grpc import TaskServiceStub
 from cellmesh.cli.mesh import Mesh, ports, processes
 from cellmesh.client import open_cell
-from cellmesh.common.errors import CellError, CertRevoked, from_rpc_error
+from cellmesh.common.errors import CertRevoked, from_rpc_error
 from cellmesh.common.rpc.channel import open_channel
 from cellmesh.common.tls.enrollment import enroll
 from cellmesh.common.tls.folder import IdentityFolder
+from cellmesh.testing.mirrors.asking import follower_count, leads, promote, status_of, wait
 from xds_process import Client, write_bootstrap
 
 WAIT_S = 30.0
@@ -59,12 +59,10 @@ class MirroredMesh:
             return getattr(client.stub(stub), method)(request, timeout=30.0)
 
     def status(self, cell: str) -> mirror_pb2.MirrorStatus:
-        request = mirror_pb2.GetMirrorStatusRequest()
-        return self.call(cell, mirror_service_pb2_grpc.MirrorServiceStub, "GetMirrorStatus", request).status
+        return status_of(self.mesh.folder(cell), timeout_s=WAIT_S)
 
     def promote(self, cell: str, **how: bool) -> None:
-        request = mirror_pb2.PromoteRequest(**how)
-        self.call(cell, mirror_service_pb2_grpc.MirrorServiceStub, "Promote", request)
+        promote(self.mesh.folder(cell), timeout_s=WAIT_S, **how)
 
     def try_to_promote(self, cell: str) -> bool:
         """Once more, unless it leads; raises what is in the way."""
@@ -82,12 +80,11 @@ class MirroredMesh:
         os.kill(running.pid, number)
 
     def leads(self, cell: str) -> bool:
-        found = self.status(cell)
-        return found.role == mirror_pb2.MIRROR_ROLE_LEADER and found.writable
+        return leads(self.status(cell))
 
     def followed(self, cell: str, count: int) -> bool:
         found = self.status(cell)
-        return self.leads(cell) and sum(one.connected and not one.lag for one in found.followers) >= count
+        return leads(found) and follower_count(found) >= count
 
     def is_known(self) -> bool:
         """Whether each cell, and root, know where all instances of AHA are: they hear of new ones when they renew."""
@@ -116,19 +113,6 @@ class MirroredMesh:
 
 def full(cell: str) -> str:
     return f"{cell if cell[0].isdigit() else '00.' + cell}.mesh"
-
-
-def wait(what: str, test: Callable[[], bool], timeout_s: float = WAIT_S) -> float:
-    began_s = time.monotonic()
-    last: CellError | None = None
-    while time.monotonic() - began_s < timeout_s:
-        try:
-            if test():
-                return time.monotonic() - began_s
-        except CellError as error:
-            last = error
-        time.sleep(0.05)
-    raise AssertionError(f"{what}: not in {timeout_s:g} s: {last}")
 
 
 @pytest.fixture(scope="module")

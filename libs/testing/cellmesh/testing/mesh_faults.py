@@ -30,10 +30,10 @@ from cellmesh.cli.mesh import processes
 from cellmesh.cli.mesh.mesh import provision
 from cellmesh.client import CellClient, open_cell
 from cellmesh.common.errors import CellError
-from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.values import from_value
 from cellmesh.testing import mesh_load
 from cellmesh.testing.mesh_load import Entry
+from cellmesh.testing.mirrors import asking
 from cellmesh.testing.namespaces import Namespaces
 
 T = TypeVar("T")
@@ -43,7 +43,6 @@ CLIENTS: Final = "clients"
 PORT: Final = 27500
 ENROLL_PORT: Final = 27501
 WAIT_S: Final = 40.0
-POLL_S: Final = 0.05
 PROMOTE_TIMEOUT_S: Final = 30.0
 READ_TIMEOUT_S: Final = 60.0
 
@@ -176,10 +175,9 @@ class MeshOnHosts:
 
     def _leads(self, cell: str) -> bool:
         try:
-            status = self.status(cell)
+            return asking.leads(self.status(cell))
         except CellError:
             return False
-        return status.role == mirror_pb2.MIRROR_ROLE_LEADER and status.writable
 
     def is_whole(self) -> bool:
         """Whether each service has one leader that may take writes, followed by all its other instances."""
@@ -188,8 +186,7 @@ class MeshOnHosts:
             leaders = [cell for cell in instances if self._leads(cell)]
             if len(leaders) != 1:
                 return False
-            there = sum(one.connected and not one.lag for one in self.status(leaders[0]).followers)
-            if there < len(instances) - 1:
+            if asking.follower_count(self.status(leaders[0])) < len(instances) - 1:
                 return False
         return True
 
@@ -202,46 +199,22 @@ class MeshOnHosts:
 
     def status(self, cell: str) -> mirror_pb2.MirrorStatus:
         """How an instance stands."""
-
-        def call(client: CellClient) -> mirror_pb2.MirrorStatus:
-            stub: Any = client.stub(mirror_service_pb2_grpc.MirrorServiceStub)
-            found: mirror_pb2.MirrorStatus = stub.GetMirrorStatus(
-                mirror_pb2.GetMirrorStatusRequest(), timeout=5.0
-            ).status
-            return found
-
-        return self.ask(cell, call)
+        return asking.status_of(self.dir(cell))
 
     def promote(self, cell: str, *, force: bool) -> float:
         """Make an instance leader, as an operator does; returns how long it took in seconds."""
-        began_s = time.monotonic()
-
-        def call(client: CellClient) -> None:
-            stub: Any = client.stub(mirror_service_pb2_grpc.MirrorServiceStub)
-            stub.Promote(mirror_pb2.PromoteRequest(force=force), timeout=PROMOTE_TIMEOUT_S)
-
-        self.ask(cell, call)
-        return time.monotonic() - began_s
+        return asking.promote(self.dir(cell), timeout_s=PROMOTE_TIMEOUT_S, force=force)
 
     def wait(self, what: str, test: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         """Wait until a test holds. Raises TimeoutError."""
-        end_s = time.monotonic() + timeout_s
-        last: CellError | None = None
-        while time.monotonic() < end_s:
-            try:
-                if test():
-                    return
-            except CellError as error:
-                last = error
-            time.sleep(POLL_S)
-        raise TimeoutError(f"{what}: not after {timeout_s:g} s; last: {last}")
+        asking.wait(what, test, timeout_s)
 
     # Clients.
 
     def start_clients(self) -> None:
         """Start the clients, and wait until each kind of call was answered."""
         registries = len(self.instances("aha"))
-        self.wait("root knows all AHAs", lambda: len(self._registries()) == registries)
+        self.wait("root knows all AHAs", lambda: len(asking.known_registries(self._identity)) == registries)
 
         def create(client: CellClient) -> None:
             stub: Any = client.stub(tank_service_pb2_grpc.TankServiceStub)
@@ -430,10 +403,6 @@ class MeshOnHosts:
     @property
     def _identity(self) -> Path:
         return self.dir(FIRST_AHA) / "users" / "root"
-
-    def _registries(self) -> tuple[str, ...]:
-        found = IdentityFolder(self._identity).mesh()
-        return found.registry_addresses if found is not None else ()
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

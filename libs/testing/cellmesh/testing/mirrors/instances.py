@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -21,16 +20,15 @@ from cellmesh.api.common.v1 import (
 from cellmesh.api.cortex.v1 import storm_pb2, storm_service_pb2_grpc
 from cellmesh.cli.mesh import Mesh, ports, processes
 from cellmesh.client import CellClient, open_cell
-from cellmesh.common.errors import CellError, NoSuchName
+from cellmesh.common.errors import NoSuchName
 from cellmesh.common.values import from_value, to_value
+from cellmesh.testing.mirrors import asking
 from cellmesh.testing.mirrors.network import HOST, Network
 
 T = TypeVar("T")
 
 NETWORK: Final = "mesh"
 AHA: Final = "aha"
-WAIT_S: Final = 30.0
-POLL_S: Final = 0.02
 
 
 class Instances:
@@ -163,27 +161,11 @@ class Instances:
 
     def status(self, number: str) -> mirror_pb2.MirrorStatus:
         """How an instance stands."""
-
-        def call(client: CellClient) -> mirror_pb2.MirrorStatus:
-            stub: Any = client.stub(mirror_service_pb2_grpc.MirrorServiceStub)
-            found: mirror_pb2.MirrorStatus = stub.GetMirrorStatus(
-                mirror_pb2.GetMirrorStatusRequest(), timeout=5.0
-            ).status
-            return found
-
-        return self.ask(number, call)
+        return asking.status_of(self.dir(number))
 
     def promote(self, number: str, *, force: bool = False, accept_loss: bool = False) -> float:
         """Make an instance leader; returns how long it took in seconds."""
-        request = mirror_pb2.PromoteRequest(force=force, accept_loss=accept_loss)
-        began_s = time.monotonic()
-
-        def call(client: CellClient) -> None:
-            stub: Any = client.stub(mirror_service_pb2_grpc.MirrorServiceStub)
-            stub.Promote(request, timeout=60.0)
-
-        self.ask(number, call)
-        return time.monotonic() - began_s
+        return asking.promote(self.dir(number), force=force, accept_loss=accept_loss)
 
     def remove(self, leader: str, number: str) -> None:
         """Have the leader forget an instance."""
@@ -247,18 +229,9 @@ class Instances:
 
         return self.ask(number, call)
 
-    def wait(self, what: str, test: Callable[[], bool], timeout_s: float = WAIT_S) -> float:
+    def wait(self, what: str, test: Callable[[], bool], timeout_s: float = asking.WAIT_S) -> float:
         """Wait until a test holds; returns how long it took in seconds. Raises TimeoutError."""
-        began_s = time.monotonic()
-        last: CellError | None = None
-        while time.monotonic() - began_s < timeout_s:
-            try:
-                if test():
-                    return time.monotonic() - began_s
-            except CellError as error:
-                last = error
-            time.sleep(POLL_S)
-        raise TimeoutError(f"{what}: not after {timeout_s:g} s; last: {last}")
+        return asking.wait(what, test, timeout_s)
 
     def leader(self) -> str:
         """The number of the instance that leads and may take writes, once there is one."""
@@ -266,11 +239,9 @@ class Instances:
 
         def leads() -> bool:
             for number in self.numbers:
-                if self.is_running(number):
-                    status = self.status(number)
-                    if status.role == mirror_pb2.MIRROR_ROLE_LEADER and status.writable:
-                        found.append(number)
-                        return True
+                if self.is_running(number) and asking.leads(self.status(number)):
+                    found.append(number)
+                    return True
             return False
 
         self.wait("an instance leads", leads)
