@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from cellmesh.cortex.layers import keys
-from cellmesh.cortex.layers.records import Record
+from cellmesh.cortex.layers.records import Record, parse_record
 from cellmesh.cortex.model.registry import Form
 from cellmesh.cortex.values.edits import (
     MISSING,
@@ -28,25 +28,53 @@ class Draft:
     Attributes:
         nid, key: Its number, and that in 8 bytes.
         form, value: What it is.
-        top: What the layer written to says of it, before the edits.
         below: What the layers below show of it.
         is_new: Whether the view had no such node.
         edits: The edits so far.
     """
 
-    __slots__ = ("_props", "_tags", "below", "edits", "form", "is_new", "key", "nid", "top", "value")
+    __slots__ = (
+        "_props",
+        "_stored",
+        "_tags",
+        "_top",
+        "below",
+        "edits",
+        "form",
+        "is_new",
+        "key",
+        "nid",
+        "value",
+    )
 
     def __init__(self, nid: int, form: Form, value: Any, top: Record | None, below: Record | None) -> None:
         self.nid = nid
         self.key = keys.pack_nid(nid)
         self.form = form
         self.value = value
-        self.top = top
+        self._top = top
+        self._stored: bytes | None = None
         self.below = None if top is not None and top.is_mask else below
         self.is_new = not ((top is not None and top.is_added) or self.below is not None)
         self.edits: list[NodeEdit] = []
         self._props: dict[str, Any] = {}
         self._tags: dict[str, Any] = {}
+
+    @classmethod
+    def of_stored(cls, nid: int, form: Form, value: Any, stored: bytes) -> Draft:
+        """A node of a view with one layer, by what that has stored; taken apart when something asks for it."""
+        draft = cls(nid, form, value, None, None)
+        draft._stored = stored
+        draft.is_new = False
+        return draft
+
+    @property
+    def top(self) -> Record | None:
+        """What the layer written to says of it, before the edits."""
+        if self._stored is not None:
+            self._top = parse_record(self._stored)
+            self._stored = None
+        return self._top
 
     def get(self, name: str) -> Any:
         """Return a property as it is after the edits so far, or None."""
@@ -85,9 +113,10 @@ class Draft:
 
     def tag_names(self) -> set[str]:
         """The tags it has after the edits so far."""
-        names = set(self.top.tags) if self.top is not None else set()
+        top = self.top
+        names = set(top.tags) if top is not None else set()
         if self.below is not None:
-            masks = self.top.tag_masks if self.top is not None else set()
+            masks = top.tag_masks if top is not None else set()
             names |= self.below.tags.keys() - masks
         for name, interval in self._tags.items():
             if interval is MISSING:
@@ -99,24 +128,26 @@ class Draft:
     def set(self, name: str, value: Any) -> None:
         """Add the edit that sets a property."""
         old: Any = MISSING
+        top = self.top
         if name in self._props:
             old = self._props[name] if self._props[name] is not None else MISSING
-        elif self.top is not None and name in self.top.props:
-            old = decode_value(self.top.props[name])
+        elif top is not None and name in top.props:
+            old = decode_value(top.props[name])
         self.edits.append(PropSet(name, value, old))
         self._props[name] = value
 
     def drop(self, name: str) -> None:
         """Add the edits that remove a property from the view."""
         pending = self._props.get(name)
+        top = self.top
         if pending is not None:
             self.edits.append(PropDelete(name, pending))
-        elif self.top is not None and name in self.top.props:
-            self.edits.append(PropDelete(name, decode_value(self.top.props[name])))
+        elif top is not None and name in top.props:
+            self.edits.append(PropDelete(name, decode_value(top.props[name])))
         if (
             self.below is not None
             and name in self.below.props
-            and not (self.top and name in self.top.prop_masks and name not in self._props)
+            and not (top and name in top.prop_masks and name not in self._props)
         ):
             self.edits.append(PropDelete(name))
         self._props[name] = None
@@ -124,7 +155,8 @@ class Draft:
     def set_tag(self, name: str, interval: Interval) -> None:
         """Add the edit that puts a tag on, or changes its interval."""
         old = self.tag(name)
-        in_top = name in self._tags or (self.top is not None and name in self.top.tags)
+        top = self.top
+        in_top = name in self._tags or (top is not None and name in top.tags)
         if old is MISSING or not in_top:
             self.edits.append(TagSet(name, interval))
         else:

@@ -13,6 +13,7 @@ from cellmesh.cortex.layers.records import NODE_START, node_value
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
     BY_PROP,
+    NODES,
 )
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.model.registry import Form, Prop
@@ -72,11 +73,11 @@ class EditorBase:
                 None,
             )
         else:
-            known = self.drafts.get(keys.pack_nid(nid))
+            key = keys.pack_nid(nid)
+            known = self.drafts.get(key)
             if known is not None:
                 return known
-            top, below = self.stack.parsed(self.txn, keys.pack_nid(nid))
-            draft = Draft(nid, plan.form, plan.value, top, below)
+            draft = self._read(nid, key, plan.form, plan.value)
         if draft.is_new:
             # Known as new before the nodes it implies are made: those may imply it in turn.
             self.fresh[plan.buid] = draft
@@ -85,6 +86,15 @@ class EditorBase:
             self._start(draft, plan)
         self.drafts[draft.key] = draft
         return draft
+
+    def _read(self, nid: int, key: bytes, form: Form, value: Any) -> Draft:
+        """Make a draft of what is stored. Many are only asked whether they are there: nodes that others imply."""
+        stack = self.stack
+        if stack.is_single:
+            stored = self.txn.get(NODES, stack.top + key)
+            if stored is not None and stored[0] == NODE_START:
+                return Draft.of_stored(nid, form, value, stored)
+        return Draft(nid, form, value, *stack.parsed(self.txn, key))
 
     def _start(self, draft: Draft, plan: NodePlan) -> None:
         if self.graph.rules.locks is not None:
@@ -111,8 +121,7 @@ class EditorBase:
         key = keys.pack_nid(nid)
         draft = self.drafts.get(key)
         if draft is None:
-            top, below = self.stack.parsed(self.txn, key)
-            draft = Draft(nid, form, value, top, below)
+            draft = self._read(nid, key, form, value)
             if draft.is_new:
                 return None
             self.drafts[key] = draft
