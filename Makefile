@@ -114,8 +114,7 @@ docs: setup ## make the generated pages of docs/ anew
 	@$(BIN)/python tools/make_storm_docs.py
 	@$(BIN)/python tools/make_model_docs.py
 
-site: setup ## docs/ as a site in build/site, with MkDocs from PyPI
-	@test -x $(BIN)/mkdocs || $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[docs]'
+site: setup ## docs/ as a site in build/site, with MkDocs
 	@$(BIN)/mkdocs build -q --strict -f tools/mkdocs.yml
 	@echo "open build/site/index.html"
 
