@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
@@ -203,19 +203,23 @@ class Oracle:
         for row in rows:
             if isinstance(pivot, q.Pivot) and pivot.is_join:
                 yield row
+            # One way after the other: what a row of the first changes is seen by the next.
             found = self._walked(pivot, row.node) if isinstance(pivot, q.Walk) else self._led(pivot, row.node)
-            self.steps += len(found)
             for node in found:
+                self.steps += 1
                 yield Row(node, dict(row.vars))
 
-    def _walked(self, walk: q.Walk, node: Node) -> list[Node]:
+    def _walked(self, walk: q.Walk, node: Node) -> Iterable[Node]:
         if walk.with_props:
-            ways = self._all_in(node) if walk.is_inward else self._all_out(node)
-            return [*ways, *self.world.over_edges(node, "*", is_inward=walk.is_inward)]
+            return self._all_ways(walk, node)
         found = self.world.over_edges(node, walk.verb, is_inward=walk.is_inward)
         return [other for other in found if walk.target in ("*", other.form)]
 
-    def _led(self, pivot: q.Pivot, node: Node) -> list[Node]:
+    def _all_ways(self, walk: q.Walk, node: Node) -> Iterator[Node]:
+        yield from self._all_in(node) if walk.is_inward else self._all_out(node)
+        yield from self.world.over_edges(node, "*", is_inward=walk.is_inward)
+
+    def _led(self, pivot: q.Pivot, node: Node) -> Iterable[Node]:
         world, target = self.world, pivot.target
         if target == "#":
             leaves = [tag for tag in sorted(node.tags) if not any(t.startswith(tag + ".") for t in node.tags)]
@@ -238,22 +242,29 @@ class Oracle:
             return world.tagged(node.value, target)
         if (node.form, target) not in WAYS:
             raise Bad("NoSuchPivot")
-        out = [other for name in PROPS[node.form] for other in world.referred(node, name)]
-        return [*(other for other in out if other.form == target), *self._holding(node, target)]
+        return self._to_form(node, target)
 
-    def _holding(self, node: Node, form: str) -> list[Node]:
+    def _to_form(self, node: Node, target: str) -> Iterator[Node]:
+        for name in PROPS[node.form]:
+            yield from [other for other in self.world.referred(node, name) if other.form == target]
+        yield from self._holding(node, target)
+
+    def _holding(self, node: Node, form: str) -> Iterator[Node]:
         world = self.world
         names = [name for name, kind in PROPS[form].items() if world.form_of(kind) == node.form]
-        return [other for name in names for other in world.holders(node.value, form, name)]
+        for name in names:
+            yield from world.holders(node.value, form, name)
 
-    def _all_out(self, node: Node) -> list[Node]:
+    def _all_out(self, node: Node) -> Iterator[Node]:
         if node.form == "syn:tag":
-            return self.world.tagged(node.value)
-        found = [other for name in PROPS[node.form] for other in self.world.referred(node, name)]
-        return [other for other in found if other is not node]
+            yield from self.world.tagged(node.value)
+            return
+        for name in PROPS[node.form]:
+            yield from [other for other in self.world.referred(node, name) if other is not node]
 
-    def _all_in(self, node: Node) -> list[Node]:
-        return [other for form in PROPS for other in self._holding(node, form)]
+    def _all_in(self, node: Node) -> Iterator[Node]:
+        for form in PROPS:
+            yield from self._holding(node, form)
 
     # Edits -----------------------------------------------------------------------------------------------------
 
