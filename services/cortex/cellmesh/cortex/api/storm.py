@@ -56,12 +56,12 @@ class StormServicer:
         current_call().text = request.text
         options = query_options(request.options, self._auth)
         running = self._engine.start(request.text, options)
-        # Reads a key or two: there and back to a thread would take longer, most of all beside busy ones.
+        # What reads a few keys: there and back to a thread would take longer, most of all beside busy ones.
         began_s = time.time()
         records = running.point_records()
         if records is not None:
             return pack_records(running.task_id, request.text, began_s, records)
-        if running.is_point():
+        if running.is_quick():
             parts: list[bytes] = []
             running.send_to(lambda message: parts.append(message_bytes(message, options.repr)))
             return pack_messages(parts)
@@ -103,6 +103,8 @@ class StormServicer:
         current_call().text = request.text
         options = query_options(request.options, self._auth)
         running = self._engine.start(request.text, options)
+        if running.is_quick(by_call=True):
+            return storm_pb2.CountStormResponse(count=running.count())
         count = await self._workers.run_long(_cancelled_with(running, running.count))
         return storm_pb2.CountStormResponse(count=count)
 

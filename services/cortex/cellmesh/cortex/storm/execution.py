@@ -8,13 +8,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import Cancelled, CellError, StormRuntimeError
 from cellmesh.cortex.storm.commands.graph import Picture, rules_of
 from cellmesh.cortex.storm.compiler.core import Body
 from cellmesh.cortex.storm.compiler.lifts import LiftOnce
-from cellmesh.cortex.storm.planner.counting import count_from_index
+from cellmesh.cortex.storm.planner.counting import (
+    COUNT_COMMAND,
+    count_from_index,
+    counted_steps,
+    is_quickly_counted,
+)
 from cellmesh.cortex.storm.planner.points import LAYER_COUNT_MAX, Point, find_point, read_point
 from cellmesh.cortex.storm.runtime.budget import Budget
 from cellmesh.cortex.storm.runtime.context import QueryRun, RunContext
@@ -43,6 +48,10 @@ if TYPE_CHECKING:
     from cellmesh.cortex.views.graph import Graph
     from cellmesh.cortex.views.session import GraphSession
     from cellmesh.cortex.views.view import View
+
+
+COUNTED_TEXT_SIZE_MAX: Final = 256
+"""Characters of a text that is looked at to tell whether it asks for a number only: parsing it takes little, too."""
 
 
 class Running:
@@ -95,8 +104,40 @@ class Running:
         self._let_others()
 
     def is_point(self) -> bool:
-        """Whether it looks up one node by its value: then running it here costs less than on another thread."""
+        """Whether it looks up one node by its value."""
         return self._point() is not None
+
+    def is_quick(self, *, by_call: bool = False) -> bool:
+        """Whether running it here costs less than on another thread.
+
+        It looks up one node by its value, or asks for a number that an index has.
+
+        Args:
+            by_call: Whether its nodes are to be counted: else it has a `| count` of its own.
+        """
+        return (not by_call and self._point() is not None) or self._is_quickly_counted(by_call)
+
+    def _is_quickly_counted(self, by_call: bool) -> bool:
+        options, text, engine = self.options, self.text, self._engine
+        if len(text) > COUNTED_TEXT_SIZE_MAX or not (by_call or text.rstrip().endswith(COUNT_COMMAND)):
+            return False
+        if self._first is not None or options.mode != "storm" or options.ndefs or options.idens:
+            return False
+        if options.limit or options.profile:
+            return False
+        try:
+            operations = engine.prepare(text, options.mode, options.vars).query.operations
+            if not by_call:
+                size = counted_steps(operations)
+                if not size or size + 1 != len(operations):
+                    return False
+                operations = operations[:size]
+            with engine.graph.begin(
+                engine.graph.view(options.view), user=options.user, readonly=True
+            ) as session:
+                return is_quickly_counted(session, operations)
+        except CellError:
+            return False
 
     def _point(self) -> Point | None:
         if not self._is_looked_at:

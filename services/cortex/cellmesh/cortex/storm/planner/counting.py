@@ -10,7 +10,7 @@ from cellmesh.cortex.model.scans import Exact
 from cellmesh.cortex.storm.parser import ast
 
 if TYPE_CHECKING:
-    from cellmesh.cortex.model.registry import Form
+    from cellmesh.cortex.model.registry import Form, Prop
     from cellmesh.cortex.views.session import GraphSession
 
 COUNT_COMMAND = "count"
@@ -47,6 +47,42 @@ def is_countable(operations: Sequence[ast.Operation]) -> bool:
         and operations[0].comparison is None
         and isinstance(operations[0].target, ast.PropTarget)
     )
+
+
+def is_quickly_counted(session: GraphSession, operations: Sequence[ast.Operation]) -> bool:
+    """Whether `count_from_index` counts some operations by a few keys, however many nodes there are.
+
+    Ranges and blocks of values are counted key by key, and values of universal properties entry by entry.
+    """
+    if not is_countable(operations) or not session.stack.is_single:
+        return False
+    lift = operations[0]
+    assert isinstance(lift, ast.Lift), "is_countable has looked"
+    if lift.comparison is not None and isinstance(lift.target, ast.PropTarget):
+        name, value = lift.target.name, lift.comparison.value
+        prop = session.model.prop(name.text) if isinstance(name, ast.Name) else None
+        if prop is None or prop.is_universal or not isinstance(value, ast.Literal):
+            return False
+        if not _is_exact(prop, value):
+            return False
+    if len(operations) == 2:
+        following = operations[1]
+        assert isinstance(following, ast.Filter), "is_countable has looked"
+        condition = following.condition
+        if isinstance(condition, ast.RelativePropCondition) and condition.comparison is not None:
+            steps = condition.prop.steps
+            if len(steps) != 1 or not isinstance(steps[0], ast.Name) or steps[0].text.startswith("."):
+                return False
+    return count_from_index(session, operations) is not None
+
+
+def _is_exact(prop: Prop, value: ast.Literal) -> bool:
+    """Whether a value stands for one key of the index: not for a block, nor by a wildcard."""
+    try:
+        scans: Sequence[Any] = prop.type.lift("=", value.value)
+    except CellError:
+        return False
+    return len(scans) == 1 and isinstance(scans[0], Exact)
 
 
 def count_from_index(session: GraphSession, operations: Sequence[ast.Operation]) -> int | None:
@@ -129,9 +165,8 @@ def _count_prop(session: GraphSession, form: Form, condition: ast.RelativePropCo
     value = comparison.value
     if comparison.is_any_element or comparison.operator != "=" or not isinstance(value, ast.Literal):
         return None
-    scans: Sequence[Any] = prop.type.lift("=", value.value)
-    if len(scans) != 1 or not isinstance(scans[0], Exact):
-        # Wildcards and blocks: what a filter takes may differ from what a lift gives.
+    if not _is_exact(prop, value):
+        # What a filter takes may differ from what a lift gives.
         return None
     return session.count_value(prop, "=", value.value)
 
