@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import string
 import subprocess
 import sys
 import tempfile
@@ -58,12 +59,17 @@ def chosen(only: list[str]) -> list[Workload]:
     """The workloads whose name begins with one of `only`, or all of them."""
     every = (*workloads(), *automation_workloads())
     wanted = [part for item in only for part in item.replace(",", " ").split()]
-    unknown = [name for name in wanted if not any(w.name.startswith(name) for w in every)]
+    unknown = [name for name in wanted if not any(_is_named(w, name) for w in every)]
     if unknown:
         raise SystemExit(
             f"no such workload: {', '.join(unknown)}; there are {', '.join(w.name for w in every)}"
         )
-    return [w for w in every if not wanted or any(w.name.startswith(name) for name in wanted)]
+    return [w for w in every if not wanted or any(_is_named(w, name) for name in wanted)]
+
+
+def _is_named(workload: Workload, name: str) -> bool:
+    """Whether a name is a workload's, as W2a, or that of all of its number, as W2."""
+    return name in (workload.name, workload.name.rstrip(string.ascii_lowercase))
 
 
 def measure(sides: list[Side], workload: Workload, runs: int) -> dict[str, Samples]:
