@@ -9,6 +9,7 @@ from typing import Final
 
 from cellmesh.common.changelog import Applier, ChangeLog, ChangeRecord, ContentSource, Replay
 from cellmesh.common.storage import ReadTxn, Slab, SubDb, WriteTxn
+from cellmesh.common.storage.walking import walk
 
 SCAN_COUNT: Final = 4096
 SHOWN_COUNT: Final = 5
@@ -151,14 +152,7 @@ def _shown(item: tuple[bytes, bytes]) -> str:
 
 
 def _items(txn: ReadTxn, db: SubDb) -> list[tuple[bytes, bytes]]:
-    items: list[tuple[bytes, bytes]] = []
-    after = None
-    while True:
-        chunk = txn.scan(db, count_max=SCAN_COUNT, after=after)
-        items += chunk.items
-        if chunk.resume is None:
-            return items
-        after = chunk.resume
+    return list(walk(txn, db, count=SCAN_COUNT))
 
 
 __all__ = ["Interrupted", "Replica", "differences"]

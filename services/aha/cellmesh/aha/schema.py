@@ -14,6 +14,7 @@ from typing import Final
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.storage import SubDb, WriteTxn
 from cellmesh.common.storage.layout import Layout, Migration
+from cellmesh.common.storage.walking import walk
 
 INSTANCES: Final = SubDb("instances", "instance name -> cellmesh.api.aha.v1.Instance")
 ENROLLMENTS: Final = SubDb("enrollments", "SHA-256 of the token -> Enrollment")
@@ -46,7 +47,6 @@ DATABASES: Final = (
     *CHANGELOG_DATABASES,
 )
 
-STEP_COUNT: Final = 1024
 
 _EXPIRY = struct.Struct(">Q")
 
@@ -64,17 +64,11 @@ def behind_subject(subject: str) -> bytes:
 def _index_subjects(txn: WriteTxn) -> None:
     # As layout 1 has them: expiry and subject of a certificate; expiry, use and subject of an enrolment.
     for source, begin, index in ((CERTIFICATES, 8, SUBJECTS), (ENROLLMENTS, 16, INVITATIONS)):
-        low = b""
-        while True:
-            chunk = txn.scan(source, low, None, count_max=STEP_COUNT)
-            for key, value in chunk.items:
-                used = source is ENROLLMENTS and _EXPIRY.unpack_from(value, 8)[0]
-                subject = value[begin:].partition(b"\x00")[0].decode()
-                if not used:
-                    txn.put(index, subject_key(subject, _EXPIRY.unpack_from(value)[0], key), b"")
-            if chunk.resume is None:
-                break
-            low = chunk.items[-1][0] + b"\x00"
+        for key, value in walk(txn, source):
+            used = source is ENROLLMENTS and _EXPIRY.unpack_from(value, 8)[0]
+            subject = value[begin:].partition(b"\x00")[0].decode()
+            if not used:
+                txn.put(index, subject_key(subject, _EXPIRY.unpack_from(value)[0], key), b"")
 
 
 LAYOUT: Final = Layout(

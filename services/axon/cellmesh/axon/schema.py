@@ -32,6 +32,7 @@ from typing import Final
 
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.storage import Layout, Migration, SubDb, WriteTxn
+from cellmesh.common.storage.walking import walk
 
 BLOBS: Final = SubDb("blobs", "SHA-256 -> Record")
 ARRIVALS: Final = SubDb("arrivals", "offset (8 bytes) -> Arrived")
@@ -280,19 +281,13 @@ def _part_places(txn: WriteTxn) -> None:
     blob_count, size, next_number, next_arrival = _TOTALS_1.unpack(totals)
     txn.put(TOTALS, TOTALS_KEY, Totals(blob_count, size, next_arrival).encode())
     txn.put(COUNTERS, NUMBER_KEY, number_key(next_number))
-    after = None
-    while True:
-        chunk = txn.scan(ARRIVALS, count_max=_STEP_COUNT, after=after)
-        for key, value in chunk.items:
-            sha256, _ = _ARRIVAL_2.unpack(value)
-            old = txn.get(BLOBS, sha256)
-            assert old is not None, "a blob that arrived has no record"
-            number, blob_size, chunk_size, md5, sha1, sha512 = _RECORD_1.unpack(old)
-            txn.put(BLOBS, sha256, _RECORD_2.pack(number_of(key), blob_size, md5, sha1, sha512))
-            txn.put(PLACES, key, Place(number, chunk_size).encode())
-        if chunk.resume is None:
-            return
-        after = chunk.resume
+    for key, value in walk(txn, ARRIVALS):
+        sha256, _ = _ARRIVAL_2.unpack(value)
+        old = txn.get(BLOBS, sha256)
+        assert old is not None, "a blob that arrived has no record"
+        number, blob_size, chunk_size, md5, sha1, sha512 = _RECORD_1.unpack(old)
+        txn.put(BLOBS, sha256, _RECORD_2.pack(number_of(key), blob_size, md5, sha1, sha512))
+        txn.put(PLACES, key, Place(number, chunk_size).encode())
 
 
 # From version 2, where the order of arrival knew no times and nothing was deleted.
@@ -315,19 +310,13 @@ def _add_times(txn: WriteTxn) -> None:
 
 
 def _part_digests(txn: WriteTxn) -> None:
-    after = None
-    while True:
-        chunk = txn.scan(ARRIVALS, count_max=_STEP_COUNT, after=after)
-        for key, value in chunk.items:
-            arrived = Arrived.decode(value)
-            old = None if arrived.deleted else txn.get(BLOBS, arrived.sha256)
-            if old is not None:
-                arrival, size, md5, sha1, sha512 = _RECORD_2.unpack(old)
-                txn.put(BLOBS, arrived.sha256, Record(arrival, size).encode())
-                txn.put(DIGESTS, key, Digests(md5, sha1, sha512).encode())
-        if chunk.resume is None:
-            return
-        after = chunk.resume
+    for key, value in walk(txn, ARRIVALS):
+        arrived = Arrived.decode(value)
+        old = None if arrived.deleted else txn.get(BLOBS, arrived.sha256)
+        if old is not None:
+            arrival, size, md5, sha1, sha512 = _RECORD_2.unpack(old)
+            txn.put(BLOBS, arrived.sha256, Record(arrival, size).encode())
+            txn.put(DIGESTS, key, Digests(md5, sha1, sha512).encode())
 
 
 LAYOUT: Final = Layout(

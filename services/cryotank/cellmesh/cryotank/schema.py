@@ -14,13 +14,13 @@ databases are equal on replicas at equal offsets.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from cellmesh.api.cryotank.v1 import change_pb2
 from cellmesh.common.changelog import DATABASES as CHANGELOG_DATABASES
 from cellmesh.common.storage import Layout, Migration, SubDb, WriteTxn
+from cellmesh.common.storage.walking import walk
 
 TANKS: Final = SubDb("tanks", "name (UTF-8) -> TankRow")
 RECORDS: Final = SubDb("records", "tank number (8 bytes), offset of the first record (8 bytes) -> Block")
@@ -176,36 +176,23 @@ def decode_consumer(data: bytes) -> tuple[int, int]:
     return offset, time_us
 
 
-MIGRATE_COUNT: Final = 1000
-
-
 def _make_blocks(txn: WriteTxn) -> None:
     """From a record an item to a block an item. One record a block: appends in a log of that time are applied so too."""
     times: dict[int, int] = {}
-    for key, data in _all(txn, TANKS):
+    for key, data in walk(txn, TANKS):
         number, tank_id, create_time_us, next_offset, _, size = _OLD_ROW.unpack(data)
         times[number] = create_time_us
         row = TankRow(number, tank_id, create_time_us, 0, next_offset, size)
         txn.put(TANKS, key, row.encode())
-    for key, record in _all(txn, RECORDS):
+    for key, record in walk(txn, RECORDS):
         time_us = times.get(number_of(key[:8]))
         if time_us is None:
             txn.delete(RECORDS, key)
         else:
             batch = change_pb2.RecordBatch(records=[record]).SerializeToString()
             txn.put(RECORDS, key, Block(0, 1, len(record), time_us, batch).encode())
-    for key, _ in _all(txn, DROPPED):
+    for key, _ in walk(txn, DROPPED):
         txn.delete(DROPPED, key)
-
-
-def _all(txn: WriteTxn, db: SubDb) -> Iterator[tuple[bytes, bytes]]:
-    after = None
-    while True:
-        chunk = txn.scan(db, count_max=MIGRATE_COUNT, after=after)
-        yield from chunk.items
-        if chunk.resume is None:
-            return
-        after = chunk.resume
 
 
 LAYOUT: Final = Layout("slab", 2, (Migration(2, "records lie in blocks", _make_blocks),))

@@ -16,6 +16,7 @@ In order of use:
     gate.py          the seam where mirrors hold or refuse acknowledgements
     readers.py       read transactions, pooled, and held back while the map grows
     transactions.py  get, scan in chunks, put, delete
+    walking.py       every item of a range, chunk by chunk
     recovery.py      the file opened anew after an error of the disk
     layout.py        the version of what is stored, and migrations
     compaction.py    a closed slab's file without its free pages

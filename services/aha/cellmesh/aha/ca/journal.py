@@ -11,10 +11,10 @@ from cellmesh.aha import schema
 from cellmesh.api.aha.v1 import change_pb2
 from cellmesh.common.changelog import AppendChange, ChangeWriter
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
+from cellmesh.common.storage.walking import walk, walk_keys
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.identity import Identity
 
-CHUNK_COUNT: Final = 1024
 SERIAL_SIZE: Final = 20
 
 _EXPIRY = struct.Struct(">Q")
@@ -85,26 +85,16 @@ def find_issued(txn: ReadTxn, key: bytes) -> Issued | None:
 def issued_to(txn: ReadTxn, subject: str, after_ms: int = -1) -> Iterator[Issued]:
     """What was issued to a subject and ends after a time, in milliseconds since 1970; what ends first comes first."""
     low, high = schema.subject_key(subject, after_ms + 1), schema.behind_subject(subject)
-    while True:
-        chunk = txn.scan(schema.SUBJECTS, low, high, count_max=CHUNK_COUNT)
-        for key, _ in chunk.items:
-            (expire_ms,) = _EXPIRY.unpack_from(key, len(key) - SERIAL_SIZE - _EXPIRY.size)
-            yield Issued(f"{int.from_bytes(key[-SERIAL_SIZE:], 'big'):x}", subject, expire_ms)
-        if chunk.resume is None:
-            return
-        low = chunk.items[-1][0] + b"\x00"
+    for key in walk_keys(txn, schema.SUBJECTS, low, high):
+        (expire_ms,) = _EXPIRY.unpack_from(key, len(key) - SERIAL_SIZE - _EXPIRY.size)
+        yield Issued(f"{int.from_bytes(key[-SERIAL_SIZE:], 'big'):x}", subject, expire_ms)
 
 
 def scan_issued(txn: ReadTxn, after: bytes = b"") -> Iterator[Issued]:
     """Everything that was issued, by serial number, behind one (20 bytes)."""
     low = after + b"\x00" if after else b""
-    while True:
-        chunk = txn.scan(schema.CERTIFICATES, low, None, count_max=CHUNK_COUNT)
-        for key, value in chunk.items:
-            yield _issued(key, value)
-        if chunk.resume is None:
-            return
-        low = chunk.items[-1][0] + b"\x00"
+    for key, value in walk(txn, schema.CERTIFICATES, low):
+        yield _issued(key, value)
 
 
 def _issued(key: bytes, value: bytes) -> Issued:

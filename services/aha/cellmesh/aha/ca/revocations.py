@@ -17,13 +17,13 @@ from cellmesh.common.changelog import ChangeWriter, actor_name
 from cellmesh.common.errors import BadArg, NoSuchCert
 from cellmesh.common.storage import ReadTxn, Slab, WriteTxn
 from cellmesh.common.storage.codecs import UINT64
+from cellmesh.common.storage.walking import walk
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import Clock
 from cellmesh.common.tls.identity import Identity
 from cellmesh.common.tls.revocation import Revocation, RevocationList
 
 REASON_SIZE_MAX: Final = 512
-CHUNK_COUNT: Final = 1024
 
 _log = get_logger(__name__)
 
@@ -202,11 +202,5 @@ def serial_key(serial: str) -> bytes:
 
 
 def _stored(txn: ReadTxn) -> Iterator[tuple[int, revocation_pb2.Revocation]]:
-    low = b""
-    while True:
-        chunk = txn.scan(schema.REVOCATIONS, low, None, count_max=CHUNK_COUNT)
-        for _, value in chunk.items:
-            yield UINT64.decode(value[:8]), revocation_pb2.Revocation.FromString(value[8:])
-        if chunk.resume is None:
-            return
-        low = chunk.items[-1][0] + b"\x00"
+    for _, value in walk(txn, schema.REVOCATIONS):
+        yield UINT64.decode(value[:8]), revocation_pb2.Revocation.FromString(value[8:])

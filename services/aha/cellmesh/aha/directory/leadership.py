@@ -20,6 +20,7 @@ from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.errors import BadArg, BadName, NoSuchName, NotLeader, Retry, StorageCorrupt
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.storage.walking import walk_apart
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import boottime_s
 from cellmesh.common.tls.identity import CellIdentity
@@ -33,7 +34,6 @@ CONTEST_S: Final = 2.0
 """How long after the end of a lease its leader must leave room for who claims with force."""
 
 TERM_MAX: Final = 2**62
-LOAD_COUNT: Final = 1024
 
 T = TypeVar("T")
 
@@ -98,15 +98,7 @@ class LeaderTable:
 
     def load(self) -> list[Leader]:
         """All leaders stored, by service. Raises StorageCorrupt."""
-        found: list[Leader] = []
-        low = b""
-        while True:
-            with self._slab.view() as txn:
-                chunk = txn.scan(schema.LEADERS, low, None, count_max=LOAD_COUNT)
-            found += [_read_leader(value) for _, value in chunk.items]
-            if chunk.resume is None:
-                return found
-            low = chunk.items[-1][0] + b"\x00"
+        return [_read_leader(value) for _, value in walk_apart(self._slab, schema.LEADERS)]
 
     def get(self, service: str) -> Leader | None:
         """The leader stored of a service. Raises StorageCorrupt."""

@@ -7,8 +7,7 @@ from cellmesh.aha.directory.instances import Instance, from_proto, to_proto
 from cellmesh.api.aha.v1 import change_pb2, registry_pb2
 from cellmesh.common.changelog import ChangeWriter
 from cellmesh.common.storage import Slab, WriteTxn
-
-LOAD_COUNT = 1024
+from cellmesh.common.storage.walking import walk_apart
 
 
 class Names:
@@ -50,12 +49,5 @@ class Names:
 
     def load(self) -> list[Instance]:
         """Everyone noted, by name."""
-        found: list[Instance] = []
-        low = b""
-        while True:
-            with self._slab.view() as txn:
-                chunk = txn.scan(schema.INSTANCES, low, None, count_max=LOAD_COUNT)
-            found += [from_proto(registry_pb2.Instance.FromString(value)) for _, value in chunk.items]
-            if chunk.resume is None:
-                return found
-            low = chunk.items[-1][0] + b"\x00"
+        rows = walk_apart(self._slab, schema.INSTANCES)
+        return [from_proto(registry_pb2.Instance.FromString(value)) for _, value in rows]

@@ -11,8 +11,8 @@ from cellmesh.aha import schema
 from cellmesh.api.aha.v1 import change_pb2
 from cellmesh.common.errors import NoSuchIden
 from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.common.storage.walking import walk, walk_keys
 
-CHUNK_COUNT: Final = 1024
 KEY_HASH_SIZE: Final = 32
 ID_SIZE: Final = 8
 """Bytes of a token's hash that name its enrolment in lists."""
@@ -86,19 +86,13 @@ def put_used(txn: WriteTxn, used: change_pb2.EnrollmentUsed) -> bool:
 
 def scan_enrollments(txn: ReadTxn) -> Iterator[tuple[bytes, Enrollment]]:
     """Every enrolment, with the hash of its token."""
-    low = b""
-    while True:
-        chunk = txn.scan(schema.ENROLLMENTS, low, None, count_max=CHUNK_COUNT)
-        for key, value in chunk.items:
-            yield key, Enrollment.decode(value)
-        if chunk.resume is None:
-            return
-        low = chunk.items[-1][0] + b"\x00"
+    for key, value in walk(txn, schema.ENROLLMENTS):
+        yield key, Enrollment.decode(value)
 
 
 def scan_open(txn: ReadTxn, now_ms: int) -> Iterator[tuple[bytes, Enrollment]]:
     """Every enrolment that can still be used, with the hash of its token."""
-    for key in _scan_invitations(txn, b"", None):
+    for key in walk_keys(txn, schema.INVITATIONS):
         token_sha256 = key[-KEY_HASH_SIZE:]
         found = txn.get(schema.ENROLLMENTS, token_sha256)
         if found is not None and is_open(item := Enrollment.decode(found), now_ms):
@@ -108,16 +102,7 @@ def scan_open(txn: ReadTxn, now_ms: int) -> Iterator[tuple[bytes, Enrollment]]:
 def invited(txn: ReadTxn, subject: str, now_ms: int) -> Iterator[bytes]:
     """The enrolments that a subject can still use."""
     low = schema.subject_key(subject, now_ms + 1)
-    return _scan_invitations(txn, low, schema.behind_subject(subject))
-
-
-def _scan_invitations(txn: ReadTxn, low: bytes, high: bytes | None) -> Iterator[bytes]:
-    while True:
-        chunk = txn.scan_keys(schema.INVITATIONS, low, high, count_max=CHUNK_COUNT)
-        yield from chunk.items
-        if chunk.resume is None:
-            return
-        low = chunk.items[-1] + b"\x00"
+    return walk_keys(txn, schema.INVITATIONS, low, schema.behind_subject(subject))
 
 
 def _invitation(enrollment: Enrollment, token_sha256: bytes) -> bytes:

@@ -25,6 +25,7 @@ from cellmesh.common.changelog import ContentSource
 from cellmesh.common.errors import HashMismatch, ShuttingDown, from_rpc_error
 from cellmesh.common.failpoints import failpoint
 from cellmesh.common.storage import Slab, WriteTxn
+from cellmesh.common.storage.walking import walk_apart
 from cellmesh.common.telemetry.logs import get_logger
 
 SMALL_SIZE_MAX: Final = 1 << 20
@@ -40,7 +41,6 @@ HELD_SIZE_MAX: Final = 16 << 20
 PARALLEL_COUNT_MAX: Final = 4
 """Calls at a time. Memory stays at about four parts of 64 chunks for each."""
 
-SCAN_COUNT: Final = 1024
 
 _log = get_logger(__name__)
 
@@ -417,16 +417,9 @@ class _Call:
 
 def _stored(slab: Slab) -> Iterator[_Staged]:
     """What earlier processes have begun to fetch."""
-    after = None
-    while True:
-        with slab.view() as txn:
-            chunk = txn.scan(schema.UPLOADS, count_max=SCAN_COUNT, after=after)
-        for key, mark in chunk.items:
-            if schema.is_fetch(mark):
-                yield _Staged(schema.number_of(key), schema.Fetch.decode(mark))
-        if chunk.resume is None:
-            return
-        after = chunk.resume
+    for key, mark in walk_apart(slab, schema.UPLOADS):
+        if schema.is_fetch(mark):
+            yield _Staged(schema.number_of(key), schema.Fetch.decode(mark))
 
 
 def _check(item: WantedContent, size: int, sha256: bytes) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.layers.keys import end_of, pack_number
 from cellmesh.cortex.layers.schema import GRAPH
 from cellmesh.cortex.values.ids import LayerId
@@ -47,15 +48,10 @@ class Layer:
 def load_layers(txn: ReadTxn, kind: bytes = LAYER) -> dict[LayerId, Layer]:
     """Return every layer of the cell, or those that are detached."""
     layers: dict[LayerId, Layer] = {}
-    position = None
-    while True:
-        chunk = txn.scan(GRAPH, kind, end_of(kind), count_max=1000, after=position)
-        for key, value in chunk.items:
-            layer_id = LayerId(key[1:].decode())
-            layers[layer_id] = _layer(layer_id, value)
-        if chunk.resume is None:
-            return layers
-        position = chunk.resume
+    for key, value in walk(txn, GRAPH, kind, end_of(kind)):
+        layer_id = LayerId(key[1:].decode())
+        layers[layer_id] = _layer(layer_id, value)
+    return layers
 
 
 def find_layer(txn: ReadTxn, layer_id: str, kind: bytes = LAYER) -> Layer | None:

@@ -7,6 +7,7 @@ value, of a tag on a form, and of the edges of a verb are those of one key's val
 from __future__ import annotations
 
 from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.layers.keys import end_of, pack_count, unpack_nid
 from cellmesh.cortex.layers.schema import COUNTS
 
@@ -43,10 +44,4 @@ def read_count(txn: ReadTxn, key: bytes) -> int:
 
 def sum_counts(txn: ReadTxn, prefix: bytes) -> int:
     """Return the sum of the counts whose keys start with a prefix: of a universal property over all forms."""
-    total, position = 0, None
-    while True:
-        chunk = txn.scan(COUNTS, prefix, end_of(prefix), count_max=1000, after=position)
-        total += sum(unpack_nid(value) for _, value in chunk.items)
-        if chunk.resume is None:
-            return total
-        position = chunk.resume
+    return sum(unpack_nid(value) for _, value in walk(txn, COUNTS, prefix, end_of(prefix)))

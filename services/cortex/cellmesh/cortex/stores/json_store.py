@@ -8,9 +8,11 @@ from typing import Any, Final
 from cellmesh.common.errors import BadArg
 from cellmesh.common.storage import Position
 from cellmesh.cortex.stores.changes import Access, Changes, Rows
-from cellmesh.cortex.stores.named import SCAN_COUNT_MAX
 from cellmesh.cortex.stores.schema import JSON_VALUES
 from cellmesh.cortex.values.wire import decode_value, encode_value
+
+SCAN_COUNT_MAX: Final = 1000
+"""Values of a chunk."""
 
 PATH_SIZE_MAX: Final = 500
 """Bytes in UTF-8: what a key can hold."""

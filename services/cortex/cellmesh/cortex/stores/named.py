@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 from cellmesh.common.errors import BadArg
 from cellmesh.common.storage import ReadTxn, SubDb
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.stores.changes import Access, Changes, Rows
 from cellmesh.cortex.values.wire import decode_value, encode_value
 
 NAME_SIZE_MAX = 500
 """Bytes in UTF-8: what a key can hold."""
 
-SCAN_COUNT_MAX = 1000
 
 Load: TypeAlias = Callable[[ReadTxn], list[tuple[str, Any]]]
 Reader: TypeAlias = Callable[[Load], list[tuple[str, Any]]]
@@ -61,14 +61,7 @@ class NamedValues:
 
     def load(self, txn: ReadTxn) -> list[tuple[str, Any]]:
         """As `all`, in a transaction."""
-        found: list[tuple[str, Any]] = []
-        position = None
-        while True:
-            chunk = txn.scan(self.db, count_max=SCAN_COUNT_MAX, after=position)
-            found.extend((key.decode(), decode_value(value)) for key, value in chunk.items)
-            if chunk.resume is None:
-                return found
-            position = chunk.resume
+        return [(key.decode(), decode_value(value)) for key, value in walk(txn, self.db)]
 
     def put(self, access: Access, name: str, value: Any) -> None:
         """Set the value of a name."""

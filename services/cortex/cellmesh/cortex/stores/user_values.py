@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from cellmesh.common.errors import BadArg
 from cellmesh.common.storage import ReadTxn
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.stores.changes import Access, Changes, Rows
-from cellmesh.cortex.stores.named import SCAN_COUNT_MAX
 from cellmesh.cortex.stores.schema import USER_VALUES
 from cellmesh.cortex.values.wire import decode_value, encode_value
 
@@ -32,16 +32,8 @@ class UserValues:
         head = _head(owner, kind)
 
         def read(txn: ReadTxn) -> list[tuple[str, Any]]:
-            found: list[tuple[str, Any]] = []
-            position = None
-            while True:
-                chunk = txn.scan(
-                    USER_VALUES, head, head[:-1] + b"\x01", count_max=SCAN_COUNT_MAX, after=position
-                )
-                found.extend((key[len(head) :].decode(), decode_value(data)) for key, data in chunk.items)
-                if chunk.resume is None:
-                    return found
-                position = chunk.resume
+            rows = walk(txn, USER_VALUES, head, head[:-1] + b"\x01")
+            return [(key[len(head) :].decode(), decode_value(data)) for key, data in rows]
 
         return access.read(read)
 

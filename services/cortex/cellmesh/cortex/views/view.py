@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.layers.keys import end_of
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.layers.schema import GRAPH
@@ -40,15 +41,10 @@ class View:
 def load_views(txn: ReadTxn, layers: Mapping[LayerId, Layer]) -> dict[ViewId, View]:
     """Return every view of the cell."""
     views: dict[ViewId, View] = {}
-    position = None
-    while True:
-        chunk = txn.scan(GRAPH, VIEW, end_of(VIEW), count_max=1000, after=position)
-        for key, value in chunk.items:
-            view_id = ViewId(key[1:].decode())
-            views[view_id] = _view(view_id, value, layers)
-        if chunk.resume is None:
-            return views
-        position = chunk.resume
+    for key, value in walk(txn, GRAPH, VIEW, end_of(VIEW)):
+        view_id = ViewId(key[1:].decode())
+        views[view_id] = _view(view_id, value, layers)
+    return views
 
 
 def find_view(txn: ReadTxn, view_id: str, layers: Mapping[LayerId, Layer]) -> View | None:
