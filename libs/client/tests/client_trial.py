@@ -24,8 +24,9 @@ from typing import Any
 
 from cellmesh.common.errors import BadArg, NotLeader, Retry
 from cellmesh.common.rpc import Level, Listener, Permission, RpcServer, Service, TcpListener
-from google.protobuf import descriptor_pb2, descriptor_pool
-from google.protobuf.wrappers_pb2 import BytesValue, StringValue
+from cellmesh.testing.trial import Shape, trial_service
+from google.protobuf import descriptor_pb2
+from google.protobuf.wrappers_pb2 import StringValue
 
 PACKAGE = "cellmesh.trial.client.v1"
 NAME = f"{PACKAGE}.CountService"
@@ -42,30 +43,9 @@ PERMISSIONS = {PATH + name: Permission(Level.MEMBER, f"trial.{name.lower()}") fo
 
 
 def descriptor() -> Any:
-    """The service's descriptor, made without generated code."""
-    pool = descriptor_pool.Default()
-    try:
-        return pool.FindServiceByName(NAME)
-    except KeyError:
-        pass
-    assert BytesValue.DESCRIPTOR.file.name == "google/protobuf/wrappers.proto"
-    file = descriptor_pb2.FileDescriptorProto(
-        name="cellmesh/trial_client.proto",
-        package=PACKAGE,
-        syntax="proto3",
-        dependency=["google/protobuf/wrappers.proto"],
-    )
-    service = file.service.add(name="CountService")
-    for name, (level, streams) in METHODS.items():
-        method = service.method.add(
-            name=name,
-            input_type=".google.protobuf.StringValue",
-            output_type=".google.protobuf.StringValue",
-            server_streaming=streams,
-        )
-        method.options.idempotency_level = level
-    pool.Add(file)
-    return pool.FindServiceByName(NAME)
+    """The service's descriptor."""
+    methods = {name: Shape(down=streams, level=level) for name, (level, streams) in METHODS.items()}
+    return trial_service(NAME, methods, StringValue)
 
 
 class CountStub:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import queue
@@ -21,6 +20,8 @@ import grpc
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from contextlib import AbstractContextManager
+
 import client_trial
 from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.api.cortex.v1 import storm_pb2
@@ -38,6 +39,7 @@ from cellmesh.common.errors import (
 )
 from cellmesh.common.rpc import RpcServer, Service, TcpListener
 from cellmesh.common.rpc.pipeline import OPEN_COUNT_MAX, UNSENT_SIZE_MAX
+from cellmesh.testing import trial
 from client_trial import CountServicer, CountStub, CuttingProxy, calls_of
 from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc import status_pb2
@@ -61,21 +63,10 @@ def until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@contextlib.contextmanager
-def serving(servicer: Any) -> Iterator[str]:
+def serving(servicer: Any) -> AbstractContextManager[str]:
     """A server of the trial's service in a thread of its own; gives its address."""
     service = Service(client_trial.descriptor(), servicer, client_trial.PERMISSIONS)
-    server = RpcServer("trial", [service], [TcpListener("127.0.0.1:0")], stop_grace_s=0.5)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(WAIT_S)
-    try:
-        yield server.addresses[0]
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(WAIT_S)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+    return trial.serving(RpcServer("trial", [service], [TcpListener("127.0.0.1:0")], stop_grace_s=0.5))
 
 
 class Endless:

@@ -3,49 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 from cellmesh.api.common.v1 import auth_service_pb2 as pb
 from cellmesh.api.common.v1.auth_service_pb2_grpc import AuthServiceStub
 from cellmesh.client import CellClient, CellUrl, open_cell, open_cell_aio
-from cellmesh.common.cell import Cell, running
-from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import BadArg, BadUrl, NoSuchCert, Unauthenticated
-from cellmesh.common.storage import SubDb
-from cellmesh.common.tls import certs
-from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
-from cellmesh.common.tls.identity import CellIdentity
+from login_kit import LoginCell, login_cell
 
 PASSWORD = "p@ss:word/with #signs"
 QUOTED = "p%40ss:word%2Fwith%20%23signs"
 
 
-class LoginConfig(CellConfig):
-    kind: ClassVar[str] = "trial"
-
-
-class LoginCell(Cell[LoginConfig]):
-    kind = "trial"
-    databases = (SubDb("facts", "name -> what it is"),)
-
-
 @pytest.fixture
 def cell(tmp_path: Path) -> Iterator[LoginCell]:
-    authority, authority_key = certs.make_authority("demo")
-    key = certs.make_key()
-    identity = CellIdentity("00", "trial", "demo")
-    certificate = certs.issue(authority, authority_key, key.public_key(), identity)
-    pems = certs.to_pem(certificate), certs.key_to_pem(key), certs.to_pem(authority)
-    IdentityFolder(tmp_path / "cell" / "certs").store(*pems, MeshInfo(identity.name, "demo"))
-    (tmp_path / "trust").mkdir()
-    (tmp_path / "trust" / "ca.crt").write_bytes(pems[2])
-    flags = {"login_listen": "127.0.0.1:0"}
-    with running(LoginCell(load_config(LoginConfig, dir=tmp_path / "cell", flags=flags, environ={}))) as made:
-        made.auth.add_user("alice")
-        made.passwords.set_password("alice", PASSWORD)
+    with login_cell(tmp_path, PASSWORD) as made:
         yield made
 
 

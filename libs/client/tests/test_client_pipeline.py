@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import grpc
 import pytest
@@ -21,8 +21,6 @@ from cellmesh.api.common.v1 import pipeline_service_pb2 as pb
 from cellmesh.client import CellClient, open_cell, open_cell_aio
 from cellmesh.client.lane import PIPELINE_PATH
 from cellmesh.client.pipelining import OPEN_CALLS_MAX
-from cellmesh.common.cell import Cell, running
-from cellmesh.common.config import CellConfig, load_config
 from cellmesh.common.errors import (
     AuthDeny,
     BadArg,
@@ -41,34 +39,19 @@ from cellmesh.common.rpc import Permission, TcpListener
 from cellmesh.common.rpc.permissions import COMMON_PERMISSIONS
 from cellmesh.common.rpc.server import RpcServer
 from cellmesh.common.rpc.service import Service
-from cellmesh.common.storage import SubDb
-from cellmesh.common.tls import certs
-from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
-from cellmesh.common.tls.identity import CellIdentity
+from cellmesh.testing.trial import serving
 from client_trial import CountServicer, CountStub, CuttingProxy, calls_of
 from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc import status_pb2
+from login_kit import LoginCell, login_cell
 
 client_trial.descriptor()
+
+PASSWORD = "correct horse 4 battery"
 
 
 def value(text: str) -> StringValue:
     return StringValue(value=text)
-
-
-@contextlib.contextmanager
-def serving(server: RpcServer) -> Iterator[str]:
-    """Run a server in a thread; gives its address."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    try:
-        yield server.addresses[0]
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 @pytest.fixture
@@ -78,30 +61,9 @@ def client(tmp_path: Path) -> Iterator[CellClient]:
         yield made
 
 
-class PipelineConfig(CellConfig):
-    kind: ClassVar[str] = "trial"
-
-
-class PipelineCell(Cell[PipelineConfig]):
-    kind = "trial"
-    databases = (SubDb("facts", "name -> what it is"),)
-
-
 @pytest.fixture
-def cell(tmp_path: Path) -> Iterator[PipelineCell]:
-    """A cell with users, that takes logins over TLS."""
-    authority, authority_key = certs.make_authority("demo")
-    key = certs.make_key()
-    identity = CellIdentity("00", "trial", "demo")
-    certificate = certs.issue(authority, authority_key, key.public_key(), identity)
-    pems = certs.to_pem(certificate), certs.key_to_pem(key), certs.to_pem(authority)
-    IdentityFolder(tmp_path / "cell" / "certs").store(*pems, MeshInfo(identity.name, "demo"))
-    flags = {"login_listen": "127.0.0.1:0"}
-    with running(
-        PipelineCell(load_config(PipelineConfig, dir=tmp_path / "cell", flags=flags, environ={}))
-    ) as made:
-        made.auth.add_user("alice")
-        made.passwords.set_password("alice", "correct horse 4 battery")
+def cell(tmp_path: Path) -> Iterator[LoginCell]:
+    with login_cell(tmp_path, PASSWORD) as made:
         yield made
 
 
@@ -247,11 +209,11 @@ def test_what_a_stock_client_sends_wrong_is_told(client: CellClient) -> None:
     assert talk(address) == []
 
 
-def test_each_call_is_admitted_by_its_own_row_and_rules(cell: PipelineCell) -> None:
+def test_each_call_is_admitted_by_its_own_row_and_rules(cell: LoginCell) -> None:
     """Over TLS, as a user with a password: refused in a pipeline is what is refused outside, and noted likewise."""
     url = f"grpcs://{cell.login_address}"
     trust = cell.config.dir / "certs"
-    with open_cell(url, identity=trust, user="alice", password="correct horse 4 battery") as client:
+    with open_cell(url, identity=trust, user="alice", password=PASSWORD) as client:
         stub = client.stub(auth_service_pb2_grpc.AuthServiceStub)
         with client.pipeline() as pipeline:
             own = pipeline.call(stub.GetCurrentUser, auth_service_pb2.GetCurrentUserRequest())
@@ -271,10 +233,10 @@ def test_each_call_is_admitted_by_its_own_row_and_rules(cell: PipelineCell) -> N
         assert isinstance(none.exception(), NoSuchUser)
 
 
-def test_a_user_who_is_locked_meanwhile_is_refused_on_the_open_stream(cell: PipelineCell) -> None:
+def test_a_user_who_is_locked_meanwhile_is_refused_on_the_open_stream(cell: LoginCell) -> None:
     url = f"grpcs://{cell.login_address}"
     trust = cell.config.dir / "certs"
-    with open_cell(url, identity=trust, user="alice", password="correct horse 4 battery") as client:
+    with open_cell(url, identity=trust, user="alice", password=PASSWORD) as client:
         stub = client.stub(auth_service_pb2_grpc.AuthServiceStub)
         with client.pipeline() as pipeline:
             ask = auth_service_pb2.GetCurrentUserRequest()
@@ -418,7 +380,7 @@ def test_a_client_that_does_not_read_stops_the_work_and_memory_stays(tmp_path: P
         answers.cancel()
 
 
-def test_the_stream_itself_has_a_row_and_is_told_by_reflection(cell: PipelineCell) -> None:
+def test_the_stream_itself_has_a_row_and_is_told_by_reflection(cell: LoginCell) -> None:
     assert isinstance(COMMON_PERMISSIONS[PIPELINE_PATH], Permission)
     with open_cell(f"unix://{cell.config.dir}") as client:
         from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import subprocess
 import sys
@@ -22,30 +21,16 @@ from cellmesh.client import NO_RETRY, CellClient, RetryPolicy, open_cell, open_c
 from cellmesh.client.methods import Effect, effect_of
 from cellmesh.client.retry import BUDGET_MAX, RetryBudget
 from cellmesh.common.errors import BadArg, CellUnreachable, DeadlineExceeded, NotLeader, Retry
-from cellmesh.common.rpc import RpcServer, ServerTls, TcpListener
+from cellmesh.common.rpc import ServerTls, TcpListener
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.folder import IdentityFolder, MeshInfo
 from cellmesh.common.tls.identity import CellIdentity, UserIdentity
+from cellmesh.testing.trial import serving
 from client_trial import CountServicer, CountStub, CuttingProxy, calls_of
 from google.protobuf import descriptor_pool
 from google.protobuf.wrappers_pb2 import StringValue
 
 client_trial.descriptor()
-
-
-@contextlib.contextmanager
-def serving(server: RpcServer) -> Iterator[str]:
-    """Run a server in a thread; gives its address."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(10)
-    try:
-        yield server.addresses[0]
-    finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(10)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
 
 
 def start_process(folder: Path, address: str) -> subprocess.Popen[str]:

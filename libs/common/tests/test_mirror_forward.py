@@ -38,7 +38,7 @@ from cellmesh.common.rpc.offsets import CHANGE_OFFSET_KEY
 from cellmesh.common.rpc.permissions import Changes
 from cellmesh.common.storage import Slab
 from cellmesh.common.tls.identity import CellIdentity, parse_identity
-from google.protobuf import descriptor_pb2, descriptor_pool
+from cellmesh.testing.trial import Shape, trial_service
 from google.protobuf.wrappers_pb2 import BytesValue
 
 PACKAGE = "cellmesh.trial.forward.v1"
@@ -64,30 +64,9 @@ PERMISSIONS = {
 
 
 def trial_descriptor() -> Any:
-    """A service with methods of each kind, of BytesValues; no generated code."""
-    pool = descriptor_pool.Default()
-    try:
-        return pool.FindServiceByName(f"{PACKAGE}.TrialService")
-    except KeyError:
-        pass
-    assert BytesValue.DESCRIPTOR.file.name == "google/protobuf/wrappers.proto"
-    file = descriptor_pb2.FileDescriptorProto(
-        name="cellmesh/trial_forward.proto",
-        package=PACKAGE,
-        syntax="proto3",
-        dependency=["google/protobuf/wrappers.proto"],
+    return trial_service(
+        f"{PACKAGE}.TrialService", {name: Shape(up, down) for name, (up, down, _) in METHODS.items()}
     )
-    service = file.service.add(name="TrialService")
-    for name, (up, down, _) in METHODS.items():
-        service.method.add(
-            name=name,
-            input_type=".google.protobuf.BytesValue",
-            output_type=".google.protobuf.BytesValue",
-            client_streaming=up,
-            server_streaming=down,
-        )
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool.FindServiceByName(f"{PACKAGE}.TrialService")
 
 
 def told(text: str) -> BytesValue:

@@ -42,7 +42,7 @@ from cellmesh.common.rpc.interceptors.request_id import RequestIdInterceptor
 from cellmesh.common.rpc.permissions import check_permission
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.tls.identity import CellIdentity, UserIdentity
-from google.protobuf import descriptor_pb2, descriptor_pool
+from cellmesh.testing.trial import Shape, trial_service
 from google.protobuf.wrappers_pb2 import BytesValue
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -60,31 +60,7 @@ PERMISSIONS = {PATH + name: Permission(Level.MEMBER, f"trial.{name.lower()}") fo
 
 
 def trial_descriptor() -> Any:
-    """Make a service with one method of each kind, of BytesValues; no generated code."""
-    pool = descriptor_pool.Default()
-    try:
-        return pool.FindServiceByName(f"{PACKAGE}.TrialService")
-    except KeyError:
-        pass
-    # The wrapper must be in the pool first.
-    assert BytesValue.DESCRIPTOR.file.name == "google/protobuf/wrappers.proto"
-    file = descriptor_pb2.FileDescriptorProto(
-        name="cellmesh/trial_calls.proto",
-        package=PACKAGE,
-        syntax="proto3",
-        dependency=["google/protobuf/wrappers.proto"],
-    )
-    service = file.service.add(name="TrialService")
-    for name, (up, down) in METHODS.items():
-        service.method.add(
-            name=name,
-            input_type=".google.protobuf.BytesValue",
-            output_type=".google.protobuf.BytesValue",
-            client_streaming=up,
-            server_streaming=down,
-        )
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool.FindServiceByName(f"{PACKAGE}.TrialService")
+    return trial_service(f"{PACKAGE}.TrialService", {name: Shape(*shape) for name, shape in METHODS.items()})
 
 
 class TrialServicer:

@@ -30,7 +30,7 @@ from cellmesh.common.rpc import Level, Permission, Service
 from cellmesh.common.rpc.channel import open_channel
 from cellmesh.common.rpc.streams import CancelToken
 from cellmesh.common.storage import SubDb
-from google.protobuf import descriptor_pb2, descriptor_pool
+from cellmesh.testing.trial import Shape, trial_service
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import BytesValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -43,28 +43,7 @@ PERMISSIONS = {PATH + name: Permission(Level.MEMBER, f"work.{name.lower()}") for
 
 
 def work_descriptor() -> Any:
-    pool = descriptor_pool.Default()
-    try:
-        return pool.FindServiceByName(f"{PACKAGE}.WorkService")
-    except KeyError:
-        pass
-    assert BytesValue.DESCRIPTOR.file.name == "google/protobuf/wrappers.proto"
-    file = descriptor_pb2.FileDescriptorProto(
-        name="cellmesh/trial_tasks.proto",
-        package=PACKAGE,
-        syntax="proto3",
-        dependency=["google/protobuf/wrappers.proto"],
-    )
-    service = file.service.add(name="WorkService")
-    for name, down in METHODS.items():
-        service.method.add(
-            name=name,
-            input_type=".google.protobuf.BytesValue",
-            output_type=".google.protobuf.BytesValue",
-            server_streaming=down,
-        )
-    pool.AddSerializedFile(file.SerializeToString())
-    return pool.FindServiceByName(f"{PACKAGE}.WorkService")
+    return trial_service(f"{PACKAGE}.WorkService", {name: Shape(down=down) for name, down in METHODS.items()})
 
 
 class WorkServicer:
