@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg, BadCast
@@ -114,58 +115,36 @@ def _send(context: RunContext, request: HttpRequest) -> HttpResponse:
     return HttpResponse(answer)
 
 
-def _get(
-    context: RunContext,
-    url: Any,
-    headers: Any,
-    verifies: Any,
-    params: Any,
-    timeout: Any,
-    follows: Any,
-    proxy: Any,
-    tls: Any,
-) -> HttpResponse:
-    return _send(
-        context,
-        http_request(
-            "GET",
-            url,
-            headers,
-            verifies=verifies,
-            params=params,
-            timeout=timeout,
-            follows=follows,
-            proxy=proxy,
-            tls=tls,
-        ),
-    )
+def _asking(method: str) -> Callable[..., HttpResponse]:
+    """Make the function of a method that sends no body."""
 
+    def ask(
+        context: RunContext,
+        url: Any,
+        headers: Any,
+        verifies: Any,
+        params: Any,
+        timeout: Any,
+        follows: Any,
+        proxy: Any,
+        tls: Any,
+    ) -> HttpResponse:
+        return _send(
+            context,
+            http_request(
+                method,
+                url,
+                headers,
+                verifies=verifies,
+                params=params,
+                timeout=timeout,
+                follows=follows,
+                proxy=proxy,
+                tls=tls,
+            ),
+        )
 
-def _head(
-    context: RunContext,
-    url: Any,
-    headers: Any,
-    verifies: Any,
-    params: Any,
-    timeout: Any,
-    follows: Any,
-    proxy: Any,
-    tls: Any,
-) -> HttpResponse:
-    return _send(
-        context,
-        http_request(
-            "HEAD",
-            url,
-            headers,
-            verifies=verifies,
-            params=params,
-            timeout=timeout,
-            follows=follows,
-            proxy=proxy,
-            tls=tls,
-        ),
-    )
+    return ask
 
 
 def _request(
@@ -234,14 +213,14 @@ LIBRARIES: Final = (
             FunctionSpec(
                 "get",
                 "Get a page.",
-                _get,
+                _asking("GET"),
                 (URL, HEADERS, VERIFY, PARAMS, TIMEOUT, _FOLLOW, PROXY, TLS),
                 "inet:http:resp",
             ),
             FunctionSpec(
                 "head",
                 "Ask for the headers of a page.",
-                _head,
+                _asking("HEAD"),
                 (URL, HEADERS, VERIFY, PARAMS, TIMEOUT, _STAY, PROXY, TLS),
                 "inet:http:resp",
             ),
