@@ -25,8 +25,10 @@ from cellmesh.cortex.layers.schema import (
     BY_TAG_PROP,
     BY_VERB,
     COUNTS,
+    DATABASES,
     EDGES_IN,
     EDGES_OUT,
+    GRAPH,
     NAMES,
     NAMES_BY_NUMBER,
     NIDS,
@@ -39,6 +41,9 @@ from cellmesh.cortex.views.verify import check_layer, repair_layer
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "views"))
 from graph_kit import open_graph
+
+SAVED = tuple(db for db in DATABASES if db is not GRAPH)
+"""All that is known of nodes."""
 
 SETUP = """
     $lib.model.ext.addTagProp(score, (int, ({})), ({}))
@@ -149,37 +154,16 @@ def cortex(folder: Path) -> Iterator[CortexCell]:
 def rows(graph: Graph) -> dict[str, list[tuple[bytes, bytes]]]:
     found: dict[str, list[tuple[bytes, bytes]]] = {}
     with graph.slab.view() as txn:
-        for db, _ in SAVED:
+        for db in SAVED:
             found[db.name] = list(txn.scan(db, count_max=10_000).items)
     return found
 
 
-SAVED = tuple(
-    (db, db.dupsort)
-    for db in (
-        NODES,
-        BY_PROP,
-        BY_ARRAY,
-        BY_TAG,
-        BY_TAG_PROP,
-        EDGES_OUT,
-        EDGES_IN,
-        BY_VERB,
-        COUNTS,
-        NIDS,
-        NAMES,
-        NAMES_BY_NUMBER,
-        NODE_DATA,
-        SEQUENCES,
-    )
-)
-
-
 def restore(graph: Graph, before: Mapping[str, list[tuple[bytes, bytes]]]) -> None:
     def run(txn: WriteTxn) -> None:
-        for db, is_dup in SAVED:
+        for db in SAVED:
             for key, value in list(txn.scan(db, count_max=10_000).items):
-                txn.delete(db, key, value if is_dup else None)
+                txn.delete(db, key, value if db.dupsort else None)
             for key, value in before[db.name]:
                 txn.put(db, key, value)
 
