@@ -37,6 +37,7 @@ from cellmesh.cortex.config import CortexConfig
 from cellmesh.cortex.identities import Identities
 from cellmesh.cortex.layers.schema import DATABASES as GRAPH_DATABASES
 from cellmesh.cortex.mesh_link import MeshLink
+from cellmesh.cortex.migration.names import tell_names
 from cellmesh.cortex.migration.part import Migration
 from cellmesh.cortex.migration.runner import ModelSteps
 from cellmesh.cortex.model import Model
@@ -66,6 +67,7 @@ class CortexCell(Cell[CortexConfig]):
         """The graph is opened and the engine put together; what runs by itself is automation."""
         leads = self.mirror is None or not self.mirror.is_follower
         self.graph = Graph.open(self.slab, Model.load(), leads=leads)
+        tell_names(self.graph)
         self.stores = Stores.open(self.graph)
         self.migration = Migration(ModelSteps(self.graph, self.stores.changes), is_active=leads)
         limits = QueryLimits(

@@ -245,16 +245,25 @@ class _NodeWriter:
 
     def index_tag_prop(self, tag: str, name: str, value: Any, *, put: bool) -> None:
         owner = self.owner
-        encode = owner.catalog.tag_prop(name)
-        if encode is None:
+        index = owner.catalog.tag_prop(name)
+        if index is None:
             return
         tag_number = owner.names.tags.ensure(self.txn, tag)
         number = owner.names.tag_props.ensure(self.txn, name)
-        key = keys.tag_prop_prefix(owner.layer, tag_number, number) + encode(value)
+        prefix = keys.tag_prop_prefix(owner.layer, tag_number, number)
         if put:
-            self.txn.put(BY_TAG_PROP, key, self.nid)
-        else:
-            self.txn.delete(BY_TAG_PROP, key, self.nid)
+            self.txn.put(BY_TAG_PROP, prefix + index.encode(value), self.nid)
+            return
+        if not index.former:
+            self.txn.delete(BY_TAG_PROP, prefix + index.encode(value), self.nid)
+            return
+        for encode in index.former:
+            try:
+                key = encode(value)
+            except WRONG_KIND:
+                # It is no value of this type.
+                continue
+            self.txn.delete(BY_TAG_PROP, prefix + key, self.nid)
 
     # Edges.
 

@@ -1,7 +1,8 @@
 """The numbered steps by which stored data follow the shipped model.
 
-A version of the program that renames a property of the model, or gives it another type, adds a step at the end of `STEPS`;
-a step is never changed or removed once it was in a release. A new Cortex begins behind the last one.
+A version of the program that renames a form, a property or a tag property of the model, or gives a property another type,
+adds a step at the end of `STEPS`; a step is never changed or removed once it was in a release. A new Cortex begins behind the
+last one.
 
 Steps say what properties were like before, as index entries made by the old type are found by it alone.
 """
@@ -48,7 +49,35 @@ class RetypeProp:
     convert: Callable[[Any], object | None]
 
 
-Change: TypeAlias = RenameProp | RetypeProp
+@dataclass(frozen=True, slots=True)
+class RenameForm:
+    """A form has another name; its properties keep theirs. Where a layer has a node of both, what it says of the new one stays.
+
+    The name from before is never used for another form.
+
+    Attributes:
+        old_name, new_name: The form before and after.
+    """
+
+    old_name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenameTagProp:
+    """A property of tags has another name, where users have made one. Where a tag of a node has both, the new one's value stays.
+
+    Attributes:
+        old_name, new_name: The property before and after.
+        old_type: Its type before.
+    """
+
+    old_name: str
+    new_name: str
+    old_type: TypeRef
+
+
+Change: TypeAlias = RenameProp | RetypeProp | RenameForm | RenameTagProp
 
 
 @dataclass(frozen=True, slots=True)

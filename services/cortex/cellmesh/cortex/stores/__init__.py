@@ -16,6 +16,7 @@ queues.py      queues: items with offsets
 graphs.py      graph projections
 tag_model.py   rules for tags: patterns of their parts, and pruning
 model_facts.py locks of deprecated names, what is said of edge verbs, extensions of the model
+former_names.py extensions of the model that name what is called otherwise now
 stores.py      all of them together
 
 Every change is one transaction with its change record. Stores are used through a session, so that what a query

@@ -12,6 +12,7 @@ from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.model import DeprecationLocks, Model
 from cellmesh.cortex.model.extensions import Extensions
 from cellmesh.cortex.stores.changes import Access, Changes, Rows
+from cellmesh.cortex.stores.former_names import with_current_names
 from cellmesh.cortex.stores.named import NamedValues, Reader
 from cellmesh.cortex.stores.schema import DEPRECATION_LOCKS, EDGE_VERBS, MODEL_EXTENSIONS
 from cellmesh.cortex.values.wire import decode_value, encode_value
@@ -145,7 +146,9 @@ class ModelExtensions(NamedValues):
     def follow(self, txn: ReadTxn) -> None:
         """Bring the model in line with what is stored."""
         found = txn.get(MODEL_EXTENSIONS, _KEY)
-        restore(self.extensions, {} if found is None else decode_value(found))
+        wanted = {} if found is None else decode_value(found)
+        catalog = self._graph.catalog
+        restore(self.extensions, with_current_names(wanted, catalog.former_forms, catalog.former_tag_props))
 
     def watch(self, txn: WriteTxn, data: bytes) -> None:
         """Take note that the model has changed in a transaction, and is about to be stored so."""

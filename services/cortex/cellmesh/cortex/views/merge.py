@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from cellmesh.common.errors import CantMergeView
-from cellmesh.common.storage import ReadTxn, WriteTxn
+from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.names import Names
 from cellmesh.cortex.layers.records import NODE_START, Record, node_value, parse_record
@@ -85,19 +85,27 @@ def below(view: View) -> View:
     return View(ViewId(view.parent), view.layers[1:], view.name)
 
 
-def changed_nids(txn: ReadTxn, layer: bytes, after: bytes) -> list[bytes]:
+def changed_nids(
+    txn: ReadTxn,
+    layer: bytes,
+    after: bytes,
+    dbs: Sequence[SubDb] = (NODES, EDGES_OUT, EDGE_MASKS, NODE_DATA),
+    count_max: int = SCAN_COUNT,
+) -> list[bytes]:
     """Return the next nodes a layer says anything of, in order of their nids; empty at the end.
 
     Args:
         layer: The layer's key.
         after: The last nid seen, in 8 bytes, or empty.
+        dbs: Where it says so; keys are of layer and nid.
+        count_max: Rows looked at in each.
     """
     low = layer + after + b"\xff" if after else layer
     high = keys.end_of(layer)
     found: set[bytes] = set()
     reached: bytes | None = None
-    for db in (NODES, EDGES_OUT, EDGE_MASKS, NODE_DATA):
-        chunk = txn.scan_keys(db, low, high, count_max=SCAN_COUNT)
+    for db in dbs:
+        chunk = txn.scan_keys(db, low, high, count_max=count_max)
         nids = [key[len(layer) : len(layer) + 8] for key in chunk.items]
         if chunk.resume is not None and nids:
             # Nothing behind the shortest of the chunks is known for certain.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from cellmesh.common.errors import CellError
 from cellmesh.common.storage import ReadTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.records import Record, node_buid, node_form, node_value, parse_record
@@ -18,6 +19,7 @@ from cellmesh.cortex.values.edits import (
     NodeDataDelete,
     NodeDataSet,
     NodeDelete,
+    NodeEdit,
     NodeEdits,
     PropDelete,
     PropSet,
@@ -26,8 +28,9 @@ from cellmesh.cortex.values.edits import (
     TagPropSet,
     TagSet,
 )
+from cellmesh.cortex.values.ids import form_number_of
 from cellmesh.cortex.values.shared import SharedEdge, SharedEdit, SharedNode
-from cellmesh.cortex.values.wire import decode_interval, decode_value
+from cellmesh.cortex.values.wire import decode_interval, decode_value, encode_value
 from cellmesh.cortex.views.activity import layer_of
 from cellmesh.cortex.views.merge import changed_nids
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from cellmesh.common.changelog.record import ChangeRecord
     from cellmesh.cortex.layers.layer import Layer
     from cellmesh.cortex.layers.names import Names
+    from cellmesh.cortex.model.registry import Model
     from cellmesh.cortex.views.graph import Graph
 
 KNOWN_COUNT_MAX: Final = 50_000
@@ -86,6 +90,8 @@ class Sharing:
 
     def nodes(self, nodes: Sequence[NodeEdits]) -> list[SharedNode]:
         """Return edits of nodes as they leave the Cortex."""
+        if self._graph.catalog.has_former:
+            nodes = self._without_former(nodes)
         ends = {
             edit.to_nid for node in nodes for edit in node.edits if isinstance(edit, EdgeAdd | EdgeDelete)
         }
@@ -96,6 +102,36 @@ class Sharing:
             )
             for node in nodes
         ]
+
+    def _without_former(self, nodes: Sequence[NodeEdits]) -> list[NodeEdits]:
+        """Leave out what was logged under names, or as values of types, that the model has no longer.
+
+        What it came to was logged anew when the data were brought in line with the model.
+        """
+        catalog, names, model = self._graph.catalog, self._graph.names.forms, self._graph.model
+        former = catalog.former_forms
+        with self._graph.slab.view() as txn:
+            numbers = {number for name in former if (number := names.find(txn, name)) is not None}
+
+        def is_current(form: str, edit: NodeEdit) -> bool:
+            match edit:
+                case EdgeAdd(_, to) | EdgeDelete(_, to):
+                    return form_number_of(to) not in numbers
+                case PropSet(name, value):
+                    if catalog.is_former(form, name) and not _is_of_today(model, form, name, value):
+                        return False
+                    return not _names_any(value, former, model)
+                case TagPropSet(_, name, value):
+                    return name not in catalog.former_tag_props and not _names_any(value, former, model)
+                case _:
+                    return True
+
+        kept = (
+            replace(node, edits=tuple(edit for edit in node.edits if is_current(node.form, edit)))
+            for node in nodes
+            if node.form not in former and not _names_any(node.value, former, model)
+        )
+        return [node for node in kept if node.edits]
 
     def _find(self, nids: Iterable[int]) -> dict[int, tuple[bytes, str, object]]:
         if len(self._known) > KNOWN_COUNT_MAX:
@@ -147,6 +183,32 @@ class Sharing:
         return self.nodes(found), nids[-1] if nids else b""
 
 
+def _is_of_today(model: Model, form_name: str, name: str, value: object) -> bool:
+    """Whether a property is one of the model, and a value what its type stores."""
+    form = model.form(form_name)
+    prop = None if form is None else form.props.get(name)
+    try:
+        return prop is not None and encode_value(prop.type.norm(value)) == encode_value(value)
+    except CellError:
+        return False
+
+
+def _names_any(value: object, former: Mapping[str, str], model: Model) -> bool:
+    """Whether a value refers to a node, or a property, of one of some forms."""
+    if not isinstance(value, tuple | list):
+        return False
+    for item in value:
+        if not isinstance(item, str):
+            if _names_any(item, former, model):
+                return True
+        elif item in former:
+            return True
+        elif item.startswith(tuple(f"{name}{mark}" for name in former for mark in ":.")):
+            # Longer names of other forms begin so, too.
+            return model.prop(item) is None
+    return False
+
+
 def _edit(edit: object, known: dict[int, tuple[bytes, str, object]]) -> SharedEdit | None:
     if isinstance(edit, EdgeAdd | EdgeDelete):
         found = known.get(edit.to_nid)
@@ -187,17 +249,18 @@ def content_edits(graph: Graph, txn: ReadTxn, layer: bytes, nid: bytes) -> NodeE
     if stored is not None:
         record = parse_record(stored)
         form, value = node_form(record.head), node_value(record.head)
-        edits += _record_edits(record)
+        edits += record_edits(record)
     else:
         found = _anywhere(graph, txn, nid)
         if found is None:
             return None
         _, form, value = found
-    edits += _links(graph, txn, layer + nid)
+    edits += link_edits(graph, txn, layer + nid)
     return NodeEdits(keys.unpack_nid(nid), form, value, tuple(edits)) if edits else None  # type: ignore[arg-type]
 
 
-def _record_edits(record: Record) -> Iterator[SharedEdit]:
+def record_edits(record: Record) -> Iterator[NodeEdit]:
+    """Yield the edits that make an empty record say what this one says."""
     if record.is_mask:
         yield NodeDelete()
     if record.is_added:
@@ -217,7 +280,12 @@ def _record_edits(record: Record) -> Iterator[SharedEdit]:
         yield TagPropDelete(tag, name)
 
 
-def _links(graph: Graph, txn: ReadTxn, nid_key: bytes) -> Iterator[SharedEdit]:
+def link_edits(graph: Graph, txn: ReadTxn, nid_key: bytes) -> Iterator[NodeEdit]:
+    """Yield the edits that make a layer without them hold, or hide, a node's edges and data as this one does.
+
+    Args:
+        nid_key: The layer's key and the nid.
+    """
     for edge in txn.values(EDGES_OUT, nid_key):
         number, to = keys.split_edge(edge)
         yield EdgeAdd(name_of(graph.names.verbs, txn, number), to)

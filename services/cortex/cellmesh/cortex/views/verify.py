@@ -350,11 +350,11 @@ class _Check:
         for tag, props in record.tag_props.items():
             tag_number = names.tags.find(txn, tag)
             for name, encoded in props.items():
-                encode = self.graph.catalog.tag_prop(name)
+                index = self.graph.catalog.tag_prop(name)
                 number = names.tag_props.find(txn, name)
-                if encode is not None and number is not None and tag_number is not None:
+                if index is not None and number is not None and tag_number is not None:
                     prefix = keys.tag_prop_prefix(self.layer, tag_number, number)
-                    yield (BY_TAG_PROP, prefix + encode(decode_value(encoded)), nid)
+                    yield (BY_TAG_PROP, prefix + index.encode(decode_value(encoded)), nid)
 
     def _prop(self, nid: bytes, form: str, name: str, value: Any) -> Iterator[Entry]:
         index = self.graph.catalog.prop(form, name)

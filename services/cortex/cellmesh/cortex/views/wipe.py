@@ -74,8 +74,8 @@ def empty_node(graph: Graph, txn: ReadTxn, layer: bytes, nid: bytes) -> NodeEdit
     """Return the edits after which a layer says nothing of a node any more, or None if it says nothing."""
     stored = txn.get(NODES, layer + nid)
     record = None if stored is None else parse_record(stored)
-    edits: list[NodeEdit] = [] if record is None else list(_record_edits(record))
-    edits += _links(graph, txn, layer + nid)
+    edits: list[NodeEdit] = [] if record is None else list(emptying_edits(record))
+    edits += unlinking_edits(graph, txn, layer + nid)
     if record is not None and record.is_added:
         edits.append(NodeDelete())
     if not edits:
@@ -101,7 +101,8 @@ def any_value(graph: Graph, txn: ReadTxn, nid: bytes) -> tuple[object] | None:
     return None
 
 
-def _record_edits(record: Record) -> Iterator[NodeEdit]:
+def emptying_edits(record: Record) -> Iterator[NodeEdit]:
+    """Yield the edits that take all out of a record, but the node itself."""
     for tag, props in record.tag_props.items():
         for name, encoded in props.items():
             yield TagPropDelete(tag, name, decode_value(encoded))
@@ -119,7 +120,12 @@ def _record_edits(record: Record) -> Iterator[NodeEdit]:
         yield Unmask()
 
 
-def _links(graph: Graph, txn: ReadTxn, nid_key: bytes) -> Iterator[NodeEdit]:
+def unlinking_edits(graph: Graph, txn: ReadTxn, nid_key: bytes) -> Iterator[NodeEdit]:
+    """Yield the edits that take edges from a node, what hides them, and its data out of a layer.
+
+    Args:
+        nid_key: The layer's key and the nid.
+    """
     for edge in txn.values(EDGES_OUT, nid_key):
         number, to = keys.split_edge(edge)
         yield EdgeDelete(name_of(graph.names.verbs, txn, number), to)
