@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -56,12 +57,11 @@ def imported_of(told: str, unwanted: set[str]) -> list[str]:
     return sorted(found & unwanted)
 
 
-@pytest.mark.parametrize("kind", ["axon", "cortex", "cryotank"])
-def test_a_cell_outside_of_a_mesh_starts_with_what_it_needs(kind: str, tmp_path: Path) -> None:
-    told_file = tmp_path / "told"
-    with told_file.open("wb") as told:
+def told_at_start(*arguments: str) -> str:
+    """What a cell tells on standard error until it serves."""
+    with tempfile.TemporaryFile("w+") as told:
         process = subprocess.Popen(
-            command(kind, "serve", "--dir", str(tmp_path / kind), "--insecure", "--log-level", "error"),
+            command(*arguments, "--log-level", "error"),
             stdout=subprocess.PIPE,
             stderr=told,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -72,24 +72,19 @@ def test_a_cell_outside_of_a_mesh_starts_with_what_it_needs(kind: str, tmp_path:
         finally:
             process.terminate()
             process.wait(30.0)
-    assert imported_of(told_file.read_text(), OUTSIDE_OF_A_MESH) == []
+        told.seek(0)
+        return told.read()
+
+
+@pytest.mark.parametrize("kind", ["axon", "cortex", "cryotank"])
+def test_a_cell_outside_of_a_mesh_starts_with_what_it_needs(kind: str, tmp_path: Path) -> None:
+    told = told_at_start(kind, "serve", "--dir", str(tmp_path / kind), "--insecure")
+    assert imported_of(told, OUTSIDE_OF_A_MESH) == []
 
 
 def test_the_registry_starts_without_telemetry_and_clients(tmp_path: Path) -> None:
-    told_file = tmp_path / "told"
-    with told_file.open("wb") as told:
-        process = subprocess.Popen(
-            command("aha", "serve", "--dir", str(tmp_path / "aha"), "--log-level", "error"),
-            stdout=subprocess.PIPE,
-            stderr=told,
-        )
-        try:
-            assert process.stdout is not None
-            assert b"serving at" in process.stdout.readline()
-        finally:
-            process.terminate()
-            process.wait(30.0)
-    assert imported_of(told_file.read_text(), NEVER) == []
+    told = told_at_start("aha", "serve", "--dir", str(tmp_path / "aha"))
+    assert imported_of(told, NEVER) == []
 
 
 def test_a_command_that_calls_a_cell_needs_no_server_and_no_storage(tmp_path: Path) -> None:
