@@ -22,29 +22,17 @@ from cellmesh.common.errors import AuthDeny, BadArg, LimitExceeded, LowSpace, Un
 from cellmesh.common.rpc.workers import Workers
 from cellmesh.common.storage import Slab
 from cellmesh.common.storage.codecs import UINT64
+from cellmesh.testing.clocks import HeldClock
 
 GOOD = "correct horse battery"
 OTHER = "staple under bridges"
-
-
-class MovingClock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.millis = 1_700_000_000_000
-
-    def now(self) -> int:
-        return self.millis
-
-    def monotonic(self) -> float:
-        return self.millis / 1000
 
 
 class World:
     """A store with its credentials, reopened at will. Argon2id is made cheap, which the tests of it undo."""
 
     def __init__(self, path: Path, policy: PasswordPolicy) -> None:
-        self.path, self.policy, self.clock = path, policy, MovingClock()
+        self.path, self.policy, self.clock = path, policy, HeldClock()
         self.open()
 
     def open(self) -> None:
@@ -208,7 +196,7 @@ def test_a_one_time_password_is_good_once_even_for_many_at_the_same_time(world: 
 
 def test_a_one_time_password_ends_with_its_time_its_successor_and_the_lock(world: World) -> None:
     late, _ = world.passwords.make_one_time("bob", 60)
-    world.clock.millis += 60_000
+    world.clock.go_on(60)
     world.wrong("bob", late)
     first, _ = world.passwords.make_one_time("bob")
     second, _ = world.passwords.make_one_time("bob")
@@ -242,7 +230,7 @@ def test_api_keys_are_good_until_they_end(world: World) -> None:
     crossed = ".".join(("cmk", key.key_id, endless_text.rpartition(".")[2]))
     with pytest.raises(Unauthenticated):
         world.passwords.prove_by_key(crossed)
-    world.clock.millis += 60_000
+    world.clock.go_on(60)
     with pytest.raises(Unauthenticated, match="expired"):
         world.passwords.prove_by_key(text)
     assert world.passwords.prove_by_key(endless_text)[1] == endless
@@ -397,7 +385,7 @@ def test_tampering_shows(slab: Slab, tamper: Callable[[Slab], None]) -> None:
 
 def test_a_flood_of_denials_is_counted_and_does_not_fill_the_disk(slab: Slab) -> None:
     async def main() -> None:
-        workers, clock = Workers(), MovingClock()
+        workers, clock = Workers(), HeldClock()
 
         class Store:
             pass
@@ -425,7 +413,7 @@ def test_a_flood_of_denials_is_counted_and_does_not_fill_the_disk(slab: Slab) ->
             total += PENDING_COUNT_MAX * 2
             await denials.flush()
         # The rest of the budget is a minute later enough to tell of all that had no record of its own.
-        clock.millis += 60_000
+        clock.go_on(60)
         await denials.flush()
         records, count = [], 0
         while True:

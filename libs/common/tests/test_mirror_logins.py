@@ -16,29 +16,17 @@ from cellmesh.common.changelog import next_offset
 from cellmesh.common.errors import NotLeader, Unauthenticated
 from cellmesh.common.mirror.gate import MirrorGate
 from cellmesh.common.storage import Slab
+from cellmesh.testing.clocks import HeldClock
 
 GOOD = "correct horse battery"
 ATTEMPTS_MAX = 3
-
-
-class MovingClock:
-    """A clock that goes when it is told to."""
-
-    def __init__(self) -> None:
-        self.millis = 1_700_000_000_000
-
-    def now(self) -> int:
-        return self.millis
-
-    def monotonic(self) -> float:
-        return self.millis / 1000
 
 
 class World:
     """A store that leads or follows, as its gate is open or closed."""
 
     def __init__(self, path: Path) -> None:
-        self.clock = MovingClock()
+        self.clock = HeldClock()
         self.slab = Slab.open(path, (*AUTH_DATABASES, *LOG_DATABASES), map_size_bytes=1 << 24, sync=False)
         self.gate = self.slab.gate = MirrorGate(self.slab)
         self.store = AuthStore(self.slab, clock=self.clock)

@@ -39,6 +39,7 @@ from cellmesh.common.rpc.channel import open_aio_channel
 from cellmesh.common.storage import Slab
 from cellmesh.common.tls import certs
 from cellmesh.common.tls.identity import CellIdentity, UserIdentity
+from cellmesh.testing.clocks import HeldClock
 from cellmesh.testing.replicas import Replica, differences
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,17 +48,7 @@ KEY = certs.make_key()
 NAMES = tuple(f"{number}.{service}.demo" for number in ("00", "01") for service in ("cortex", "axon"))
 
 
-class HeldClock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> int:
-        return 1_800_000_000_000 + int(self.seconds * 1000)
-
-    def monotonic(self) -> float:
-        return self.seconds
+START_MS = 1_800_000_000_000
 
 
 class World:
@@ -90,7 +81,7 @@ async def world_on(slab: Slab, clock: HeldClock, *, leads: bool = True) -> Async
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority.open(
-        tmp_path_factory.mktemp("ca"), "demo", HeldClock(), lifetime=datetime.timedelta(days=30)
+        tmp_path_factory.mktemp("ca"), "demo", HeldClock(START_MS), lifetime=datetime.timedelta(days=30)
     )
 
 
@@ -132,7 +123,7 @@ async def run_op(world: World, enrollments: Enrollments, tokens: list[str], op: 
         case ("unregister", name):
             await world.registry.unregister(name)
         case ("wait", seconds):
-            world.clock.seconds += seconds
+            world.clock.go_on(seconds)
             await world.registry.expire()
         case ("claim", name, force, lease_s):
             await world.leaders.claim(CellIdentity.parse(name), 0, lease_s, force=force)
@@ -179,7 +170,7 @@ def test_any_log_ends_in_the_same_state_in_storage_memory_and_watches(
 
 
 async def check_ops(folder: Path, authority: Authority, ops: list[Any], seed: int) -> None:
-    clock = HeldClock()
+    clock = HeldClock(START_MS)
     slab = Slab.open(folder / "leader", (*schema.DATABASES, AUDIT), sync=False)
     applied: list[change_pb2.AhaChange] = []
     replica = Replica(folder / "follower", schema.DATABASES, lambda slab: [AhaApplier(applied.extend)], seed)
@@ -203,7 +194,7 @@ async def check_ops(folder: Path, authority: Authority, ops: list[Any], seed: in
         await follower.leaders.recover()
         await follower.registry.role_changed(True)
         assert told(leader.registry.all()) == told(follower.registry.all())
-        clock.seconds += 31
+        clock.go_on(31)
         await follower.registry.expire()
         assert follower.registry.all() == []
     replica.close()
@@ -234,19 +225,19 @@ def leaders_of(world: World) -> list[Any]:
 
 def test_a_follower_holds_everyone_until_it_hears_that_they_have_gone(tmp_path: Path) -> None:
     async def main() -> None:
-        clock = HeldClock()
+        clock = HeldClock(START_MS)
         slab = Slab.open(tmp_path / "slab", schema.DATABASES, sync=False)
         async with world_on(slab, clock) as leader:
             await leader.registry.register(instance(NAMES[0]), 10.0)
         async with world_on(slab, clock, leads=False) as follower:
-            clock.seconds += 1000
+            clock.go_on(1000)
             offset = follower.log.read(0).next_offset
             await follower.registry.expire()
             assert [found.name for found in follower.registry.all()] == [NAMES[0]]
             assert follower.registry.all()[0].expire_ms == 0
             # Deposed and promoted again: a full lease from then on.
             await follower.registry.role_changed(True)
-            clock.seconds += 29
+            clock.go_on(29)
             await follower.registry.expire()
             assert follower.registry.all()
             renewed = await follower.registry.renew(NAMES[0], ready=True)

@@ -6,6 +6,7 @@ oracle/        a second Storm, small and slow, and random queries to hold the fi
 fuzzing/       queries and values that are nearly right
 robustness/    stores and programs that the robustness suite breaks
 mirrors/       several instances of a service as processes, and a network between them that can be cut
+clocks.py      clocks that tests move
 trial.py       services made without generated code, and served from a thread
 namespaces.py  hosts in network namespaces, whose cables can be pulled
 mesh_load.py   clients that call the cells of a mesh by name and write a ledger, as a process

@@ -27,6 +27,7 @@ from cellmesh.common.tls.enrollment import PENDING_KEY_FILE, enroll
 from cellmesh.common.tls.enrollment_url import EnrollmentUrl, TokenUrl
 from cellmesh.common.tls.folder import IdentityFolder
 from cellmesh.common.tls.identity import CellIdentity
+from cellmesh.testing.clocks import HeldClock
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
@@ -116,16 +117,7 @@ def test_an_answer_that_was_lost_is_given_again_to_the_same_key_alone(aha: AhaCe
     # Another signing request of the same key: what counts is the key.
     assert ask(key).certificate_pem == first.certificate_pem
     assert isinstance(raised(lambda: ask(certs.make_key())), AuthDeny)
-    clock, now = aha.clock, aha.clock.now()
-
-    class Later:
-        def now(self) -> int:
-            return now + 11 * 60_000
-
-        def monotonic(self) -> float:
-            return clock.monotonic()
-
-    aha.enrollments._clock = Later()
+    aha.enrollments._clock = HeldClock(aha.clock.now() + 11 * 60_000)
     assert isinstance(raised(lambda: ask(key)), AuthDeny)
 
 

@@ -20,19 +20,7 @@ from cellmesh.common.errors import BadArg, BadName, LimitExceeded, NoSuchCell
 from cellmesh.common.rpc import Workers
 from cellmesh.common.storage import Slab
 from cellmesh.common.tls.identity import CellIdentity
-
-
-class HeldClock:
-    """A clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def now(self) -> int:
-        return 1_700_000_000_000 + int(self.seconds * 1000)
-
-    def monotonic(self) -> float:
-        return self.seconds
+from cellmesh.testing.clocks import HeldClock
 
 
 class World:
@@ -98,10 +86,10 @@ def test_an_instance_is_found_until_its_lease_ends(tmp_path: Path) -> None:
         assert stored.expire_ms - stored.register_ms == 10_000
         for name in ("cortex", "cortex.demo", "00.cortex", "00.cortex.demo"):
             assert world.registry.find(name) == [stored]
-        world.clock.seconds += 9.9
+        world.clock.go_on(9.9)
         await world.registry.expire()
         assert world.registry.find("cortex")
-        world.clock.seconds += 0.1
+        world.clock.go_on(0.1)
         await world.registry.expire()
         with pytest.raises(NoSuchCell):
             world.registry.find("cortex")
@@ -119,7 +107,7 @@ def test_who_is_cut_off_from_all_lets_no_lease_run_out_and_gives_full_ones_after
         await world.registry.register(instance(), 15.0)
         await world.registry.register(instance("00.axon.demo"), 15.0)
         for silence_s in (5.0, 10.0, 15.0, 20.0):
-            world.clock.seconds += 5.0
+            world.clock.go_on(5.0)
             world.peers_silence_s = silence_s
             # Its own registration tells nothing.
             await world.registry.register(instance("00.aha.demo"), 15.0)
@@ -128,11 +116,11 @@ def test_who_is_cut_off_from_all_lets_no_lease_run_out_and_gives_full_ones_after
         # The other AHA is heard again: whoever lives has this long to renew.
         world.peers_silence_s = 0.0
         await world.registry.expire()
-        world.clock.seconds += 14.0
+        world.clock.go_on(14.0)
         await world.registry.renew("00.axon.demo", ready=True)
         await world.registry.expire()
         assert len(world.registry.all()) == 3
-        world.clock.seconds += 1.0
+        world.clock.go_on(1.0)
         await world.registry.expire()
         assert [found.name for found in world.registry.all()] == ["00.axon.demo"]
 
@@ -144,7 +132,7 @@ def test_a_silent_other_aha_keeps_no_lease_from_running_out_while_cells_are_hear
         await world.registry.register(instance(), 15.0)
         await world.registry.register(instance("00.axon.demo"), 15.0)
         for silence_s in (5.0, 10.0, 15.0):
-            world.clock.seconds += 5.0
+            world.clock.go_on(5.0)
             world.peers_silence_s = silence_s
             await world.registry.renew("00.axon.demo", ready=True)
             await world.registry.expire()
@@ -158,15 +146,15 @@ def test_a_leader_without_its_lease_lets_none_run_out(tmp_path: Path) -> None:
         await world.registry.register(instance(), 1.0)
         world.peers_silence_s = float("inf")
         for _ in range(4):
-            world.clock.seconds += 1.0
+            world.clock.go_on(1.0)
             await world.registry.renew("00.cortex.demo", ready=True)
             await world.registry.expire()
-        world.clock.seconds += 1.0
+        world.clock.go_on(1.0)
         await world.registry.expire()
         assert world.registry.all()
         world.peers_silence_s = 0.1
         await world.registry.expire()
-        world.clock.seconds += 1.0
+        world.clock.go_on(1.0)
         await world.registry.expire()
         assert not world.registry.all()
 
@@ -177,7 +165,7 @@ def test_renewals_keep_a_lease_and_write_nothing(tmp_path: Path) -> None:
     async def body(world: World) -> None:
         await world.registry.register(instance(), 10.0)
         for _ in range(5):
-            world.clock.seconds += 9
+            world.clock.go_on(9)
             await world.registry.renew("00.cortex.demo", ready=True)
             await world.registry.expire()
         await world.registry.register(instance(), 10.0)
@@ -220,9 +208,9 @@ def test_a_restarted_registry_waits_for_those_it_knew(tmp_path: Path) -> None:
         async with world_at(tmp_path / "slab") as world:
             assert await world.registry.recover() == 2
             assert world.registry.find("cortex")[0].address == "127.0.0.1:4000"
-            world.clock.seconds += 29
+            world.clock.go_on(29)
             await world.registry.register(instance("00.axon.demo"), 10.0)
-            world.clock.seconds += 1
+            world.clock.go_on(1)
             await world.registry.expire()
             assert [found.name for found in world.registry.all()] == ["00.axon.demo"]
 
