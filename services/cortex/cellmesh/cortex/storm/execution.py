@@ -46,6 +46,7 @@ from cellmesh.cortex.views.lifts import LiftedNodes
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.engine import Compiled, Engine
     from cellmesh.cortex.views.graph import Graph
+    from cellmesh.cortex.views.node import Node
     from cellmesh.cortex.views.session import GraphSession
     from cellmesh.cortex.views.view import View
 
@@ -253,22 +254,18 @@ class Running:
                         self._first(session)
                     compiled = self._prepare_profiled() if self.options.profile else self._prepare()
                     context = RunContext(self._run(session, shown), dict(self.options.vars))
-                    rows: Iterator[Path] | None = None
                     lift = self._only_lift(compiled, context) if takes_records and is_node_shown else None
-                    if lift is not None:
-                        found = lift.found(context)
-                        blocks = found.records() if isinstance(found, LiftedNodes) else None
-                        if blocks is None:
-                            rows = lift.rows(context, found)
-                        else:
-                            for records in self._within_budget(blocks):
-                                count += len(records)
-                                yield NodeRecords(records)
-                            rows = iter(())
-                    for path in self._rows(compiled, context) if rows is None else rows:
-                        count += 1
-                        if is_node_shown:
-                            yield self._row(path)
+                    found = None if lift is None else lift.found(context)
+                    blocks = None if found is None else _blocks(context, found)
+                    if blocks is not None:
+                        for records in self._within_budget(blocks):
+                            count += len(records)
+                            yield NodeRecords(records)
+                    else:
+                        for path in self._rows(compiled, context, lift, found):
+                            count += 1
+                            if is_node_shown:
+                                yield self._row(path)
                 except StormExit as signal:
                     if signal.message:
                         shown(Warn(signal.message))
@@ -341,9 +338,18 @@ class Running:
         _confirm_view(run.rights, self._engine.graph, session.view)
         return run
 
-    def _rows(self, compiled: Compiled, context: RunContext) -> Iterator[Path]:
+    def _rows(
+        self,
+        compiled: Compiled,
+        context: RunContext,
+        lift: LiftOnce | None = None,
+        found: Iterator[Node] | None = None,
+    ) -> Iterator[Path]:
+        """The query's rows; those of nodes found already, if it is a lift that has begun."""
         options = self.options
-        if options.ndefs or options.idens:
+        if lift is not None:
+            rows = lift.rows(context, found)
+        elif options.ndefs or options.idens:
             rows = compiled.body.rows(context, self._inbound(context))
         else:
             rows = compiled.body.rows_of_none(context)
@@ -357,8 +363,6 @@ class Running:
         """The lift that the query is, if it is no more and its nodes are wanted as they are stored."""
         options = self.options
         if options.ndefs or options.idens or options.limit or options.path or options.repr or options.profile:
-            return None
-        if context.run.projection is not None:
             return None
         step = compiled.body.only_operation()
         return step if isinstance(step, LiftOnce) else None
@@ -396,6 +400,13 @@ class Running:
         if self.options.path:
             extra = {**_plain_vars(path.vars), **(extra or {})}
         return NodeRow(path.node, extra)
+
+
+def _blocks(context: RunContext, found: Iterator[Node]) -> Iterator[list[bytes]] | None:
+    """The nodes of a lift as blocks of records, if they can be had and no picture is to grow from them."""
+    if context.run.projection is not None or not isinstance(found, LiftedNodes):
+        return None
+    return found.records()
 
 
 def _asks_for_more(options: QueryOptions) -> bool:
