@@ -18,24 +18,16 @@ from cellmesh.common.auth.records import (
 )
 from cellmesh.common.errors import StorageCorrupt
 from cellmesh.common.storage import Slab, WriteTxn
-
-LOAD_COUNT: Final = 1000
+from cellmesh.common.storage.walking import walk_apart
 
 
 def load_policy(slab: Slab) -> Policy:
     """Read everything that is stored. Raises StorageCorrupt."""
     found: dict[bytes, list[bytes]] = {kind: [] for kind in _KINDS}
-    after = None
-    while True:
-        with slab.view() as txn:
-            chunk = txn.scan(schema.AUTH, count_max=LOAD_COUNT, after=after)
-        for key, value in chunk.items:
-            if key[:1] not in found:
-                raise StorageCorrupt(f"auth has a record of an unknown kind, {key[:1]!r}")
-            found[key[:1]].append(value)
-        after = chunk.resume
-        if after is None:
-            break
+    for key, value in walk_apart(slab, schema.AUTH):
+        if key[:1] not in found:
+            raise StorageCorrupt(f"auth has a record of an unknown kind, {key[:1]!r}")
+        found[key[:1]].append(value)
     return Policy(
         map(user_of_bytes, found[schema.USER]),
         map(role_of_bytes, found[schema.ROLE]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cellmesh.common.errors import NoSuchIden, SchemaViolation, StormRuntimeError
 from cellmesh.common.storage import SubDb, WriteTxn
+from cellmesh.common.storage.walking import walk_apart
 from cellmesh.cortex.automation.changes import (
     AutomationChange,
     delete_definition,
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.graph import Graph
 
-SCAN_COUNT: Final = 1000
 IDEN_SIZE: Final = 32
 
 Definition: TypeAlias = dict[str, Any]
@@ -51,15 +51,8 @@ class DefinitionStore:
 
     def load(self) -> list[Definition]:
         """Return every row, in the order they were made."""
-        rows: list[Definition] = []
-        position = None
-        while True:
-            with self._graph.slab.view() as txn:
-                chunk = txn.scan(self._db, count_max=SCAN_COUNT, after=position)
-            rows.extend(json.loads(value) for _, value in chunk.items)
-            position = chunk.resume
-            if position is None:
-                return sorted(rows, key=lambda row: (row["created"], row["number"]))
+        rows = [json.loads(value) for _, value in walk_apart(self._graph.slab, self._db)]
+        return sorted(rows, key=lambda row: (row["created"], row["number"]))
 
     def find(self, iden: str) -> Definition | None:
         """Return a row as it is committed, or None."""

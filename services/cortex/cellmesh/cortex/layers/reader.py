@@ -6,12 +6,14 @@ kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cellmesh.common.storage import ReadTxn, SubDb
 from cellmesh.common.storage.transactions import Position
+from cellmesh.common.storage.walking import WALK_COUNT, walk
 from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.names import Names
 from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_IN, EDGES_OUT, NODE_DATA, NODES
 from cellmesh.cortex.model.scans import Exact, Filtered, IndexScan, Predicate, Prefix, Range
 
@@ -89,6 +91,23 @@ def count_keys(txn: ReadTxn, found: KeyRange, form_numbers: frozenset[int] | Non
         if chunk.resume is None:
             return total
         position = chunk.resume
+
+
+def node_data(
+    names: Names, txn: ReadTxn, nid_key: bytes, *, count: int = WALK_COUNT
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the data that a layer has of a node: names with the encoded values, empty where it hides what is below.
+
+    Args:
+        names: Those of data.
+        txn: Stays open until the last was taken.
+        nid_key: The layer's key and the nid.
+        count: Values that are fetched at once.
+    """
+    for key, value in walk(txn, NODE_DATA, nid_key, keys.end_of(nid_key), count=count):
+        name = names.name_of(txn, keys.unpack_number(key, len(nid_key)))
+        assert name is not None, "data has no name"
+        yield name, value
 
 
 def edges(txn: ReadTxn, layer: bytes, nid: bytes, *, inward: bool = False) -> list[bytes]:

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final
 
 from cellmesh.common.storage import ReadTxn, Slab, SubDb
-from cellmesh.cortex.layers.keys import end_of, unpack_nid
+from cellmesh.cortex.layers.keys import end_of
 from cellmesh.cortex.layers.layer import Layer
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
@@ -27,6 +27,7 @@ from cellmesh.cortex.layers.schema import (
     NODE_DATA,
     NODES,
 )
+from cellmesh.cortex.layers.stats import sum_counts
 
 BY_COUNTS: Final = (NODES, BY_PROP, BY_ARRAY, NODE_DATA, COUNTS)
 BY_TAGS: Final = (BY_TAG, BY_TAG_PROP)
@@ -69,15 +70,10 @@ def _sizes(txn: ReadTxn, layers: Sequence[Layer]) -> dict[str, int]:
 
 
 def _counted(txn: ReadTxn, layer: bytes) -> int:
-    total, position = 0, None
-    while True:
-        chunk = txn.scan(COUNTS, layer, end_of(layer), count_max=1000, after=position)
-        total += sum(unpack_nid(value) for _, value in chunk.items)
-        position = chunk.resume
-        if position is None:
-            break
     # A layer that only adds tags, masks or data to nodes below counts nothing.
-    return total or len(txn.scan_keys(NODES, layer, end_of(layer), count_max=KEY_COUNT_MAX).items)
+    return sum_counts(txn, layer) or len(
+        txn.scan_keys(NODES, layer, end_of(layer), count_max=KEY_COUNT_MAX).items
+    )
 
 
 def _tagged(txn: ReadTxn, layer: bytes) -> int:

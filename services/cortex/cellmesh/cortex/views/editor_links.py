@@ -6,6 +6,7 @@ from typing import Any
 
 from cellmesh.common.errors import CantDelNode
 from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.reader import node_data
 from cellmesh.cortex.layers.schema import (
     BY_ARRAY,
     BY_PROP,
@@ -139,17 +140,9 @@ class LinkEditor(EditorBase):
             verb = self.names.verbs.name_of(self.txn, number)
             assert verb is not None, "an edge's verb has no name"
             draft.edits.append(EdgeDelete(verb, to))
-        position = None
-        while True:
-            chunk = self.txn.scan(NODE_DATA, prefix, keys.end_of(prefix), count_max=1000, after=position)
-            for key, value in chunk.items:
-                name = self.names.data.name_of(self.txn, keys.unpack_number(key, len(prefix)))
-                assert name is not None, "data has no name"
-                if value:
-                    draft.edits.append(NodeDataDelete(name, decode_value(value)))
-            position = chunk.resume
-            if position is None:
-                return
+        for name, value in node_data(self.names.data, self.txn, prefix):
+            if value:
+                draft.edits.append(NodeDataDelete(name, decode_value(value)))
 
     def check_unused(self, draft: Draft) -> None:
         """Refuse to go on if nodes refer to a node: by an edge, a property, or as their tag."""

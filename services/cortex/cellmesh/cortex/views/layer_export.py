@@ -13,12 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cellmesh.api.cortex.v1 import layer_file_pb2
+from cellmesh.common.storage.walking import walk
 from cellmesh.common.values import to_value
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.file_format import FileWriter
 from cellmesh.cortex.layers.layer import load_layers
+from cellmesh.cortex.layers.reader import node_data
 from cellmesh.cortex.layers.records import Record, head_size, parse_record
-from cellmesh.cortex.layers.schema import BY_TAG_PROP, COUNTS, EDGE_MASKS, EDGES_OUT, NODE_DATA, NODES
+from cellmesh.cortex.layers.schema import BY_TAG_PROP, COUNTS, EDGE_MASKS, EDGES_OUT, NODES
 from cellmesh.cortex.model.extensions import Extensions
 from cellmesh.cortex.values.changes import NODE_ADD
 from cellmesh.cortex.values.wire import field
@@ -137,22 +139,17 @@ class _Export:
     def facts(self, txn: ReadTxn) -> _Facts:
         """Look up what the layer has, in counts and indexes."""
         names, forms, props, made = self.graph.names, set[str](), set[str](), 0
-        position = None
-        while True:
-            chunk = txn.scan(COUNTS, self.key, keys.end_of(self.key), count_max=1000, after=position)
-            for key, value in chunk.items:
-                count = keys.unpack_nid(value)
-                if count:
-                    prop = name_of(names.props, txn, keys.unpack_number(key, len(self.key)))
-                    form = name_of(names.forms, txn, keys.unpack_form(key, len(self.key) + keys.NUMBER_SIZE))
-                    if prop == form:
-                        made += count
-                    else:
-                        props.add(prop)
-                    forms.add(form)
-            position = chunk.resume
-            if position is None:
-                return _Facts(sorted(forms), sorted(props), self._tag_props(txn), made)
+        for key, value in walk(txn, COUNTS, self.key, keys.end_of(self.key)):
+            count = keys.unpack_nid(value)
+            if count:
+                prop = name_of(names.props, txn, keys.unpack_number(key, len(self.key)))
+                form = name_of(names.forms, txn, keys.unpack_form(key, len(self.key) + keys.NUMBER_SIZE))
+                if prop == form:
+                    made += count
+                else:
+                    props.add(prop)
+                forms.add(form)
+        return _Facts(sorted(forms), sorted(props), self._tag_props(txn), made)
 
     def _tag_props(self, txn: ReadTxn) -> list[str]:
         found: set[str] = set()
@@ -291,18 +288,12 @@ class _Parts:
                     continue
                 verb = name_of(names.verbs, txn, number).encode()
                 yield field(_EDITS, field(kind, field(0x0A, verb) + field(0x1A, to)))
-        position = None
-        while True:
-            chunk = txn.scan(NODE_DATA, key, keys.end_of(key), count_max=100, after=position)
-            for data_key, value in chunk.items:
-                name = field(0x0A, name_of(names.data, txn, keys.unpack_number(data_key, len(key))).encode())
-                if value:
-                    yield field(_EDITS, field(_DATA_SET, name + field(0x12, value)))
-                else:
-                    yield field(_EDITS, field(_DATA_DELETE, name))
-            position = chunk.resume
-            if position is None:
-                return
+        for data_name, value in node_data(names.data, txn, key, count=100):
+            name = field(0x0A, data_name.encode())
+            if value:
+                yield field(_EDITS, field(_DATA_SET, name + field(0x12, value)))
+            else:
+                yield field(_EDITS, field(_DATA_DELETE, name))
 
 
 def _head(head: bytes) -> tuple[bytes, bytes, bytes]:

@@ -6,7 +6,7 @@ twice, whenever the process ends. Deletions are merged as well: what the top lay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -15,6 +15,7 @@ from cellmesh.common.errors import CantMergeView
 from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.names import Names
+from cellmesh.cortex.layers.reader import node_data
 from cellmesh.cortex.layers.records import NODE_START, Record, node_value, parse_record
 from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_OUT, NODE_DATA, NODES
 from cellmesh.cortex.layers.writer import LayerWriter
@@ -324,7 +325,7 @@ class NodeMerge:
         return verb
 
     def _data(self, draft: Draft, nid: bytes, taken: list[NodeEdit]) -> None:
-        for name, stored in self._stored_data(self.layer + nid):
+        for name, stored in node_data(self.graph.names.data, self.txn, self.layer + nid):
             if stored:
                 value = decode_value(stored)
                 self.editor.set_data(draft, name, value)
@@ -332,18 +333,6 @@ class NodeMerge:
             else:
                 self.editor.pop_data(draft, name)
                 taken += (NodeDataSet(name, 0), NodeDataDelete(name, 0))
-
-    def _stored_data(self, prefix: bytes) -> Iterator[tuple[str, bytes]]:
-        position = None
-        while True:
-            chunk = self.txn.scan(NODE_DATA, prefix, keys.end_of(prefix), count_max=1000, after=position)
-            for key, value in chunk.items:
-                name = self.graph.names.data.name_of(self.txn, keys.unpack_number(key, len(prefix)))
-                assert name is not None, "data has no name"
-                yield name, value
-            position = chunk.resume
-            if position is None:
-                return
 
 
 def _value(record: Record | None, editor: Editor, nid: bytes) -> tuple[Any] | None:

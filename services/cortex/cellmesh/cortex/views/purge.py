@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from cellmesh.common.errors import CantDelForm
 from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.common.storage.transactions import Position
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.catalog import index_name
 from cellmesh.cortex.layers.records import NODE_START, Record, node_form, node_value, parse_record
@@ -71,16 +72,10 @@ def purge_tag_prop(session: GraphSession, name: str) -> int:
             return
         # Keys are of layer, tag and property: those of one property stand apart.
         wanted = keys.pack_number(number)
-        position = None
-        while True:
-            chunk = txn.scan(BY_TAG_PROP, layer, keys.end_of(layer), count_max=SCAN_COUNT, after=position)
-            for key, nid in chunk.items:
-                at = len(layer) + keys.NUMBER_SIZE
-                if key[at : at + keys.NUMBER_SIZE] == wanted:
-                    yield nid
-            position = chunk.resume
-            if position is None:
-                return
+        at = len(layer) + keys.NUMBER_SIZE
+        for key, nid in walk(txn, BY_TAG_PROP, layer, keys.end_of(layer), count=SCAN_COUNT):
+            if key[at : at + keys.NUMBER_SIZE] == wanted:
+                yield nid
 
     def edits(record: Record) -> list[NodeEdit]:
         masked = sorted(tag for tag, masked in record.tag_prop_masks if masked == name)

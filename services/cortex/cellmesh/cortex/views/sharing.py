@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.errors import CellError
 from cellmesh.common.storage import ReadTxn
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.reader import node_data
 from cellmesh.cortex.layers.records import Record, node_buid, node_form, node_value, parse_record
-from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_OUT, NIDS, NODE_DATA, NODES
+from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_OUT, NIDS, NODES
 from cellmesh.cortex.values.changes import decode_record, is_layer_edits
 from cellmesh.cortex.values.edits import (
     EdgeAdd,
@@ -230,16 +232,10 @@ def _anywhere(graph: Graph, txn: ReadTxn, nid: bytes) -> tuple[bytes, str, objec
 
 def _gone(txn: ReadTxn, nids: set[int]) -> Iterator[tuple[int, tuple[bytes, str, object]]]:
     """Yield the buids of nodes that no layer says anything of any more. Rare: the table is the other way round."""
-    position = None
-    while True:
-        chunk = txn.scan(NIDS, b"", None, count_max=SCAN_COUNT, after=position)
-        for buid, packed in chunk.items:
-            nid = keys.unpack_nid(packed)
-            if nid in nids:
-                yield nid, (buid, "", None)
-        position = chunk.resume
-        if position is None:
-            return
+    for buid, packed in walk(txn, NIDS, count=SCAN_COUNT):
+        nid = keys.unpack_nid(packed)
+        if nid in nids:
+            yield nid, (buid, "", None)
 
 
 def content_edits(graph: Graph, txn: ReadTxn, layer: bytes, nid: bytes) -> NodeEdits | None:
@@ -292,15 +288,8 @@ def link_edits(graph: Graph, txn: ReadTxn, nid_key: bytes) -> Iterator[NodeEdit]
     for edge in txn.values(EDGE_MASKS, nid_key):
         number, to = keys.split_edge(edge)
         yield EdgeDelete(name_of(graph.names.verbs, txn, number), to)
-    position = None
-    while True:
-        chunk = txn.scan(NODE_DATA, nid_key, keys.end_of(nid_key), count_max=1000, after=position)
-        for key, value in chunk.items:
-            name = name_of(graph.names.data, txn, keys.unpack_number(key, len(nid_key)))
-            yield NodeDataSet(name, decode_value(value)) if value else NodeDataDelete(name)
-        position = chunk.resume
-        if position is None:
-            return
+    for name, value in node_data(graph.names.data, txn, nid_key):
+        yield NodeDataSet(name, decode_value(value)) if value else NodeDataDelete(name)
 
 
 def name_of(names: Names, txn: ReadTxn, number: int) -> str:

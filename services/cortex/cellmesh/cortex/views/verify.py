@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import CellError
 from cellmesh.common.storage import ReadTxn, SubDb, WriteTxn
+from cellmesh.common.storage.walking import walk
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.nids import NEXT_KEY
 from cellmesh.cortex.layers.records import Record, node_buid, node_form, node_value, parse_record
@@ -184,39 +185,21 @@ class _Check:
         yield from self._extra()
         yield from self._counts()
 
-    def _rows(self, db: SubDb) -> Iterator[tuple[bytes, bytes]]:
-        position = None
-        while True:
-            self.tick()
-            chunk = self.txn.scan(
-                db, self.layer, keys.end_of(self.layer), count_max=SCAN_COUNT, after=position
-            )
-            yield from chunk.items
-            position = chunk.resume
-            if position is None:
-                return
+    def _rows(self, db: SubDb, *, of_layer: bool = True) -> Iterator[tuple[bytes, bytes]]:
+        low, high = (self.layer, keys.end_of(self.layer)) if of_layer else (b"", None)
+        for at, row in enumerate(walk(self.txn, db, low, high, count=SCAN_COUNT)):
+            if not at % SCAN_COUNT:
+                self.tick()
+            yield row
 
     def _names(self) -> Iterator[Fault]:
         """Names are shared by all layers: each has a number, and each number a name."""
-        position = None
-        while True:
-            self.tick()
-            chunk = self.txn.scan(NAMES_BY_NUMBER, b"", None, count_max=SCAN_COUNT, after=position)
-            for key, name in chunk.items:
-                if self.txn.get(NAMES, key[:1] + name) is None:
-                    yield Fault("NoNumberOfName", NAMES, key[:1] + name, key[1:])
-            position = chunk.resume
-            if position is None:
-                break
-        while True:
-            self.tick()
-            chunk = self.txn.scan(NAMES, b"", None, count_max=SCAN_COUNT, after=position)
-            for key, number in chunk.items:
-                if self.txn.get(NAMES_BY_NUMBER, key[:1] + number) is None:
-                    yield Fault("NoNameOfNumber", NAMES_BY_NUMBER, key[:1] + number, key[1:])
-            position = chunk.resume
-            if position is None:
-                return
+        for key, name in self._rows(NAMES_BY_NUMBER, of_layer=False):
+            if self.txn.get(NAMES, key[:1] + name) is None:
+                yield Fault("NoNumberOfName", NAMES, key[:1] + name, key[1:])
+        for key, number in self._rows(NAMES, of_layer=False):
+            if self.txn.get(NAMES_BY_NUMBER, key[:1] + number) is None:
+                yield Fault("NoNameOfNumber", NAMES_BY_NUMBER, key[:1] + number, key[1:])
 
     def _sequence(self) -> Iterator[Fault]:
         """The sequence of nids, which all layers share, goes on above each nid there is: else a new node gets that of another."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from cellmesh.common.storage import ReadTxn, WriteTxn
 from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers.reader import node_data
 from cellmesh.cortex.layers.records import Record, node_value, parse_record
-from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_OUT, NODE_DATA, NODES
+from cellmesh.cortex.layers.schema import EDGE_MASKS, EDGES_OUT, NODES
 from cellmesh.cortex.layers.writer import LayerWriter
 from cellmesh.cortex.values.edits import (
     EdgeAdd,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from cellmesh.cortex.views.graph import Graph
 
 BATCH_NODE_COUNT: Final = 256
-DATA_COUNT: Final = 1000
 
 
 def wipe_layer(graph: Graph, layer: Layer, user: str, breathe: Callable[[], None] | None = None) -> int:
@@ -134,16 +134,9 @@ def unlinking_edits(graph: Graph, txn: ReadTxn, nid_key: bytes) -> Iterator[Node
         verb = name_of(graph.names.verbs, txn, number)
         yield EdgeAdd(verb, to)
         yield EdgeDelete(verb, to)
-    position = None
-    while True:
-        chunk = txn.scan(NODE_DATA, nid_key, keys.end_of(nid_key), count_max=DATA_COUNT, after=position)
-        for key, value in chunk.items:
-            name = name_of(graph.names.data, txn, keys.unpack_number(key, len(nid_key)))
-            if value:
-                yield NodeDataDelete(name, decode_value(value))
-            else:
-                yield NodeDataSet(name, None)
-                yield NodeDataDelete(name, None)
-        position = chunk.resume
-        if position is None:
-            return
+    for name, value in node_data(graph.names.data, txn, nid_key):
+        if value:
+            yield NodeDataDelete(name, decode_value(value))
+        else:
+            yield NodeDataSet(name, None)
+            yield NodeDataDelete(name, None)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadCast
-from cellmesh.cortex.layers import keys
+from cellmesh.cortex.layers import keys, reader
 from cellmesh.cortex.layers.records import Record, node_buid, parse_record
 from cellmesh.cortex.layers.schema import EDGES_IN, EDGES_OUT, NODE_DATA, NODES
 from cellmesh.cortex.storm.objects.stacks import LayerObject, reading
@@ -213,13 +214,8 @@ def node_data(context: RunContext, self: LayerObject, node: Any) -> Iterator[tup
         nid = nid_of(context, txn, buid)
         if nid is None:
             return []
-        prefix = self.layer.key + nid
-        chunk = txn.scan(NODE_DATA, prefix, keys.end_of(prefix), count_max=DATA_COUNT_MAX)
-        return [
-            (name_of(graph.names.data, txn, keys.unpack_number(key, len(prefix))), value)
-            for key, value in chunk.items
-            if value
-        ]
+        found = islice(reader.node_data(graph.names.data, txn, self.layer.key + nid), DATA_COUNT_MAX)
+        return [(name, value) for name, value in found if value]
 
     for name, value in context.session.read(read):
         yield (name, decode_value(value))
