@@ -440,7 +440,7 @@ def test_a_kill_inside_of_a_batch_loses_and_repeats_nothing(filled: tuple[Path, 
             if next(written) == killed_at:
                 os._exit(9)
 
-        LayerWriter.apply = apply_and_fall  # type: ignore[method-assign]
+        LayerWriter.apply = apply_and_fall  # type: ignore[method-assign, assignment]
         with Slab.open(folder, DATABASES, sync=False) as slab:
             on_slab(slab, 4)[1].run()
         os._exit(0)
@@ -522,6 +522,58 @@ def test_what_users_added_goes_by_the_new_names(filled: tuple[Path, Any]) -> Non
         assert steps.run() == 0
         assert graph.model.prop("test:new:_more") is not None
         assert graph.model.require_form("_own:thing").type.norm("ABC") == "abc"
+
+
+def test_a_form_that_becomes_one_with_another(tmp_path: Path) -> None:
+    """Where a layer has a node of both names, what it says of the new one stays, and the rest is added to it."""
+    both = model_of(3)
+    both.defs.types["test:old"] = both.defs.types["test:new"]
+    both.defs.forms["test:old"] = FormDef("test:old", both.defs.forms["test:new"].props)
+    steps = (ModelStep(1, "", (RenameForm("test:old", "test:new"),)),)
+    with Slab.open(tmp_path, DATABASES, sync=False) as slab:
+        graph = Graph.open(slab, Model(both.defs))
+        with graph.begin() as session:
+            end = session.add_node(graph.model.require_form("inet:fqdn"), "end.example")
+            made = [
+                session.add_node(graph.model.require_form(name), value)
+                for name, value in (
+                    ("test:old", "a"),
+                    ("test:new", "a"),
+                    ("test:old", "b"),
+                    ("test:new", "c"),
+                )
+            ]
+            old, new, other, _ = made
+            for node, owner, tag, data in ((old, "o", "old", 1), (new, "n", "new", 2)):
+                session.set_prop(node, "owner", owner)
+                session.add_tag(node, tag)
+                session.add_tag(node, "both", ("2020", "2021") if node is old else ("2022", "2023"))
+                session.set_data(node, "origin", data)
+                session.set_data(node, f"of.{tag}", data)
+                session.add_edge(node, "refs", end)
+                session.add_edge(end, "refs", node)
+                session.add_edge(other, "refs", node)
+            session.set_prop(old, "size", "5")
+            session.add_edge(old, "seen", new)
+            session.set_prop(end, "about", ("test:old", "a"))
+            session.sync()
+        before = shown(graph, graph.default_view)
+        graph = Graph.open(slab, model_of(3))
+        tell_names(graph, steps)
+        runner_ = ModelSteps(graph, Stores.open(graph).changes, steps)
+        assert runner_.run() > 0
+        assert list(check_layer(graph, graph.default_view.layers[0], lambda: None)) == []
+        found = shown(graph, graph.default_view)
+    assert {ndef for ndef in found if ndef[0] == "test:new"} == {("test:new", name) for name in "abc"}
+    merged = found[("test:new", "a")]
+    assert merged["props"]["owner"] == "n"
+    assert merged["props"]["size"] == 5
+    assert set(merged["tags"]) == {"old", "new", "both"}
+    assert merged["tags"]["both"] == before[("test:new", "a")]["tags"]["both"]
+    assert merged["data"] == {"origin": 2, "of.old": 1, "of.new": 2}
+    assert merged["edges"] == {("refs", ("inet:fqdn", "end.example")), ("seen", ("test:new", "a"))}
+    assert found[("test:new", "b")]["edges"] == {("refs", ("test:new", "a"))}
+    assert found[("inet:fqdn", "end.example")]["props"]["about"] == ("test:new", "a")
 
 
 def test_a_model_that_is_not_that_of_the_steps_is_refused(tmp_path: Path) -> None:
