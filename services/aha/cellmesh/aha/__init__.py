@@ -3,6 +3,7 @@
 main           process entry
 config         the settings
 cell           builds the parts and the services
+parts          what AHA does by itself: own identities, leases, what root knows
 api/           the gRPC services: requests in, answers out
 directory/     who is in the mesh and where: live instances under leases, watches
 ca/            the certificate authority, and AHA's own identities

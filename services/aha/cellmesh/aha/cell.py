@@ -22,7 +22,7 @@ from cellmesh.aha.api.permissions import (
 from cellmesh.aha.api.pools import PoolServicer
 from cellmesh.aha.api.registry import RegistryServicer
 from cellmesh.aha.ca import Authority, Journal
-from cellmesh.aha.ca.identities import ensure_identity, make_identity, note_identity, tell_registry
+from cellmesh.aha.ca.identities import make_identity, tell_registry
 from cellmesh.aha.ca.revocations import RevocationBoard, RevocationStore
 from cellmesh.aha.changes import change_writer
 from cellmesh.aha.config import AhaConfig
@@ -30,31 +30,28 @@ from cellmesh.aha.directory import Leaders, LeaderTable, Registry
 from cellmesh.aha.directory.names import Names
 from cellmesh.aha.directory.pools import PoolStore
 from cellmesh.aha.lists import StoredLists
+from cellmesh.aha.parts import OWN_NUMBER, Introductions, Leases, OwnIdentities
 from cellmesh.aha.provisioning import Enrollments
 from cellmesh.aha.provisioning.subjects import REGISTRY_SERVICE as REGISTRY_NAME
 from cellmesh.aha.provisioning.tokens import TokenChecker
 from cellmesh.aha.replay import AhaApplier, remember
 from cellmesh.aha.xds import DISCOVERY_SERVICE, XDS_PERMISSIONS, Catalog, DiscoveryServicer
 from cellmesh.common.addresses import join_host_port, split_host_port
+from cellmesh.common.auth.context import ROOT_USER
 from cellmesh.common.auth.denials import Denials
-from cellmesh.common.cell import Cell, Part, PartHealth
+from cellmesh.common.cell import Cell, Part
 from cellmesh.common.changelog import Applier
-from cellmesh.common.errors import CellError
 from cellmesh.common.mirror.quorum import QuorumMesh
 from cellmesh.common.rpc import RpcServer, ServerTls, Service, TcpListener
 from cellmesh.common.telemetry.logs import get_logger
 from cellmesh.common.time.clock import SYSTEM_CLOCK, Clock
 from cellmesh.common.tls.folder import IdentityFolder
-from cellmesh.common.tls.identity import CellIdentity, UserIdentity
+from cellmesh.common.tls.identity import CellIdentity
 
 _log = get_logger(__name__)
 
 AUTHORITY_FOLDER: Final = "ca"
 USERS_FOLDER: Final = "users"
-ROOT_USER: Final = "root"
-OWN_NUMBER: Final = "00"
-IDENTITY_CHECK_S: Final = 3600.0
-INTRODUCTION_CHECK_S: Final = 0.5
 
 
 class AhaCell(Cell[AhaConfig]):
@@ -258,140 +255,3 @@ class AhaCell(Cell[AhaConfig]):
         """Note in its own identity and root's where the instances of AHA are."""
         for folder in (self.folder.identity, *self.told_folders()):
             tell_registry(folder, self.registry_addresses())
-
-
-class Introductions:
-    """A Part: root, who may call from this machine at any time, knows every instance of AHA as soon as AHA does."""
-
-    name = "introductions"
-
-    def __init__(self, cell: AhaCell) -> None:
-        self._cell = cell
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._keep(), name="introductions")
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-
-    def health(self) -> PartHealth:
-        """Always well."""
-        return PartHealth()
-
-    async def _keep(self) -> None:
-        told = self._cell.registry_addresses()
-        while True:
-            await asyncio.sleep(INTRODUCTION_CHECK_S)
-            found = self._cell.registry_addresses()
-            if found != told:
-                await self._cell.workers.run(self._cell.tell_addresses)
-                told = found
-
-
-class OwnIdentities:
-    """A Part: AHA's own certificate and that of root, made at the start and kept from running out.
-
-    Only where AHA leads, as what is issued is logged.
-    """
-
-    name = "own identities"
-
-    def __init__(self, cell: AhaCell, journal: Journal) -> None:
-        network = cell.config.network
-        self._cell = cell
-        self._journal = journal
-        own = cell.folder.identity.cell_identity()
-        if own is None or (own.service, own.network) != (REGISTRY_NAME, network):
-            own = CellIdentity(OWN_NUMBER, REGISTRY_NAME, network)
-        self._wanted = (
-            (cell.folder.identity, own),
-            (cell.root_folder, UserIdentity(ROOT_USER, network)),
-        )
-        self._leads = True
-        self._task: asyncio.Task[None] | None = None
-
-    async def role_changed(self, leads: bool) -> None:
-        """See RolePart: who leads anew looks at once."""
-        self._leads = leads
-        if self._task is not None:
-            await self._try()
-
-    async def start(self) -> None:
-        """Make what is missing or old."""
-        await self._cell.workers.run(self._ensure)
-        self._task = asyncio.create_task(self._keep(), name="own-identities")
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-
-    def health(self) -> PartHealth:
-        """Always well: a certificate is renewed long before it ends."""
-        return PartHealth()
-
-    async def look(self) -> None:
-        """Something was revoked: perhaps one of these."""
-        await self._try()
-
-    def _ensure(self) -> None:
-        if not self._leads:
-            return
-        now = datetime.datetime.fromtimestamp(self._cell.clock.now() / 1000, datetime.UTC)
-        note_identity(self._cell.folder.identity, self._journal)
-        for folder, identity in self._wanted:
-            if ensure_identity(
-                folder, identity, self._cell.authority, self._journal, now, self._cell.revoked
-            ):
-                _log.info("identity_issued", name=identity.name)
-
-    async def _keep(self) -> None:
-        while True:
-            await asyncio.sleep(IDENTITY_CHECK_S)
-            await self._try()
-
-    async def _try(self) -> None:
-        try:
-            await self._cell.workers.run(self._ensure)
-        except CellError as error:
-            _log.error("own_identity_not_renewed", exc_info=error)
-
-
-class Leases:
-    """A Part: the registry and who leads as they were before a restart, and the end of leases."""
-
-    name = "leases"
-
-    def __init__(self, registry: Registry, leaders: Leaders) -> None:
-        self._registry = registry
-        self._leaders = leaders
-        self._task: asyncio.Task[None] | None = None
-
-    async def role_changed(self, leads: bool) -> None:
-        """See RolePart: who follows holds no leases, who leads anew gives all a fresh one."""
-        await self._leaders.recover()
-        await self._registry.role_changed(leads)
-
-    async def start(self) -> None:
-        """Recover, then look at the leases."""
-        await self._leaders.recover()
-        count = await self._registry.recover()
-        if count:
-            _log.info("registry_recovered", count=count)
-        self._task = asyncio.create_task(self._registry.expire_forever(), name="leases")
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
-
-    def health(self) -> PartHealth:
-        """Always well: what it does cannot fail for long."""
-        return PartHealth()
