@@ -120,7 +120,8 @@ def test_an_ndef_may_be_limited_to_forms_and_interfaces() -> None:
     with pytest.raises(BadTypeValu):
         actor.normalize(("inet:asn", 5))
     with pytest.raises(BadTypeValu):
-        MODEL.type("econ:pay:instrument").normalize(("inet:asn", 5))
+        MODEL.type("inet:service:object").normalize(("inet:asn", 5))
+    assert MODEL.type("econ:pay:instrument").normalize(("inet:asn", 5)).value == ("inet:asn", 5)
     with pytest.raises(NoSuchForm):
         actor.normalize(("no:form", 5))
 

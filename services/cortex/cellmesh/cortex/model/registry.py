@@ -21,7 +21,7 @@ from cellmesh.cortex.model.loader import catalog_files, load_files
 from cellmesh.cortex.model.runtime import RuntimeNode
 from cellmesh.cortex.model.type_table import TypeTable
 from cellmesh.cortex.model.types.base import BaseType
-from cellmesh.cortex.model.uses import find_uses
+from cellmesh.cortex.model.uses import find_uses, uses_of_derived
 
 __all__ = ["Form", "IdentityLookup", "Model", "Prop", "TagProp", "TypeUse", "full_name"]
 
@@ -59,6 +59,7 @@ class Model:
         self._universal: dict[str, Prop] = {}
         self._tagprops: dict[str, TagProp] = {}
         self._uses: dict[str, tuple[TypeUse, ...]] | None = None
+        self._uses_of_kind: dict[str, tuple[TypeUse, ...]] = {}
 
     @classmethod
     def load(
@@ -260,6 +261,14 @@ class Model:
             uses = self._uses = find_uses(self)
         return uses.get(name, ())
 
+    def uses_of_kind(self, name: str) -> tuple[TypeUse, ...]:
+        """Return every property whose values, or array elements, are of this type or of one derived from it."""
+        found = self._uses_of_kind.get(name)
+        if found is None:
+            self.uses_of_type(name)
+            found = self._uses_of_kind[name] = uses_of_derived(self, self._uses or {}, name)
+        return found
+
     def props_by_type(self, name: str) -> tuple[Prop, ...]:
         """Return every property, and form value, whose type has exactly this name."""
         return tuple(use.prop for use in self.uses_of_type(name) if not use.is_array)
@@ -337,3 +346,4 @@ class Model:
         self._universal = {}
         self._tagprops = {}
         self._uses = None
+        self._uses_of_kind = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cellmesh.cortex.model.definitions import ROOT, TypeRef
@@ -25,6 +26,25 @@ def find_uses(model: Model) -> dict[str, tuple[TypeUse, ...]]:
             if (element := _element_name(model, prop.definition.type)) is not None:
                 found.setdefault(element, []).append(TypeUse(prop, True))
     return {name: tuple(sorted(uses, key=_use_key)) for name, uses in found.items()}
+
+
+def uses_of_derived(model: Model, uses: dict[str, tuple[TypeUse, ...]], name: str) -> tuple[TypeUse, ...]:
+    """Return those of what `find_uses` gave that are of a type, or of one derived from it, by full names."""
+    found: list[TypeUse] = []
+    for kind, of_kind in uses.items():
+        if name in _bases(model, kind):
+            found.extend(of_kind)
+    return tuple(sorted(found, key=_use_key))
+
+
+def _bases(model: Model, name: str) -> Iterator[str]:
+    """Yield a type's name and those of its bases."""
+    for _ in range(CHAIN_LENGTH_MAX):
+        yield name
+        definition = model.defs.types.get(name)
+        if definition is None or definition.base == ROOT:
+            return
+        name = definition.base
 
 
 def _element_name(model: Model, reference: TypeRef) -> str | None:

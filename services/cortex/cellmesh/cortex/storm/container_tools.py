@@ -24,6 +24,18 @@ def set_item(item: Any) -> Any:
     return item
 
 
+def fixed(value: Any) -> Any:
+    """Return what is kept somewhere as it is read: with tuples for lists, as changing them would change nothing there.
+
+    Dictionaries are new ones, at any depth.
+    """
+    if isinstance(value, (list, tuple)):
+        return tuple(fixed(item) for item in value)
+    if isinstance(value, dict):
+        return {key: fixed(item) for key, item in value.items()}
+    return value
+
+
 def in_order(items: Iterable[Any], reverse: bool) -> list[Any]:
     """Sort values.
 

@@ -345,14 +345,27 @@ class BaseType:
     def compare_regex(self, value: object) -> Predicate:
         """Search a pattern in the printed value, ignoring case."""
         search = compile_pattern(value, self.name).search
-        printed = self.repr
-        return lambda stored: search(text_of(printed(stored))) is not None
+        return lambda stored: search(self.printed_text(stored, "~=")) is not None
 
     def compare_prefix(self, value: object) -> Predicate:
         """Test whether the printed value starts with a text."""
         prefix = text_of(value)
-        printed = self.repr
-        return lambda stored: text_of(printed(stored)).startswith(prefix)
+        return lambda stored: self.printed_text(stored, "^=").startswith(prefix)
+
+    def printed_text(self, stored: Any, name: str) -> str:
+        """Return what a stored value prints as, for a comparison of text.
+
+        Raises:
+            NoSuchCmpr: it prints as several texts.
+        """
+        text = self.repr(stored)
+        if isinstance(text, (tuple, list)):
+            raise NoSuchCmpr(
+                f"{self.name} has values of several parts, which {name} does not compare",
+                cmpr=name,
+                name=self.name,
+            )
+        return text_of(text)
 
     def normalize_prefix(self, value: object) -> str:
         """Return the operand of `^=` as the start of a stored value."""
@@ -406,7 +419,9 @@ class BaseType:
 
     def lift_regex(self, value: object) -> tuple[IndexScan, ...]:
         """Scan everything, keeping what the pattern finds."""
-        return (Filtered(EVERYTHING, self.compare_regex(value)),)
+        search = compile_pattern(value, self.name).search
+        printed = self.repr
+        return (Filtered(EVERYTHING, lambda stored: search(text_of(printed(stored))) is not None),)
 
     def lift_prefix(self, value: object) -> tuple[IndexScan, ...]:
         """Scan the keys that start with a text."""

@@ -188,7 +188,7 @@ class ArrayType(CompositeType):
         return tuple(kept)
 
     def repr(self, value: Any) -> Any:
-        texts = tuple(self.element.repr(item) for item in value)
+        texts = [self.element.repr(item) for item in value]
         if self.separator:
             return self.separator.join(text_of(text) for text in texts)
         return texts
@@ -197,7 +197,8 @@ class ArrayType(CompositeType):
 class NdefType(CompositeType):
     """A reference to any node: (form, value).
 
-    Options limit the form: `forms` lists those allowed, `interface` or `interfaces` what it must carry.
+    Options limit the form: `forms` lists those allowed, `interfaces` what it must carry. `interface` says what the
+    nodes are meant to carry, and limits nothing: so it is in Synapse, and what was stored there may be stored here.
     """
 
     regex_lift: ClassVar[bool] = False
@@ -205,10 +206,7 @@ class NdefType(CompositeType):
     def compile(self) -> None:
         forms = self.options.get("forms")
         self.forms = frozenset(forms) if forms else None
-        needed = self.options.get("interfaces") or ()
-        if self.options.get("interface"):
-            needed = (*needed, self.options["interface"])
-        self.interfaces = tuple(needed)
+        self.interfaces = tuple(self.options.get("interfaces") or ())
 
     def normalize(self, value: object) -> Normed:
         form, given = self.pair_of(value)
@@ -403,7 +401,16 @@ class DataType(CompositeType):
         return Normed(copied)
 
     def repr(self, value: Any) -> Any:
-        return repr(value)
+        return repr(_fixed(value))
+
+
+def _fixed(value: Any) -> Any:
+    """Return data with tuples for its lists, at any depth: what is kept does not change in place."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_fixed(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _fixed(item) for key, item in value.items()}
+    return value
 
 
 def _hashable(value: object) -> object:

@@ -183,8 +183,10 @@ class FqdnType(TextType):
         if not isinstance(value, str) or "*" not in value:
             return None
         end = value[1:]
-        if not value.startswith("*") or "*" in end:
+        if not value.startswith("*"):
             raise BadLiftValu("a star may only stand at the beginning", name=self.name, valu=value)
+        if "*" in end:
+            raise self.bad("one star, at the beginning", value)
         return refang(end).lower()
 
     def compare_equal(self, value: object) -> Predicate:
@@ -192,7 +194,7 @@ class FqdnType(TextType):
             return lambda stored: False
         if not isinstance(value, str) or not value.startswith("*"):
             return self.equal_to(value)
-        end = refang(value[1:]).lower()
+        end = refang(value[1:])  # as it is given, where a lift looks for it in lower case
         return lambda stored: text_of(stored).endswith(end)
 
     def compare_prefix(self, value: object) -> Predicate:

@@ -113,7 +113,14 @@ _CPE22 = re.compile(rf"cpe:/[aho]?(?::{_CPE22_PART}){{0,5}}(?::{_CPE_LANGUAGE}?)
 _CPE_PLAIN = re.compile(r"[a-z0-9_.\-]")
 
 
-class Cpe23Type(TextType):
+class CpeType(TextType):
+    """What names of software share: they are in lower case."""
+
+    def normalize_prefix(self, value: object) -> str:
+        return super().normalize_prefix(value).lower()
+
+
+class Cpe23Type(CpeType):
     """A product name by CPE 2.3; 2.2 names are turned into it. Sub-values: its parts, and `v2_2`."""
 
     def normalize(self, value: object) -> Normed:
@@ -134,7 +141,7 @@ class Cpe23Type(TextType):
         return Normed(CPE23_PREFIX + ":".join(raw), (*subs, ("v2_2", v2_2)))
 
 
-class Cpe22Type(TextType):
+class Cpe22Type(CpeType):
     """A product name by CPE 2.2.
 
     Also made of a list of parts, and of a 2.3 name that says the same in 2.2 word for word: nothing escaped,

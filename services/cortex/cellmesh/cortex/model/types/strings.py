@@ -203,6 +203,9 @@ class HexType(TextType):
             return value.to_bytes(size, "big", signed=value < 0).hex()
         return str(value).strip().lower().removeprefix("0x").replace(" ", "").replace(":", "")
 
+    def range_end(self, value: object) -> str:
+        return str(self.norm(value))
+
     def normalize_prefix(self, value: object) -> str:
         return self.digits(value)
 

@@ -34,7 +34,7 @@ class PhoneType(TextType):
 
     def glob_prefix(self, value: object) -> str | None:
         if isinstance(value, str) and value.endswith("*"):
-            return "".join(_DIGITS.findall(value))
+            return value[:-1]  # as it is: the digits that a number is kept as have no signs between them
         return None
 
     def compare_prefix(self, value: object) -> Predicate:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadArg
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
-from cellmesh.cortex.storm.runtime.legs import out_of_prop
+from cellmesh.cortex.storm.runtime.legs import is_ndef, out_of_prop
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.values import tobool, toint, tostr
@@ -22,7 +22,6 @@ EDGE_COUNT_MAX: Final = 3_000
 """Light edges of one node that are shown; of a node with more none are."""
 
 ANY_FORM: Final = "*"
-NDEF: Final = "ndef"
 
 Query = StormQuery | str
 
@@ -177,9 +176,9 @@ class Picture:
             if not node.has(prop.name):
                 continue
             element = prop.type.element
-            inner = (element if element is not None else prop.type).name
-            form = context.model.form(inner)
-            if inner != NDEF and (form is None or form.is_runtime):
+            inner = element if element is not None else prop.type
+            form = context.model.form(inner.name)
+            if not is_ndef(inner) and (form is None or form.is_runtime):
                 continue
             for leg in out_of_prop(context, prop):
                 for _, other in leg(context, (node,)):

@@ -152,6 +152,10 @@ class Compiler:
         """Whether what stands in the tree below needs no node."""
         return self.scope.is_safe(node)
 
+    def is_constant(self, node: ast.Node) -> bool:
+        """Whether what stands in the tree below is the same for every row."""
+        return self.scope.is_constant(node)
+
     def is_statement(self, node: ast.Node) -> bool:
         """Whether an operation, run without rows, never gives any: then it can do without generators."""
         if type(node) not in self._tables.statements:

@@ -19,7 +19,7 @@ from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.signals import StormReturn
 from cellmesh.cortex.storm.runtime.values import tostr
-from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.storm.runtime.valuing import plain_value, value_for
 from cellmesh.cortex.views.node import Node
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _group_step(compiler: Compiler, edit: ast.EditGroup) -> Op:
     """`( inet:asn=5 :name=foo )`: a small pipeline of its own, whose rows come behind those that came."""
     first = _add_node_step(compiler, edit.node)
     steps = tuple([edit_step(compiler, one) for one in edit.edits])
-    is_safe = compiler.is_safe(edit)
+    # What follows the node is done to it, so it alone says whether the group needs a row.
+    is_safe = compiler.is_safe(edit.node)
 
     def group(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
         rows = first(context, rows)
@@ -161,7 +162,7 @@ def make_nodes(
     if type(wanted) is dict and "guid" in form.type.chain:
         yield session.add_by_props(form, plain_value(wanted), is_try, may_wait=may_wait)
         return
-    plain = plain_value(wanted)
+    plain = value_for(form.type, wanted.one(form.name) if type(wanted) is SubqueryRows else wanted)
     block = getattr(form.type, "values_of_block", None)
     values = block(plain) if block is not None and type(plain) is str else None
     if values is not None:
@@ -195,15 +196,15 @@ class SubqueryRows:
         self._rows = rows
 
     def one(self, name: str) -> Any:
-        """Return what it returns, or the value of its only node.
+        """Return what it returns, or its only node.
 
         Raises:
             BadTypeValu: it gives no node, or several.
         """
         try:
-            found = [row.node.value for row, _ in zip(self._rows(), range(2))]
+            found = [row.node for row, _ in zip(self._rows(), range(2))]
         except StormReturn as signal:
-            return plain_value(signal.value)
+            return signal.value
         if len(found) != 1:
             raise BadTypeValu(
                 f"the subquery for {name} gives {'no node' if not found else 'more than one node'}", name=name
@@ -211,20 +212,20 @@ class SubqueryRows:
         return found[0]
 
     def array(self) -> Any:
-        """Return what it returns, or the values of all its nodes."""
+        """Return what it returns, or all its nodes."""
         try:
-            return [row.node.value for row in self._rows()]
+            return [row.node for row in self._rows()]
         except StormReturn as signal:
-            return plain_value(signal.value)
+            return signal.value
 
     def several(self) -> list[Any]:
-        """Return the items of a list that it returns, what else it returns as the only item, or the values of all its nodes."""
+        """Return the items of a list that it returns, what else it returns as the only item, or all its nodes."""
         found = self.array()
         return list(found) if isinstance(found, (list, tuple, set)) else [found]
 
     def storm_plain(self) -> Any:
         """Return what it returns, or the value of its only node."""
-        return self.one("a value")
+        return plain_value(self.one("a value"))
 
 
 # Properties --------------------------------------------------------------------------------------------------
@@ -285,13 +286,14 @@ def _prop_value(context: RunContext, node: Node, name: str, value: Any, is_try: 
     kind = type(value)
     if kind is SubqueryRows:
         prop = require_prop(node, name)
-        return value.array() if prop.is_array else value.one(name)
+        return value_for(prop.type, value.array() if prop.is_array else value.one(name))
     if kind is dict:
         prop = require_prop(node, name)
         form = context.model.form(prop.type.name)
         if form is not None and "guid" in form.type.chain:
             return context.session.add_by_props(form, plain_value(value), is_try, may_wait=True).value
-    return plain_value(value)
+    found = node.form.props.get(name)
+    return plain_value(value) if found is None else value_for(found.type, value)
 
 
 def _array_setter(*, is_removal: bool, is_several: bool) -> Callable[..., None]:
@@ -330,7 +332,7 @@ def _prop_item(context: RunContext, element: Any, item: Any) -> Any:
         form = context.model.form(element.name)
         if form is not None:
             return context.session.add_by_props(form, plain_value(item), may_wait=True).value
-    return plain_value(item)
+    return value_for(element, item)
 
 
 _PROP_SETTERS: dict[ast.SetOperator, Callable[..., None]] = {

@@ -351,13 +351,16 @@ def embedded_value(context: RunContext, node: Any, names: list[str]) -> tuple[An
 
 
 def node_of_prop(context: RunContext, node: Any, name: str, value: Any) -> Any:
-    """Return the node a property's value refers to, or None."""
+    """Return the node a property's value refers to, or None.
+
+    Raises:
+        NoSuchForm: the property's values name no node by themselves; a type derived from ndef counts as that too.
+    """
     kind = node.form.props[name].type
-    if "ndef" in kind.chain:
+    if kind.name == "ndef":
         form = context.model.form(value[0])
         return context.session.node(form, value[1], normalise=False) if form is not None else None
-    form = context.model.form(kind.name)
-    return context.session.node(form, value, normalise=False) if form is not None else None
+    return context.session.node(context.model.require_form(kind.name), value, normalise=False)
 
 
 def compile_tag_value(compiler: Compiler, node: ast.TagValue) -> Expr:
@@ -391,18 +394,21 @@ def tag_text(compiler: Compiler, tag: ast.TagName) -> Expr:
     """Compile a tag name to what gives its text."""
     if all(isinstance(segment, ast.Name) for segment in tag.segments):
         return constant(".".join([segment.text for segment in tag.segments]))  # type: ignore[union-attr]
+    if len(tag.segments) == 1:
+        return _tag_part(compiler, tag.segments[0], is_whole=True)
     parts = [_tag_part(compiler, segment) for segment in tag.segments]
     return lambda context, path: ".".join([part(context, path) for part in parts])
 
 
-def _tag_part(compiler: Compiler, segment: ast.Node) -> Expr:
+def _tag_part(compiler: Compiler, segment: ast.Node, *, is_whole: bool = False) -> Expr:
+    """Compile a part of a tag's name. The whole name is text; what else a part of it is becomes text."""
     if isinstance(segment, ast.Name):
         return constant(segment.text)
     value = compiler.expression(segment)
 
     def part(context: RunContext, path: Path) -> Any:
         found = value(context, path)
-        if found is None:
+        if found is None or (is_whole and isinstance(found, (int, float, list, tuple, dict, set))):
             raise BadTypeValu("a part of a tag is text", name="syn:tag", type=type(found).__name__)
         # A list is no list of tags here: its text becomes part of one name.
         return torepr(found) if isinstance(found, (list, tuple, dict, set)) else tostr(found)

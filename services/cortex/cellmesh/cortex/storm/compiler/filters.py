@@ -16,7 +16,7 @@ from cellmesh.cortex.storm.runtime.libraries import near_match
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.tags import tag_pattern
 from cellmesh.cortex.storm.runtime.values import tobool, toint
-from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.storm.runtime.valuing import operand_for
 
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Form, Prop
@@ -62,56 +62,75 @@ def _fixed(test: Test) -> Maker:
 # Comparisons -------------------------------------------------------------------------------------------------
 
 
+_NEVER_CHANGED: Final = frozenset({str, int, float, bool, type(None)})
+"""Types of values that stay as they are: a list may have grown by the next row."""
+
+
 class _Comparison:
     """An operator and a value, made ready for each type it meets.
 
     The ready test is kept for the type it was made for, and for as long as the value is the same.
     """
 
-    __slots__ = ("_is_safe", "_value", "is_any_element", "operator")
+    __slots__ = ("_is_constant", "_value", "is_any_element", "is_query", "operator")
 
     def __init__(self, compiler: Compiler, node: ast.Comparison) -> None:
         self.operator = node.operator
         self.is_any_element = node.is_any_element
+        self.is_query = isinstance(node.value, ast.SubqueryValue)
         self._value: Expr = compiler.expression(node.value)
-        self._is_safe = compiler.is_safe(node.value)
+        self._is_constant = compiler.is_constant(node.value)
 
     def check(self, context: RunContext, path: Path, kind: Type) -> None:
         """Check that a type has the comparison; raises NoSuchCmpr or BadTypeValu."""
-        compare(kind, self.operator, plain_value(self._value(context, path)))
+        compare(kind, self.operator, operand_for(kind, self.operator, self._value(context, path)))
 
-    def tester(self) -> Callable[[RunContext, Path, Type, str, Any], bool]:
-        """Return a test `(context, row, type, name, value)` that remembers what it worked out."""
+    def tester(self, *, is_none_unlike: bool = False) -> Callable[[RunContext, Path, Type, str, Any], bool]:
+        """Return a test `(context, row, type, name, value)` that remembers what it worked out.
+
+        Args:
+            is_none_unlike: Whether no value to compare with, as of a query that finds nothing, compares with none,
+                whatever the operator.
+        """
         value_of = self._value
         operator = self.operator
         is_any_element = self.is_any_element
         ready: dict[int, tuple[Any, Any, Callable[[Any], bool]]] = {}
 
         def make(wanted: Any, kind: Type, name: str) -> Callable[[Any], bool]:
+            if wanted is None and is_none_unlike:
+                return lambda held: False
             if not is_any_element:
-                return compare(kind, operator, wanted)
+                return compare(kind, operator, operand_for(kind, operator, wanted))
             element = kind.element
             if element is None:
                 raise BadCmprType(f"{name or kind.name} is no array", cmpr=operator, name=kind.name)
-            test = compare(element, operator, wanted)
+            test = compare(element, operator, operand_for(element, operator, wanted))
             return lambda items: any(test(item) for item in items)
 
-        if self._is_safe:
+        if self._is_constant:
 
             def test_known(context: RunContext, path: Path, kind: Type, name: str, held: Any) -> bool:
                 found = ready.get(id(kind))
                 if found is None:
-                    wanted = plain_value(value_of(context, path))
+                    wanted = value_of(context, path)
                     found = ready[id(kind)] = (kind, wanted, make(wanted, kind, name))
                 return found[2](held)
 
             return test_known
 
         def test(context: RunContext, path: Path, kind: Type, name: str, held: Any) -> bool:
-            wanted = plain_value(value_of(context, path))
-            return make(wanted, kind, name)(held)
+            wanted = value_of(context, path)
+            found = ready.get(id(kind))
+            if found is None or type(wanted) not in _NEVER_CHANGED or not _is_same(found[1], wanted):
+                found = ready[id(kind)] = (kind, wanted, make(wanted, kind, name))
+            return found[2](held)
 
         return test
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return one is other or (type(one) is type(other) and one == other)
 
 
 def compare(kind: Type, operator: str, wanted: Any) -> Callable[[Any], bool]:
@@ -231,7 +250,7 @@ def _relative_condition(compiler: Compiler, node: ast.RelativePropCondition) -> 
 def _relative_test(name: str, comparison: _Comparison | None) -> Test:
     if comparison is None:
         return lambda context, path: path.node.has(name)
-    test = comparison.tester()
+    test = comparison.tester(is_none_unlike=comparison.is_query and not comparison.is_any_element)
 
     def compared(context: RunContext, path: Path) -> bool:
         node = path.node
@@ -275,7 +294,7 @@ def _embedded_condition(steps: list[Expr], comparison: _Comparison | None) -> Ma
 
 def _tag_condition(compiler: Compiler, node: ast.TagCondition) -> Maker:
     tag = tag_text(compiler, node.tag)
-    is_safe = compiler.is_safe(node.tag)
+    is_constant = compiler.is_constant(node.tag)
     comparison = _Comparison(compiler, node.comparison) if node.comparison is not None else None
 
     def make_for(context: RunContext, path: Path, text: str) -> Test:
@@ -287,17 +306,30 @@ def _tag_condition(compiler: Compiler, node: ast.TagCondition) -> Maker:
         kind = context.model.type("ival")
         comparison.check(context, path, kind)
         test = comparison.tester()
+        is_unequal = comparison.operator == "!="
 
         def compared(context: RunContext, path: Path) -> bool:
             interval = path.node.tag(text)
-            return interval is not None and test(context, path, kind, text, interval)
+            if interval is None:
+                return is_unequal  # no interval, and no tag, is another one than any
+            return test(context, path, kind, text, interval)
 
         return compared
 
     def make(context: RunContext, path: Path) -> Test:
-        if is_safe:
+        if is_constant:
             return make_for(context, path, tag(context, path))
-        return lambda context, path: make_for(context, path, tag(context, path))(context, path)
+        # Variables may have another value in the next row; mostly they have not.
+        ready: tuple[str, Test] | None = None
+
+        def by_row(context: RunContext, path: Path) -> bool:
+            nonlocal ready
+            text = tag(context, path)
+            if ready is None or ready[0] != text:
+                ready = (text, make_for(context, path, text))
+            return ready[1](context, path)
+
+        return by_row
 
     return make
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from cellmesh.common.errors import NoSuchCmpr
+from cellmesh.common.errors import BadTypeValu, NoSuchCmpr
 from cellmesh.cortex.storm.compiler.core import Compiler, Op
 from cellmesh.cortex.storm.compiler.expressions import name_text, tag_text
 from cellmesh.cortex.storm.compiler.interfaces import forms_of
@@ -14,7 +14,6 @@ from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.planner.hints import Hint, TagHint
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.path import Path
-from cellmesh.cortex.storm.runtime.valuing import plain_value
 
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Form
@@ -108,11 +107,16 @@ def _by_prop(
         session = context.session
         found = None
         if value is not None:
+            wanted = value(context, path)
             try:
-                found = lift_prop_value(
-                    context, prop, operator, plain_value(value(context, path)), False, is_reverse
+                found = (
+                    None
+                    if wanted is None
+                    else lift_prop_value(context, prop, operator, wanted, False, is_reverse)
                 )
-            except NoSuchCmpr:
+            except (NoSuchCmpr, BadTypeValu) as error:
+                if not isinstance(error, NoSuchCmpr) and not operator.endswith("^="):
+                    raise  # other operands of a filter are what a lift takes
                 found = None
         if found is None:
             found = session.lift_prop(prop, reverse=is_reverse)

@@ -21,7 +21,7 @@ from cellmesh.cortex.storm.runtime.lookups import lookup_words
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.values import tostr
-from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.storm.runtime.valuing import operand_for, plain_value
 
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Form, Prop
@@ -112,9 +112,9 @@ def _by_prop(compiler: Compiler, target: ast.PropTarget, node: ast.Lift) -> Sour
 
     def by_value(context: RunContext, path: Path) -> Iterator[Node]:
         text = name(context, path)
-        wanted = plain_value(value(context, path))
+        wanted = value(context, path)
         if "*" in text:
-            return _value_of_forms(context, text, operator, wanted, is_reverse)
+            return _value_of_forms(context, text, operator, plain_value(wanted), is_reverse)
         if context.model.prop(text) is None:
             several = props_of(context.model, text)
             if several:
@@ -129,6 +129,8 @@ def lift_prop_value(
 ) -> Iterator[Node]:
     """Yield the nodes whose property compares so; with `?=` none if the value does not fit."""
     session = context.session
+    kind = prop.type.element if is_element else prop.type
+    wanted = operand_for(kind if kind is not None else prop.type, operator, wanted)
     if type(wanted) is dict and prop.form is not None and prop.is_form and "guid" in prop.type.chain:
         found = session.find_by_props(prop.form, wanted)
         return iter(() if found is None else (found,))
@@ -205,7 +207,7 @@ def _by_embedded(compiler: Compiler, target: ast.PropTarget, node: ast.Lift) -> 
         if comparison is None or value is None:
             found = session.lift_prop(last, reverse=is_reverse)
         else:
-            wanted = plain_value(value(context, path))
+            wanted = value(context, path)
             found = lift_prop_value(
                 context, last, comparison.operator, wanted, comparison.is_any_element, is_reverse
             )
@@ -219,7 +221,9 @@ def _by_embedded(compiler: Compiler, target: ast.PropTarget, node: ast.Lift) -> 
 def _next_prop(context: RunContext, prop: Prop, name: str) -> Prop:
     form = context.model.form(prop.type.name)
     if form is None:
-        raise NoSuchForm(f"{prop.full_name} refers to no form", name=prop.type.name)
+        raise NoSuchProp(
+            f"{prop.full_name} refers to no form that has a property {name}", name=f"{prop.type.name}:{name}"
+        )
     if name not in form.props:
         raise NoSuchProp(
             f"{form.name} has no property {name}", name=name, form=form.name, **near_match(name, form.props)
@@ -261,16 +265,27 @@ def _by_tag(compiler: Compiler, target: ast.TagTarget, node: ast.Lift) -> Source
     operator = comparison.operator if comparison is not None else None
     value = compiler.expression(comparison.value) if comparison is not None else None
     is_reverse = node.is_reverse
+    is_written_out = all(isinstance(segment, ast.Name) for segment in target.tag.segments)
 
     def by_tag(context: RunContext, path: Path) -> Iterator[Node]:
         wanted = plain_value(value(context, path)) if value is not None else None
         tag = tag_of(context, path)
         if "*" in tag:  # from a variable: written out it is bad syntax
             raise BadTypeValu(f"{tag} is no tag: globs have no index", name="syn:tag", valu=tag)
+        if not is_written_out:
+            tag = str(context.model.type("syn:tag").norm(tag))
+        if operator is not None and operator not in _TAG_OPERATORS:
+            kind = context.model.type("ival")
+            kind.normalize(wanted)  # a bad interval is told of first
+            raise kind.no_such_comparator(operator)
         lift = partial(context.session.lift_tag, tag, comparator=operator, value=wanted, reverse=is_reverse)
         return _of_forms(forms(context, path), lift)
 
     return by_tag
+
+
+_TAG_OPERATORS = ("=", "@=")
+"""What tags are lifted by."""
 
 
 def _of_forms(forms: Iterable[Form | None], lift: Callable[..., Iterator[Node]]) -> Iterator[Node]:

@@ -106,6 +106,13 @@ class Scope:
             return self._is_safe_subquery(node)  # type: ignore[arg-type]
         return all(self.is_safe(child) for child in children(node))
 
+    def is_constant(self, node: ast.Node) -> bool:
+        """Whether what stands in the tree below is the same for every row: it has no variable, as a loop sets them row by row."""
+        kind = type(node)
+        if kind is ast.Variable or kind in _OWN_SCOPE or kind is ast.SubqueryValue:
+            return False
+        return self.is_safe(node) and all(map(self.is_constant, children(node)))
+
     def _is_safe_subquery(self, node: ast.SubqueryValue) -> bool:
         """Whether a subquery used as a value needs no node: it begins without one, so that only variables count."""
         inside = Scope(node.query, ())

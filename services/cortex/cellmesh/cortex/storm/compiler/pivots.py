@@ -157,7 +157,7 @@ def compile_pivot(compiler: Compiler, node: ast.Pivot) -> Op:
     """`-> inet:fqdn`, `:asn -> *`, `-(refs)> *`, `<- *`."""
     if isinstance(node.target, ast.RawQuery):
         return _raw_step(compiler, node, node.target)
-    per_row = not compiler.is_safe(node)
+    per_row = not compiler.is_constant(node)
     legs_of = _LEGS[type(node.route)](compiler, node, node.route)
     return pivot_step(
         legs_of,
@@ -391,7 +391,9 @@ def _accept(
         tests: list[Test] = []
         for name, maker in makers:
             text = name(context, path)
-            is_known = "*" in text or context.model.prop(text) is not None
+            is_known = context.model.prop(text) is not None
+            if "*" in text:
+                is_known = bool(_forms_like(context, text))
             if not is_known and not named_props(context.model, text):
                 near = near_match(text, context.model.defs.forms)
                 raise NoSuchForm(f"no form or property named {text}", name=text, **near)

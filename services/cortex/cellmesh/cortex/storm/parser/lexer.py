@@ -40,7 +40,8 @@ FORM_GLOB = re.compile(r"[a-z_][a-z0-9_]*(?::[a-z0-9_]+)*:[a-z0-9_]*\*(?![\w\[:*
 COMMAND_NAME = re.compile(r"[a-z][a-z0-9.]+(?=[\s|}]|$)")
 KEYWORD = re.compile(r"[a-z]+(?![a-z0-9_.:])")
 TAG_SEGMENT = re.compile(r"\w+")
-TAG_GLOB_SEGMENT = re.compile(r"[\w*]+")
+# A star that begins a comparison such as `*in=` is none of the tag's.
+TAG_GLOB_SEGMENT = re.compile(r"(?:\w|\*(?!\w+=))+")
 
 # Words: text without quotes, by the place they stand in.
 VALUE_WORD = re.compile(r"[\w*+\-/?\\](?:[^\s$(),=\]|}])*")

@@ -3,8 +3,9 @@
 `inet:ipv4 +:asn=5` need not go through all addresses: the index of `:asn` has them. The filters stay in place; the
 hint only replaces the lift. Users can tell by the order of the nodes, which becomes that of the index, and rely on
 it. The rule, tried on the peer: filters directly behind the lift are looked at in order, `-` filters and those that
-give no hint are passed over, and the first hint counts. A single property or tag gives one, both sides of `and` do,
-left first; `or`, `not`, globs and array elements give none.
+give no hint are passed over, and the first hint counts. A single property or tag gives one, and so
+does what stands on the left of `and`, never what is on its right; `or`, `not`, globs, array elements and intervals of
+tags give none.
 """
 
 from __future__ import annotations
@@ -48,11 +49,13 @@ def hint_of(following: Sequence[ast.Operation]) -> Hint | None:
 
 def _of_condition(condition: ast.Condition) -> Hint | None:
     if isinstance(condition, ast.TagCondition):
-        return None if condition.tag.is_glob else TagHint(condition.tag)
+        if condition.tag.is_glob or condition.comparison is not None:
+            return None
+        return TagHint(condition.tag)
     if isinstance(condition, ast.RelativePropCondition):
         return _of_prop(condition)
     if isinstance(condition, ast.AndCondition):
-        return _of_condition(condition.left) or _of_condition(condition.right)
+        return _of_condition(condition.left)
     return None
 
 

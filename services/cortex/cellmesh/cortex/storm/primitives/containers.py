@@ -147,11 +147,17 @@ WRITING: Final = (
 )
 
 
-def _refuse(context: RunContext, self: tuple[Any, ...], *arguments: Any) -> None:
-    raise StormRuntimeError("this list cannot change; put its items into a list of your own")
+def _on_copy(spec: FunctionSpec) -> FunctionSpec:
+    """Return a method that changes a copy of its list, which is gone after it: the list itself cannot change."""
+    change = spec.function
+
+    def changed(context: RunContext, self: tuple[Any, ...], *arguments: Any) -> Any:
+        return change(context, list(self), *arguments)
+
+    return replace(spec, function=changed)
 
 
-REFUSED: Final = tuple(replace(spec, function=_refuse) for spec in WRITING)
+WITHOUT_EFFECT: Final = tuple(_on_copy(spec) for spec in WRITING)
 
 
 def _set_add(context: RunContext, self: set[Any], items: tuple[Any, ...]) -> None:
@@ -190,7 +196,7 @@ SET_METHODS: Final = (
 
 TYPES: Final = (
     TypeSpec("list", list, "A list.", (*READING, *WRITING), iterate=_iterate),
-    TypeSpec("list", tuple, "A list that cannot change.", (*READING, *REFUSED), iterate=_iterate),
+    TypeSpec("list", tuple, "A list that does not change.", (*READING, *WITHOUT_EFFECT), iterate=_iterate),
     TypeSpec(
         "dict",
         dict,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import BadCast, NoSuchIden, NoSuchProp
+from cellmesh.cortex.storm.container_tools import fixed
 from cellmesh.cortex.storm.primitives.tags import difference, glob_regex, leaves
 from cellmesh.cortex.storm.runtime.interface import (
     UNDEF,
@@ -17,7 +18,7 @@ from cellmesh.cortex.storm.runtime.interface import (
 )
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import tobool, tostr
-from cellmesh.cortex.storm.runtime.valuing import plain_value
+from cellmesh.cortex.storm.runtime.valuing import plain_value, value_for
 from cellmesh.cortex.storm.text_tools import json_safe
 from cellmesh.cortex.values.wire import decode_value
 from cellmesh.cortex.views.node import Node
@@ -41,7 +42,7 @@ class NodeProps:
 
     def storm_plain(self) -> dict[str, Any]:
         """Return the properties by name."""
-        return dict(self.node.props)
+        return dict(fixed(self.node.props))
 
     def storm_text(self) -> str:
         """Return what is printed."""
@@ -71,19 +72,31 @@ def packed(node: Node, reprs: bool = False) -> tuple[Any, dict[str, Any]]:
     known: dict[str, Any] = {
         "iden": node.iden,
         "tags": {name: interval or no_interval for name, interval in node.tags.items()},
-        "props": dict(node.props),
+        "props": fixed(dict(node.props)),
         "tagprops": tag_props,
         "nodedata": {},
     }
     if reprs:
-        known["repr"] = node.repr()
-        known["reprs"] = {name: node.repr(name) for name in known["props"]}
-        model = node.session.model
-        known["tagpropreprs"] = {
-            tag: {name: model.require_tagprop(name).type.repr(value) for name, value in props.items()}
-            for tag, props in tag_props.items()
-        }
+        known |= _texts(node)
     return (node.ndef, known)
+
+
+def _texts(node: Node) -> dict[str, Any]:
+    """Return human texts of a node's values: of those alone that they are not the values themselves."""
+    found: dict[str, Any] = {}
+    text = node.repr()
+    if text != node.value:
+        found["repr"] = text
+    texts = {name: (node.repr(name), value) for name, value in node.props.items()}
+    found["reprs"] = {name: text for name, (text, value) in texts.items() if text != value}
+    tag_props: dict[str, dict[str, Any]] = {}
+    for tag, props in node.tag_props.items():
+        for name, value in props.items():
+            text = node.session.model.require_tagprop(name).type.repr(value)
+            if text != value:
+                tag_props.setdefault(tag, {})[name] = text
+    found["tagpropreprs"] = tag_props
+    return found
 
 
 def _pack(context: RunContext, self: Node, reprs: Any) -> tuple[Any, dict[str, Any]]:
@@ -312,7 +325,7 @@ NODE_METHODS: Final = (
 
 
 def _get_prop(context: RunContext, self: NodeProps, name: Any) -> Any:
-    return self.node.get(tostr(name))
+    return fixed(self.node.get(tostr(name)))
 
 
 def _set_prop(context: RunContext, self: NodeProps, name: Any, value: Any) -> bool:
@@ -320,7 +333,9 @@ def _set_prop(context: RunContext, self: NodeProps, name: Any, value: Any) -> bo
     if value is UNDEF:
         context.session.pop_prop(self.node, text)
     else:
-        context.session.set_prop(self.node, text, plain_value(value))
+        prop = self.node.form.props.get(text)
+        plain = plain_value(value) if prop is None else value_for(prop.type, value)
+        context.session.set_prop(self.node, text, plain)
     return True
 
 
@@ -330,7 +345,7 @@ def _set_prop_item(context: RunContext, self: NodeProps, name: Any, value: Any) 
 
 
 def _prop_items(context: RunContext, self: NodeProps) -> list[tuple[str, Any]]:
-    return list(self.node.props.items())
+    return list(fixed(self.node.props).items())
 
 
 _PROP_NAME: Final = ParameterSpec("name", type="str", doc="The property, without the form.")
@@ -356,7 +371,7 @@ PROPS_METHODS: Final = (
 
 
 def _get_data(context: RunContext, self: NodeData, name: Any) -> Any:
-    return context.session.get_data(self.node, tostr(name))
+    return fixed(context.session.get_data(self.node, tostr(name)))
 
 
 def _has_data(context: RunContext, self: NodeData, name: Any) -> bool:
@@ -368,11 +383,11 @@ def _set_data(context: RunContext, self: NodeData, name: Any, value: Any) -> Non
 
 
 def _pop_data(context: RunContext, self: NodeData, name: Any) -> Any:
-    return context.session.pop_data(self.node, tostr(name))
+    return fixed(context.session.pop_data(self.node, tostr(name)))
 
 
 def _list_data(context: RunContext, self: NodeData) -> list[tuple[str, Any]]:
-    return list(context.session.list_data(self.node))
+    return [(name, fixed(value)) for name, value in context.session.list_data(self.node)]
 
 
 def _load_data(context: RunContext, self: NodeData, name: Any) -> None:
@@ -385,7 +400,7 @@ def _cache_set(context: RunContext, self: NodeData, name: Any, value: Any) -> No
 
 
 def _cache_get(context: RunContext, self: NodeData, name: Any, since: Any) -> Any:
-    kept = context.session.get_data(self.node, tostr(name))
+    kept = fixed(context.session.get_data(self.node, tostr(name)))
     if not isinstance(kept, dict) or "asof" not in kept:
         return None
     oldest = context.model.type("time").normalize(plain_value(since)).value

@@ -13,6 +13,7 @@ from cellmesh.common.errors import BadTypeValu
 
 if TYPE_CHECKING:
     from cellmesh.cortex.model.registry import Form, Prop
+    from cellmesh.cortex.model.types.base import Type
     from cellmesh.cortex.storm.runtime.context import RunContext
     from cellmesh.cortex.views.node import Node
 
@@ -20,6 +21,11 @@ Leg: TypeAlias = "Callable[[RunContext, Sequence[Node]], Iterator[tuple[int, Nod
 
 EDGE_TYPES = frozenset({"edge", "timeedge"})
 NDEF = "ndef"
+
+
+def is_ndef(kind: Type) -> bool:
+    """Whether a type's values are nodes by form and value: `ndef` and what derives from it."""
+    return NDEF in kind.chain
 
 
 def is_edge(form: Form) -> bool:
@@ -40,11 +46,11 @@ def _found(
 
 def value_to_prop(prop: Prop) -> Leg:
     """`-> inet:dns:a:fqdn`: holders of the node's value in a property of any type it fits."""
-    if prop.type.name == NDEF:
+    if is_ndef(prop.type):
         return ndef_to_prop(prop)
     element = prop.type.element
     kind = element if element is not None else prop.type
-    if element is not None and element.name == NDEF:
+    if element is not None and is_ndef(element):
         return ndef_to_prop(prop)
 
     def follow(context: RunContext, nodes: Sequence[Node]) -> Iterator[tuple[int, Node]]:
@@ -146,7 +152,7 @@ def out_of_prop(context: RunContext, prop: Prop) -> list[Leg]:
     element = kind.element
     is_array = element is not None
     inner = element if element is not None else kind
-    if inner.name == NDEF:
+    if is_ndef(inner):
         return [ndef_of_prop(prop.name, is_array=is_array)]
     form = context.model.form(inner.name)
     if form is None:
@@ -173,7 +179,7 @@ def prop_to_prop(source: Prop, target: Prop) -> Leg:
     target_element = target.type.element
     kind = target_element if target_element is not None else target.type
     name = source.name
-    if inner.name == NDEF and target.is_form:
+    if is_ndef(inner) and target.is_form:
         return ndef_of_prop(name, target.form, is_array=element is not None)
     is_same = inner.name == kind.name
 
@@ -234,7 +240,7 @@ def out_of(context: RunContext, form: Form) -> list[Leg]:
         kind = prop.type
         element = kind.element
         inner = element if element is not None else kind
-        if inner.name == NDEF:
+        if is_ndef(inner):
             found.append(ndef_of_prop(prop.name, is_array=element is not None))
             continue
         target = model.form(inner.name)
@@ -251,7 +257,7 @@ def into(context: RunContext, form: Form) -> list[Leg]:
     found: list[Leg] = [
         _own_value_in(use.prop) for use in model.uses_of_type(form.name) if not use.prop.is_form
     ]
-    found.extend(ndef_to_prop(use.prop) for use in model.uses_of_type(NDEF) if not use.prop.is_form)
+    found.extend(ndef_to_prop(use.prop) for use in model.uses_of_kind(NDEF) if not use.prop.is_form)
     return found
 
 
@@ -272,7 +278,7 @@ def between(context: RunContext, form: Form, target: Prop) -> list[Leg] | None:
         inner = element if element is not None else kind
         if inner.name == other.name:
             found.append(_prop_to_form(prop.name, other, is_array=element is not None))
-        elif inner.name == NDEF:
+        elif is_ndef(inner):
             found.append(ndef_of_prop(prop.name, other, is_array=element is not None))
     for prop in other.props.values():
         kind = prop.type
@@ -280,7 +286,7 @@ def between(context: RunContext, form: Form, target: Prop) -> list[Leg] | None:
         inner = element if element is not None else kind
         if inner.name == form.name:
             found.append(_own_value_in(prop))
-        elif inner.name == NDEF:
+        elif is_ndef(inner):
             found.append(ndef_to_prop(prop))
     return found or None
 

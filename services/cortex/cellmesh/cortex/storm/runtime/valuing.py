@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cellmesh.cortex.storm.runtime.values import toprim
 from cellmesh.cortex.views.node import Node
+
+if TYPE_CHECKING:
+    from cellmesh.cortex.model.types.base import Type
+
+NDEF = "ndef"
+
+_SEVERAL = frozenset({"in=", "range=", "*in=", "*range="})
+"""Comparisons whose operand is a list of values."""
 
 _AS_IT_IS = frozenset({str, int, bool, float, Decimal, bytes, type(None)})
 
@@ -27,3 +35,39 @@ def plain_value(value: Any) -> Any:
     if kind is dict:
         return {plain_value(key): plain_value(item) for key, item in value.items()}
     return toprim(value)
+
+
+def value_for(kind: Type, value: Any) -> Any:
+    """Return a value as `plain_value` does, but with nodes as form and value where a type holds those.
+
+    Args:
+        kind: What is to take the value: for an `ndef`, or one in a part or element of it, a node stands for itself.
+        value: Any value of a query.
+
+    Raises:
+        NoSuchType: it has no plain form.
+    """
+    given = type(value)
+    if given in _AS_IT_IS:
+        return value
+    if given is Node:
+        return value.ndef if NDEF in kind.chain else value.value
+    if given is list or given is tuple:
+        if kind.element is not None:
+            return tuple([value_for(kind.element, item) for item in value])
+        parts = _parts(kind)
+        if parts and len(parts) == len(value):
+            return tuple([value_for(part, item) for part, item in zip(parts, value, strict=True)])
+    return plain_value(value)
+
+
+def operand_for(kind: Type, operator: str, value: Any) -> Any:
+    """Return what a comparison with values of a type compares them with; see `value_for`."""
+    if operator in _SEVERAL and isinstance(value, (list, tuple)):
+        return tuple([value_for(kind, item) for item in value])
+    return value_for(kind, value)
+
+
+def _parts(kind: Type) -> tuple[Type, ...]:
+    parts: tuple[Type, ...] = getattr(kind, "parts", ())
+    return parts or tuple(part for _, part in kind.fields)
