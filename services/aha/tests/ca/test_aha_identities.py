@@ -23,7 +23,11 @@ from cellmesh.common.tls.identity import CellIdentity
 
 OWN = CellIdentity("00", "aha", "demo")
 LIFETIME = datetime.timedelta(days=90)
-NOW = datetime.datetime.now(datetime.UTC)
+
+
+def now() -> datetime.datetime:
+    """The time: certificates begin at it, so that of the module's import would be before some."""
+    return datetime.datetime.now(datetime.UTC)
 
 
 def make_authority(folder: Path, *hosts: str) -> Authority:
@@ -43,12 +47,12 @@ def serial(folder: IdentityFolder) -> int:
 def test_an_identity_is_made_once_and_renewed_in_time(tmp_path: Path, journal: Journal) -> None:
     authority = make_authority(tmp_path / "ca")
     folder = IdentityFolder(tmp_path / "certs")
-    assert ensure_identity(folder, OWN, authority, journal, NOW)
+    assert ensure_identity(folder, OWN, authority, journal, now())
     tell_registry(folder, ("127.0.0.1:1",))
     first = serial(folder)
-    assert not ensure_identity(folder, OWN, authority, journal, NOW + LIFETIME / 2)
+    assert not ensure_identity(folder, OWN, authority, journal, now() + LIFETIME / 2)
     assert serial(folder) == first
-    assert ensure_identity(folder, OWN, authority, journal, NOW + LIFETIME * 0.7)
+    assert ensure_identity(folder, OWN, authority, journal, now() + LIFETIME * 0.7)
     assert serial(folder) != first
     mesh = folder.mesh()
     assert mesh is not None
@@ -58,11 +62,11 @@ def test_an_identity_is_made_once_and_renewed_in_time(tmp_path: Path, journal: J
 def test_an_identity_of_another_authority_or_name_is_replaced(tmp_path: Path, journal: Journal) -> None:
     folder = IdentityFolder(tmp_path / "certs")
     old, new = make_authority(tmp_path / "old"), make_authority(tmp_path / "new")
-    assert ensure_identity(folder, OWN, old, journal, NOW)
-    assert ensure_identity(folder, OWN, new, journal, NOW)
+    assert ensure_identity(folder, OWN, old, journal, now())
+    assert ensure_identity(folder, OWN, new, journal, now())
     certs.check_issued(folder.certificate(), new.certificate)
-    assert ensure_identity(folder, CellIdentity("01", "aha", "demo"), new, journal, NOW)
-    assert not ensure_identity(folder, CellIdentity("01", "aha", "demo"), new, journal, NOW)
+    assert ensure_identity(folder, CellIdentity("01", "aha", "demo"), new, journal, now())
+    assert not ensure_identity(folder, CellIdentity("01", "aha", "demo"), new, journal, now())
 
 
 def test_a_half_made_authority_is_made_anew_and_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -81,12 +85,12 @@ def test_the_certificate_of_aha_alone_holds_for_its_hosts_and_is_made_anew_for_m
 ) -> None:
     hosts = ("aha.example.org", "192.0.2.7", "2001:db8::1")
     folder, other = IdentityFolder(tmp_path / "certs"), IdentityFolder(tmp_path / "other")
-    assert ensure_identity(folder, OWN, make_authority(tmp_path / "ca"), journal, NOW)
+    assert ensure_identity(folder, OWN, make_authority(tmp_path / "ca"), journal, now())
     authority = make_authority(tmp_path / "ca", *hosts, "127.0.0.1", "localhost")
-    assert ensure_identity(folder, OWN, authority, journal, NOW)
-    assert not ensure_identity(folder, OWN, authority, journal, NOW)
+    assert ensure_identity(folder, OWN, authority, journal, now())
+    assert not ensure_identity(folder, OWN, authority, journal, now())
     assert certs.hosts_of_certificate(folder.certificate()) >= set(hosts)
-    assert ensure_identity(other, CellIdentity("00", "cortex", "demo"), authority, journal, NOW)
+    assert ensure_identity(other, CellIdentity("00", "cortex", "demo"), authority, journal, now())
     assert not certs.hosts_of_certificate(other.certificate()) & set(hosts)
 
 

@@ -154,7 +154,8 @@ class Compiler:
 
     def is_constant(self, node: ast.Node) -> bool:
         """Whether what stands in the tree below is the same for every row."""
-        return self.scope.is_constant(node)
+        # In a query whose steps take several rows at once nothing sets a variable.
+        return self.scope.is_constant(node) or (self.is_batched and self.is_safe(node))
 
     def is_statement(self, node: ast.Node) -> bool:
         """Whether an operation, run without rows, never gives any: then it can do without generators."""

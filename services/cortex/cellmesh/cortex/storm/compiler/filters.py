@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cellmesh.common.errors import BadCmprType, BadTypeValu, NoSuchCmpr, NoSuchProp
 from cellmesh.cortex.storm.compiler.core import Compiler, Expr, Op
