@@ -107,12 +107,12 @@ COMMANDS: Final = (
     ),
     CommandSpec(
         "runas",
-        "Run a query as a user; only as root so far.",
+        "Run a query as another user, with that user's rights; only administrators may.",
         doing(_runas),
         (
             ArgumentSpec(("user",), "The name of the user.", type="any"),
             ArgumentSpec(("storm",), "The query.", type="query"),
-            ArgumentSpec(("--asroot",), "Without effect yet.", action="store_true"),
+            ArgumentSpec(("--asroot",), "Taken, and without effect: for queries written for Synapse.", action="store_true"),
         ),
     ),
     CommandSpec(
