@@ -359,7 +359,9 @@ def test_the_model_shows_as_runtime_nodes(model: Model, extensions: Extensions) 
     assert asn is not None
     assert asn.props["subof"] == "int"
     assert asn.props["opts"]["size"] == 8  # type: ignore[index]
-    assert model.runtime_node("syn:prop", ".seen") is None
+    seen = model.runtime_node("syn:prop", ".seen")
+    assert seen is not None
+    assert seen.props["univ"] == 1
     assert ".seen" in {node.value for node in model.runtime_nodes("syn:prop")}
     assert list(model.runtime_nodes("syn:cron")) == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellmesh.common.errors import BadLiftValu, BadTypeDef, BadTypeValu, CellError, NoSuchForm
+from cellmesh.common.errors import BadConfValu, BadLiftValu, BadTypeDef, BadTypeValu, CellError, NoSuchForm
 from cellmesh.common.time.clock import FixedClock
 from cellmesh.cortex.model.definitions import TypeRef
 from cellmesh.cortex.model.encoding import KEY_SIZE_MAX
@@ -159,12 +159,16 @@ def test_a_star_in_the_middle_of_a_domain_name_is_refused() -> None:
         ("int", {"enums": [[1, "a"], [1, "b"]]}),
         ("str", {"regex": "("}),
         ("array", {"type": "array"}),
-        ("hex", {"size": 3}),
     ],
 )
 def test_options_that_make_no_sense_are_refused(name: str, options: dict[str, Any]) -> None:
     with pytest.raises(BadTypeDef):
         MODEL.resolve(TypeRef(name, options))
+
+
+def test_a_hex_has_an_even_number_of_digits() -> None:
+    with pytest.raises(BadConfValu):
+        MODEL.resolve(TypeRef("hex", {"size": 3}))
 
 
 def test_decimals_are_taken_as_the_nearest_float() -> None:

@@ -8,7 +8,6 @@ from cellmesh.common.errors import (
     BadArg,
     BadEdgeDef,
     BadPropDef,
-    CantDelForm,
     CantDelType,
     DupEdgeType,
     DupFormName,
@@ -129,13 +128,13 @@ class ModelChanges:
         return removed
 
     def remove_form(self, name: str) -> FormDef:
-        """Remove a form and its type; raises NoSuchForm or CantDelForm when a property holds its values.
+        """Remove a form and its type; raises NoSuchForm or CantDelType when a property holds its values.
 
         That no nodes of it are left is for the caller to check.
         """
         self.model.require_form(name)
         if (used := _user_of_type(self.model, name, except_form=name)) is not None:
-            raise CantDelForm(f"{used} uses the form {name}", name=name)
+            raise CantDelType(f"{used} uses the type of the form {name}", name=name)
         removed = self.model.defs.forms.pop(name)
         self.model.defs.types.pop(name, None)
         self.model.changed()

@@ -17,6 +17,7 @@ from cellmesh.common.errors import (
     BadPropDef,
     BadTypeDef,
     CantDelForm,
+    NoSuchEdge,
     NoSuchName,
     NoSuchProp,
     NoSuchUniv,
@@ -61,7 +62,15 @@ class Extensions:
         return self._changes.remove_type(name)
 
     def add_form(self, name: str, base: str, options: Info, info: Info) -> Form:
-        """Add a form and its type; raises BadFormDef, DupFormName, NoSuchType, or NoSuchName for an interface."""
+        """Add a form and its type.
+
+        Raises:
+            BadFormDef: extended forms have no such name.
+            DupFormName: the form exists.
+            DupTypeName: there is a type of its name.
+            NoSuchType: the base type does not exist.
+            NoSuchName: an interface does not exist.
+        """
         if not _fits(_FORM_NAME, name):
             raise BadFormDef(
                 f"{name} is no name for an extended form, such as _corp:asset", name=name, form=name
@@ -69,12 +78,18 @@ class Extensions:
         for interface in info.get("interfaces", ()):
             if interface not in self.model.defs.interfaces:
                 raise NoSuchName(f"no interface named {interface}", name=interface)
-        known = self.model.has_type(name) and not self.model.is_form(name)
-        type_definition = None if known else _type_def(name, base, options, info)
-        return self._changes.add_form(FormDef(name, doc=str(info.get("doc", ""))), type_definition)
+        definition = FormDef(name, doc=str(info.get("doc", "")))
+        return self._changes.add_form(definition, _type_def(name, base, options, info))
 
     def remove_form(self, name: str) -> FormDef:
-        """Remove an extended form; raises BadFormDef, NoSuchForm, or CantDelForm while it has extended properties."""
+        """Remove an extended form.
+
+        Raises:
+            BadFormDef: it is not an extended one.
+            NoSuchForm: it does not exist.
+            CantDelForm: it has extended properties.
+            CantDelType: a property or a type is of its type.
+        """
         if not name.startswith("_"):
             raise BadFormDef("only extended forms can be removed", form=name)
         form = self.model.require_form(name)
@@ -90,9 +105,13 @@ class Extensions:
         return self._changes.add_prop(form, _prop_def(name, given, info))
 
     def remove_prop(self, form: str, name: str) -> PropDef:
-        """Remove an extended property of a form; raises NoSuchForm or NoSuchProp."""
-        owner = self.model.require_form(form)
-        if name not in owner.definition.props or not (name.startswith("_") or form.startswith("_")):
+        """Remove an extended property of a form; raises NoSuchProp, also if there is no such form."""
+        owner = self.model.form(form)
+        if (
+            owner is None
+            or name not in owner.definition.props
+            or not (name.startswith("_") or form.startswith("_"))
+        ):
             raise NoSuchProp(
                 f"{form} has no extended property {name}", form=form, prop=name, name=full_name(form, name)
             )
@@ -116,7 +135,7 @@ class Extensions:
         """Add a tag property; raises BadPropDef, DupPropName or NoSuchType."""
         if not _fits(_PROP_NAME, name):
             raise BadPropDef(f"{name} is no name for a tag property, such as score", name=name)
-        return self._changes.add_tagprop(TagPropDef(name, _type_ref(given), str(info.get("doc", ""))))
+        return self._changes.add_tagprop(_tagprop_def(name, given, info))
 
     def remove_tagprop(self, name: str) -> TagPropDef:
         """Remove a tag property; raises NoSuchTagProp."""
@@ -131,14 +150,54 @@ class Extensions:
                 verb=verb,
                 n2form=target,
             )
-        return self._changes.add_edge(EdgeDef(_end(source), verb, _end(target), str(info.get("doc", ""))))
+        return self._changes.add_edge(_edge_def(source, verb, target, info))
 
     def remove_edge(self, source: str | None, verb: str, target: str | None) -> EdgeDef:
-        """Remove an extended edge; raises NoSuchEdge."""
+        """Remove an extended edge; raises NoSuchEdge, also for one of the catalog."""
+        if not verb.startswith("_"):
+            raise NoSuchEdge(f"no extended edge has the verb {verb}", n1form=source, verb=verb, n2form=target)
         return self._changes.remove_edge(_end(source), verb, _end(target))
 
+    def knows(self, kind: str, row: Sequence[Any]) -> bool:
+        """Whether the model holds what a row of a dump says.
+
+        Args:
+            kind: A key of the dump.
+            row: One of the rows under it.
+
+        Raises:
+            BadTypeDef, BadFormDef, BadPropDef, BadEdgeDef: it holds something else of that name.
+        """
+        defs = self.model.defs
+        error = {"types": BadTypeDef, "forms": BadFormDef, "edges": BadEdgeDef}.get(kind, BadPropDef)
+        name = row[0]
+        held: object
+        given: object
+        match kind:
+            case "types":
+                held, given = defs.types.get(name), _type_def(*row)
+            case "forms":
+                form = defs.forms.get(name)
+                held = None if form is None else defs.types.get(name)
+                given = _type_def(*row)
+            case "props":
+                owner = defs.forms.get(name)
+                name = row[1]
+                held, given = None if owner is None else owner.props.get(name), _prop_def(*row[1:])
+            case "univs":
+                held, given = defs.universal.get(f".{name}"), _prop_def(f".{name}", *row[1:])
+            case "tagprops":
+                held, given = defs.tagprops.get(name), _tagprop_def(*row)
+            case _:
+                source, verb, target = name
+                given = _edge_def(source, verb, target, row[1])
+                held = defs.edges.get((given.source, verb, given.target))
+        if held is not None and held != given:
+            raise error(f"the model has another {name} than the one to add", name=str(name))
+        return held is not None
+
     def dump(self) -> dict[str, list[list[Any]]]:
-        """Return everything that users added, as lists that `load` takes and that JSON and msgpack hold."""
+        """Return everything that users added, as lists that JSON and msgpack hold."""
         defs = self.model.defs
         forms = [form for form in defs.forms.values() if form.name.startswith("_")]
         form_names = {form.name for form in forms}
@@ -213,6 +272,14 @@ def _prop_def(name: str, given: TypeGiven, info: Info) -> PropDef:
     return PropDef(
         name, _type_ref(given), bool(info.get("ro")), bool(info.get("deprecated")), str(info.get("doc", ""))
     )
+
+
+def _tagprop_def(name: str, given: TypeGiven, info: Info) -> TagPropDef:
+    return TagPropDef(name, _type_ref(given), str(info.get("doc", "")))
+
+
+def _edge_def(source: str | None, verb: str, target: str | None, info: Info) -> EdgeDef:
+    return EdgeDef(_end(source), verb, _end(target), str(info.get("doc", "")))
 
 
 def _prop_info(prop: PropDef) -> dict[str, Any]:

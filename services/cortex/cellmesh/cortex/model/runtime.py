@@ -31,10 +31,7 @@ def runtime_nodes(model: Model, form: str) -> Iterator[RuntimeNode]:
 
 
 def runtime_node(model: Model, form: str, value: str) -> RuntimeNode | None:
-    """Return one node of a runtime form by its value, or None.
-
-    A universal property itself has no value to look up by: only listing shows it, as in Synapse.
-    """
+    """Return one node of a runtime form by its value, or None."""
     match form:
         case "syn:form":
             found = model.form(value)
@@ -44,7 +41,7 @@ def runtime_node(model: Model, form: str, value: str) -> RuntimeNode | None:
             return _type_node(model, definition) if definition is not None else None
         case "syn:prop":
             prop = model.prop(value)
-            return _prop_node(prop) if prop is not None and prop.form is not None else None
+            return _prop_node(prop) if prop is not None else None
         case "syn:tagprop":
             tagprop = model.tagprop(value)
             return _tagprop_node(tagprop) if tagprop is not None else None
@@ -89,12 +86,12 @@ def _props(model: Model) -> Iterator[RuntimeNode]:
 
 
 def _prop_node(prop: Prop) -> RuntimeNode:
-    is_extended = prop.is_extended or (prop.is_form and prop.full_name.startswith("_"))
     props: dict[str, object] = {
         "doc": prop.doc,
         "type": prop.type_name,
         "univ": int(prop.form is None),
-        "extmodel": int(is_extended),
+        # A form's own value counts as no extension, also of a form that users added.
+        "extmodel": int(prop.is_extended and not prop.is_form),
     }
     if prop.form is not None:
         props["form"] = prop.form.name

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from cellmesh.common.errors import BadJsonText, MustBeJsonSafe
 from cellmesh.cortex.storm.runtime.values import torepr, tostr
+from cellmesh.cortex.views.node import Node
 
 JSON_DEPTH_MAX: Final = 200
 
@@ -69,6 +70,8 @@ def json_safe(value: Any, depth: int = 0) -> Any:
         if not all(isinstance(key, str) for key in value):
             raise MustBeJsonSafe("the keys of a JSON object are text")
         return {key: json_safe(item, depth + 1) for key, item in value.items()}
+    if kind is Node:
+        return json_safe(value.value, depth + 1)
     plain = getattr(value, "storm_plain", None)
     if plain is None:
         raise MustBeJsonSafe(f"JSON cannot hold a {kind.__name__}", type=kind.__name__)

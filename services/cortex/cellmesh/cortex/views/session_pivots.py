@@ -9,7 +9,7 @@ from cellmesh.common.errors import BadArg
 from cellmesh.common.storage import ReadTxn
 from cellmesh.cortex.layers import keys
 from cellmesh.cortex.layers.schema import BY_ARRAY, BY_PROP, BY_VERB
-from cellmesh.cortex.model.registry import Prop
+from cellmesh.cortex.model.registry import Form, Prop
 from cellmesh.cortex.model.scans import Exact
 from cellmesh.cortex.views.lifts import live_nodes
 from cellmesh.cortex.views.node import Node
@@ -67,6 +67,9 @@ class PivotingSession(LiftingSession):
 
         An array property is looked at by element.
         """
+        if prop.form is not None and prop.form.is_runtime:
+            yield from self._made_with_value(prop.form, prop, values)
+            return
         element = prop.type.element
         type_, db = (prop.type, BY_PROP) if element is None else (element, BY_ARRAY)
         for start in range(0, len(values), PIVOT_BATCH_COUNT):
@@ -78,6 +81,19 @@ class PivotingSession(LiftingSession):
                 for index, key in enumerate(encoded, start):
                     for node in self._lift(prop, db, (Exact(key),), False):
                         yield index, node
+
+    def _made_with_value(
+        self, form: Form, prop: Prop, values: Sequence[object]
+    ) -> Iterator[tuple[int, Node]]:
+        """As `nodes_with_value`, of nodes that no layer holds."""
+        for index, value in enumerate(values):
+            if prop.type.element is None:
+                for node in self.lift_runtime(form, prop, "=", value):
+                    yield index, node
+                continue
+            for node in self.lift_runtime(form, prop):
+                if value in (node.get(prop.name) or ()):
+                    yield index, node
 
     def nodes_with_value_as_whole(self, prop: Prop, value: object) -> Iterator[tuple[int, Node]]:
         """As `nodes_with_value` of one value, an array being looked at as a whole."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 from cellmesh.common import hashing, msgpack
-from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm
+from cellmesh.common.errors import BadTypeDef, CellError, NoSuchForm, NoSuchProp
 from cellmesh.cortex.model.definitions import TypeRef
 from cellmesh.cortex.model.scans import Predicate
 from cellmesh.cortex.model.types.base import BaseType, Normed, Type, shown, text_of
@@ -221,7 +221,7 @@ class NdefType(CompositeType):
             raise self.bad("needs a pair of form and value", value)
         form, given = value
         if not isinstance(form, str):
-            raise self.bad("the first of the pair is a form's name", value)
+            raise NoSuchForm(f"no form is named by {shown(form)}, which is no text", name=shown(form))
         return form, given
 
     def check_form(self, form: str, value: object) -> None:
@@ -305,9 +305,11 @@ class NodePropType(CompositeType):
     """A property and a value of it: (full name, value)."""
 
     def normalize(self, value: object) -> Normed:
-        if not isinstance(value, (list, tuple)) or len(value) != 2 or not isinstance(value[0], str):
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
             raise self.bad("needs a pair of property and value", value)
         name, given = value
+        if not isinstance(name, str):
+            raise NoSuchProp(f"no property is named by {shown(name)}, which is no text", name=shown(name))
         normed = self.model.prop_type(name).normalize(given)
         return Normed((name, normed.value), (("prop", name),))
 
@@ -401,7 +403,7 @@ class DataType(CompositeType):
         return Normed(copied)
 
     def repr(self, value: Any) -> Any:
-        return repr(_fixed(value))
+        return value if isinstance(value, str) else repr(_fixed(value))
 
 
 def _fixed(value: Any) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Final
 
-from cellmesh.common.errors import BadTypeDef
+from cellmesh.common.errors import BadConfValu, BadTypeDef
 from cellmesh.cortex.model.encoding import encode_text
 from cellmesh.cortex.model.scans import EVERYTHING, Filtered, IndexScan, Predicate, Range
 from cellmesh.cortex.model.types.base import (
@@ -176,7 +176,7 @@ class HexType(TextType):
         pad = self.options.get("zeropad")
         self.pad_to = self.size if pad is True else int(pad or 0)
         if self.size < 0 or self.size % 2 or self.pad_to < 0:
-            raise BadTypeDef("a hex has an even number of digits, none below 0", name=self.name)
+            raise BadConfValu("a hex has an even number of digits, none below 0", name=self.name)
 
     def normalize(self, value: object) -> Normed:
         if isinstance(value, bool) or not isinstance(value, (int, str, bytes)):

@@ -179,7 +179,7 @@ def value_expression(compiler: Compiler, node: ast.Expression) -> Expr:
     body = compiler.nested(node.query)
 
     def run(context: RunContext, path: Path) -> Any:
-        return SubqueryRows(lambda: body.rows(context.inner({}), iter(())))
+        return SubqueryRows(lambda: context.rows_of_value(body.rows))
 
     return run
 
@@ -438,7 +438,7 @@ def _edge_ends(compiler: Compiler, node: ast.Expression) -> Callable[[RunContext
         body = compiler.nested(node.query)
 
         def of_query(context: RunContext, path: Path) -> Iterator[Node]:
-            for row in body.rows(context.inner({}), iter(())):
+            for row in context.rows_of_value(body.rows):
                 yield row.node
 
         return of_query

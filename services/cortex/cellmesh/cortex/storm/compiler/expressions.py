@@ -428,7 +428,7 @@ def compile_subquery_value(compiler: Compiler, node: ast.SubqueryValue) -> Expr:
         found: Any = None
         count = 0
         try:
-            for row in body.rows(context.inner({}), iter(())):
+            for row in context.rows_of_value(body.rows):
                 count += 1
                 if count > 1:
                     raise BadTypeValu("a subquery used as a value gives one node at most")

@@ -176,7 +176,7 @@ def _raw_step(compiler: Compiler, node: ast.Pivot, target: ast.RawQuery) -> Op:
         for path in rows:
             if is_join:
                 yield path
-            for row in body.rows(context.inner({}), iter(())):
+            for row in context.rows_of_value(body.rows):
                 yield Path(row.node, {**path.vars, **row.vars}, row.meta)
 
     return run
@@ -360,8 +360,8 @@ def _edge_legs(compiler: Compiler, node: ast.Pivot, route: ast.ViaEdges) -> Legs
 def _verbs(context: RunContext, value: Any) -> list[str] | None:
     """Return the verbs a value names; None for all."""
     if isinstance(value, str):
-        return None if value == "*" else [value]
-    if value is None or isinstance(value, (int, float)):
+        return None if value in ("*", "") else [value]
+    if value is None or isinstance(value, (int, float, dict)):
         raise StormRuntimeError("the verb of a walk along light edges is text or a list of texts")
     found = [tostr(item) for item in toiter(context, value)]
     return None if "*" in found else found
@@ -386,7 +386,10 @@ def _accept(
 
     def make(context: RunContext, path: Path) -> Callable[[Node], bool]:
         if variables is not None and node.comparison is None:
-            props = variables(context, path).props
+            try:
+                props = variables(context, path).props
+            except NoSuchProp as error:
+                raise NoSuchForm(error.message, **dict(error.items())) from error
             return lambda other: any(_is_or_has(other, prop) for prop in props)
         tests: list[Test] = []
         for name, maker in makers:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, CantDelForm, CantDelProp, CantDelUniv
+from cellmesh.common.errors import BadArg, BadEdgeDef, BadTypeDef, CantDelForm, CantDelProp, CantDelUniv
 from cellmesh.cortex.model.extensions import Extensions
 from cellmesh.cortex.storm.objects.models import ModelForm, ModelProp, ModelTagProp, ModelType
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 EXTENSION_VERSION: Final = (1, 0)
 TYPE_REFERENCE_SIZE: Final = 2
+_VERB_NAME: Final = re.compile(r"_[\w.:]+")
 
 
 # Looking up.
@@ -63,12 +65,16 @@ def _info(value: Any, name: str) -> Mapping[str, Any]:
     return plain
 
 
-def _reference(value: Any) -> Sequence[Any]:
+def _reference(context: RunContext, value: Any) -> Sequence[Any]:
     plain = plain_value(value)
     if not isinstance(plain, (list, tuple)) or len(plain) != TYPE_REFERENCE_SIZE:
         raise BadArg("typedef is the name of a type and a dictionary of options", name="typedef")
-    _info(plain[1] or {}, "typedef")
-    return (tostr(plain[0]), plain[1])
+    options = _info(plain[1] or {}, "typedef")
+    name = tostr(plain[0])
+    element = options.get("type") if name == "array" else None
+    if isinstance(element, str) and not context.model.has_type(element):
+        raise BadTypeDef(f"an array of {element}, which is no type", name=name)
+    return (name, plain[1])
 
 
 def _end(value: Any) -> str | None:
@@ -88,19 +94,24 @@ def _add_form(context: RunContext, name: Any, base: Any, options: Any, info: Any
 
 
 def _add_form_prop(context: RunContext, form: Any, name: Any, given: Any, info: Any) -> None:
-    _extensions(context).add_prop(tostr(form), tostr(name), _reference(given), _info(info, "propinfo"))
+    _extensions(context).add_prop(
+        tostr(form), tostr(name), _reference(context, given), _info(info, "propinfo")
+    )
 
 
 def _add_universal(context: RunContext, name: Any, given: Any, info: Any) -> None:
-    _extensions(context).add_universal(tostr(name), _reference(given), _info(info, "propinfo"))
+    _extensions(context).add_universal(tostr(name), _reference(context, given), _info(info, "propinfo"))
 
 
 def _add_tag_prop(context: RunContext, name: Any, given: Any, info: Any) -> None:
-    _extensions(context).add_tagprop(tostr(name), _reference(given), _info(info, "propinfo"))
+    _extensions(context).add_tagprop(tostr(name), _reference(context, given), _info(info, "propinfo"))
 
 
 def _add_edge(context: RunContext, source: Any, verb: Any, target: Any, info: Any) -> None:
-    _extensions(context).add_edge(_end(source), tostr(verb), _end(target), _info(info, "edgeinfo"))
+    text = tostr(verb)
+    if not _VERB_NAME.fullmatch(text) or text != text.lower():
+        raise BadEdgeDef(f"{text} is no verb for an extended edge, such as _owns", verb=text)
+    _extensions(context).add_edge(_end(source), text, _end(target), _info(info, "edgeinfo"))
 
 
 def _del_type(context: RunContext, name: Any) -> None:
@@ -208,7 +219,10 @@ def _get_ext_model(context: RunContext) -> dict[str, Any]:
 
 
 def _add_ext_model(context: RunContext, model: Any) -> bool:
-    """Add everything a dump holds, in an order in which each part finds what it needs."""
+    """Add everything a dump holds, in an order in which each part finds what it needs.
+
+    What the model has already is passed over if it is the same, and an error if it is not.
+    """
     given = _info(model, "model")
     extensions = _extensions(context)
     steps: tuple[tuple[str, int, Callable[..., object]], ...] = (
@@ -222,10 +236,12 @@ def _add_ext_model(context: RunContext, model: Any) -> bool:
         for row in given.get(key) or ():
             if not isinstance(row, (list, tuple)) or len(row) != size:
                 raise BadArg(f"{key} holds lists of {size} items", name=key)
-            add(*row)
+            if not extensions.knows(key, row):
+                add(*row)
     for row in given.get("edges") or ():
         (source, verb, target), info = row
-        extensions.add_edge(source, verb, target, info)
+        if not extensions.knows("edges", row):
+            extensions.add_edge(source, verb, target, info)
     return True
 
 

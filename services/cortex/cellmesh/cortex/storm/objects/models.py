@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.cortex.model.registry import Form, Prop, TagProp
-from cellmesh.cortex.model.types.base import BaseType
+from cellmesh.cortex.model.types.base import BaseType, Normed
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
@@ -21,6 +21,12 @@ class ModelType:
 
     def __init__(self, type: BaseType) -> None:
         self.type = type
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelType) and self.storm_plain() == other.storm_plain()
+
+    def __hash__(self) -> int:
+        return hash(self.type.name)
 
     def storm_plain(self) -> Any:
         """Return its name, its base with the options, and further facts."""
@@ -43,6 +49,12 @@ class ModelProp:
 
     def __init__(self, prop: Prop) -> None:
         self.prop = prop
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelProp) and self.storm_plain() == other.storm_plain()
+
+    def __hash__(self) -> int:
+        return hash(self.prop.full_name)
 
     @property
     def name(self) -> str:
@@ -76,6 +88,12 @@ class ModelForm:
     def __init__(self, form: Form) -> None:
         self.form = form
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelForm) and self.storm_plain() == other.storm_plain()
+
+    def __hash__(self) -> int:
+        return hash(self.form.name)
+
     def storm_plain(self) -> dict[str, Any]:
         """Return its name and properties."""
         return {
@@ -96,6 +114,12 @@ class ModelTagProp:
     def __init__(self, tag_prop: TagProp) -> None:
         self.tag_prop = tag_prop
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelTagProp) and self.storm_plain() == other.storm_plain()
+
+    def __hash__(self) -> int:
+        return hash(self.tag_prop.name)
+
     def storm_plain(self) -> dict[str, Any]:
         """Return its name and type."""
         reference = self.tag_prop.definition.type
@@ -113,12 +137,36 @@ class ModelTagProp:
 
 def _norm(context: RunContext, self: ModelType, value: Any) -> tuple[Any, dict[str, Any]]:
     normed = self.type.normalize(plain_value(value))
-    more: dict[str, Any] = {}
-    if normed.subs:
-        more["subs"] = dict(normed.subs)
-    if normed.adds:
-        more["adds"] = list(normed.adds)
-    return (normed.value, more)
+    return (normed.value, _facts_of(self.type, normed))
+
+
+def _facts_of(type_: BaseType, normed: Normed) -> dict[str, Any]:
+    """Return what normalising told beside the value: `subs`, `adds` with the facts of each, and parts of tags.
+
+    What a name's zone is follows from other nodes, so it is no part of the name as Storm sees it.
+    """
+    facts: dict[str, Any] = {}
+    subs = dict(normed.subs)
+    for name in [name for name in subs if name.rpartition(":")[2] == "iszone"]:
+        start = name.removesuffix("iszone")
+        for derived in ("iszone", "zone"):
+            subs.pop(start + derived, None)
+        if not subs.get(f"{start}issuffix"):
+            subs.pop(f"{start}issuffix", None)
+    if subs:
+        facts["subs"] = subs
+    if not _NO_ADDS.intersection(type_.chain):
+        adds = [(form, value, _facts_of_node(type_.model, form, value)) for form, value in normed.adds]
+        if adds or not _HAVE_ADDS.isdisjoint(type_.chain):
+            facts["adds"] = adds
+    if "syn:tag" in type_.chain:
+        facts["toks"] = str(normed.value).split(".")
+    return facts
+
+
+def _facts_of_node(model: Any, form: str, value: Any) -> dict[str, Any]:
+    type_ = model.form_type(form)
+    return _facts_of(type_, type_.normalize(value))
 
 
 def _repr(context: RunContext, self: ModelType, value: Any) -> Any:
@@ -134,6 +182,8 @@ def _prop_form(context: RunContext, self: ModelProp) -> ModelForm | None:
     return None if self.prop.form is None else ModelForm(self.prop.form)
 
 
+_NO_ADDS: Final = frozenset({"edge", "timeedge"})
+_HAVE_ADDS: Final = frozenset({"array", "comp"})
 _VALUE: Final = ParameterSpec("valu", type="any", doc="The value.")
 
 TYPES: Final = (

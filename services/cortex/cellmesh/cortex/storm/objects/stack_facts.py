@@ -8,7 +8,7 @@ from typing import Any, Final
 from cellmesh.common.errors import BadArg, BadOptValu, BadState, SchemaViolation
 from cellmesh.cortex.storm.objects.stacks import IDEN_SIZE, Holder, LayerObject, ViewObject
 from cellmesh.cortex.storm.runtime.context import RunContext
-from cellmesh.cortex.storm.runtime.interface import FunctionSpec, ParameterSpec
+from cellmesh.cortex.storm.runtime.interface import UNDEF, FunctionSpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.members import toiter
 from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 from cellmesh.cortex.views import restack
@@ -44,6 +44,7 @@ def _set_view(context: RunContext, self: ViewObject, name: Any, value: Any) -> A
     fact, graph, user = tostr(name), context.session.graph, context.user
     if fact not in VIEW_FACTS:
         raise BadOptValu(f"{fact} of a view cannot be set", name=fact)
+    value = None if value is UNDEF else value
     context.session.pause()
     if fact == "name":
         self.view = rename_view(graph, self.view, "" if value is None else tostr(value), user=user)
@@ -103,6 +104,7 @@ def _set_layer(context: RunContext, self: LayerObject, name: Any, value: Any) ->
     fact, graph, user = tostr(name), context.session.graph, context.user
     if fact not in LAYER_FACTS:
         raise BadOptValu(f"{fact} of a layer cannot be set", name=fact)
+    value = None if value is UNDEF else value
     context.session.pause()
     if fact == "name":
         self.layer = rename_layer(graph, self.layer, "" if value is None else tostr(value), user=user)

@@ -85,8 +85,17 @@ def _meta_items(context: RunContext, self: PathMeta) -> Iterator[Any]:
     return iter(list((self.path.meta or {}).items()))
 
 
+def _idens(context: RunContext, self: Path) -> list[str]:
+    found = [self.node.iden]
+    prior = self.prior
+    while prior is not None:
+        found.append(prior.node.iden)
+        prior = prior.prior
+    return found[::-1]
+
+
 METHODS: Final = (
-    FunctionSpec("idens", "The idens of the nodes on the way.", lambda c, s: [s.node.iden], (), "list"),
+    FunctionSpec("idens", "The idens of the nodes on the way.", _idens, (), "list"),
     FunctionSpec(
         "links", "Always empty: kept so that queries which ask for it run.", lambda c, s: [], (), "list"
     ),

@@ -20,7 +20,8 @@ def _exec(context: RunContext, self: StormQuery) -> Any:
 
 
 def _size(context: RunContext, self: StormQuery, limit: Any) -> int:
-    return sum(1 for _ in islice(context.run_query(self), toint(limit)))
+    # The first node is taken before the limit is looked at, as `limit 0` does.
+    return sum(1 for _ in islice(context.run_query(self), max(1, toint(limit))))
 
 
 QUERY_METHODS: Final = (

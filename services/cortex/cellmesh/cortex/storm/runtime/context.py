@@ -217,6 +217,15 @@ class RunContext:
         """Return a scope inside this one, for a call of a function defined here."""
         return RunContext(self.run, vars, self, function)
 
+    def rows_of_value(self, rows: Callable[[RunContext, Iterator[Path]], Iterator[Path]]) -> Iterator[Path]:
+        """Run a query in braces that stands for a value; the variables it sets are set here afterwards."""
+        inner = self.inner({})
+        try:
+            yield from rows(inner, iter(()))
+        finally:
+            for name, value in inner.vars.items():
+                self.assign(name, value)
+
     # What the query may reach ------------------------------------------------------------------------------
 
     @property

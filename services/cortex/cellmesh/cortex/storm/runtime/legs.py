@@ -173,7 +173,12 @@ def _no_form(prop: Prop) -> Leg:
 
 
 def prop_to_prop(source: Prop, target: Prop) -> Leg:
-    """`:fqdn -> inet:dns:a:fqdn`: holders of a property's value in another property, or in a form's own value."""
+    """`:fqdn -> inet:dns:a:fqdn`: holders of a property's value in another property, or in a form's own value.
+
+    From an array to an array they are holders of the same array; else each element counts.
+    """
+    if source.type.element is not None and target.type.element is not None:
+        return _whole_array(source.name, target)
     element = source.type.element
     inner = element if element is not None else source.type
     target_element = target.type.element
@@ -196,6 +201,18 @@ def prop_to_prop(source: Prop, target: Prop) -> Leg:
                     indexes.append(index)
                     values.append(stored[0])
         return _found(context, target, indexes, values)
+
+    return follow
+
+
+def _whole_array(name: str, target: Prop) -> Leg:
+    def follow(context: RunContext, nodes: Sequence[Node]) -> Iterator[tuple[int, Node]]:
+        for index, node in enumerate(nodes):
+            held = node.get(name)
+            stored = None if held is None else _fitted(context, target.type, held)
+            if stored is not None:
+                for _, other in context.session.nodes_with_value_as_whole(target, stored[0]):
+                    yield index, other
 
     return follow
 
@@ -244,7 +261,7 @@ def out_of(context: RunContext, form: Form) -> list[Leg]:
             found.append(ndef_of_prop(prop.name, is_array=element is not None))
             continue
         target = model.form(inner.name)
-        if target is not None and not target.is_runtime:
+        if target is not None:
             found.append(_prop_to_form(prop.name, target, is_array=element is not None, skip_self=True))
     return found
 

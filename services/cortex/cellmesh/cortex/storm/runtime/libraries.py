@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import NoSuchName
+from cellmesh.common.errors import NoSuchName, StormRuntimeError
 from cellmesh.cortex.storm.runtime.functions import Check, NativeFunction
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, LibrarySpec, TypeSpec
 
@@ -67,11 +67,13 @@ class Library:
         """Set a member that allows it.
 
         Raises:
-            NoSuchName: there is none of that name that could be set.
+            NoSuchName: `$lib` itself has none of that name that could be set.
+            StormRuntimeError: a library under it has none.
         """
         spec = self.attributes.get(name)
         if spec is None or spec.set is None:
-            raise NoSuchName(f"{self.name}.{name} cannot be set", name=name)
+            error = StormRuntimeError if self.path else NoSuchName
+            raise error(f"{self.name}.{name} cannot be set", name=name)
         spec.set(context, None, value)
 
     def storm_text(self) -> str:

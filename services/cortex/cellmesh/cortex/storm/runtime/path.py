@@ -20,25 +20,30 @@ class Path:
         node: The node.
         vars: Variables set for this row. Never changed in place: rows share it until one of them sets a variable.
         meta: Values to send with the node (`$path.meta.x=1`), or None.
-        prior: The row this one came from by a pivot, when the query asked to keep it; else None.
+        prior: The row this one came from by a pivot, or None.
     """
 
-    __slots__ = ("meta", "node", "vars")
+    __slots__ = ("meta", "node", "prior", "vars")
 
     def __init__(
-        self, node: Node, vars: Mapping[str, Any] = NO_VARS, meta: dict[str, Any] | None = None
+        self,
+        node: Node,
+        vars: Mapping[str, Any] = NO_VARS,
+        meta: dict[str, Any] | None = None,
+        prior: Path | None = None,
     ) -> None:
         self.node = node
         self.vars = vars
         self.meta = meta
+        self.prior = prior
 
     def fork(self, node: Node) -> Path:
         """Return a row for another node that keeps the variables."""
-        return Path(node, self.vars, None)
+        return Path(node, self.vars, None, self)
 
     def clone(self) -> Path:
         """Return a row of the same node whose variables can go their own way."""
-        return Path(self.node, self.vars, self.meta)
+        return Path(self.node, self.vars, self.meta, self.prior)
 
     def set(self, name: str, value: Any) -> None:
         """Set a variable of this row."""
