@@ -125,6 +125,12 @@ def test_moments() -> None:
             ],
         ),
         ("yearly@10:00", [({"month": 1, "hour": 10, "minute": 0, "dayofmonth": 1}, "year", 1)]),
+        ("hourly@", [({"minute": 0}, "hour", 1)]),
+        ("hourly/3@", [({"minute": 0}, "hour", 3)]),
+        ("daily@", [({"hour": 0, "minute": 0}, "day", 1)]),
+        ("weekly/", [({"hour": 0, "minute": 0}, "dayofweek", 0)]),
+        ("monthly/0", [({"hour": 0, "minute": 0, "dayofmonth": 0}, "month", 1)]),
+        ("monthly/", [({"hour": 0, "minute": 0, "dayofmonth": 1}, "month", 1)]),
     ],
 )
 def test_periods(text: str, wanted: list[Recurrence]) -> None:
@@ -144,10 +150,12 @@ def test_periods(text: str, wanted: list[Recurrence]) -> None:
         "weekly/foo",
         "daily/x",
         "monthly/32",
-        "monthly/0",
+        "monthly/-32",
+        " hourly@:15",
+        "minutely@",
+        "yearly@",
         "daily@25:00",
         "daily@10:60",
-        "daily@",
         "daily/",
     ],
 )

@@ -23,6 +23,7 @@ from cellmesh.common.auth.retention import AuditRules
 from cellmesh.common.auth.rules import Rule, check_rules
 from cellmesh.common.errors import (
     BadArg,
+    DupIden,
     DupRoleName,
     DupUserEmail,
     DupUserName,
@@ -63,12 +64,17 @@ class AuthStore(PolicyKeeper):
 
     # Users.
 
-    def add_user(self, name: str, email: str = "", *, admin: bool = False) -> User:
-        """Make a user. Raises BadName, BadArg, DupUserName, DupUserEmail, LimitExceeded."""
+    def add_user(
+        self, name: str, email: str = "", *, admin: bool = False, user_id: str | None = None
+    ) -> User:
+        """Make a user, of a new iden if none is given.
+
+        Raises BadName, BadArg, DupUserName, DupUserEmail, DupIden, LimitExceeded.
+        """
         with self.changing():
             name, email = self._check_user_name(name), self._check_email(email)
             self._check_room()
-            user = User(new_identifier(), name, email, admin, create_time_us=self.now_us)
+            user = User(self._new_id(user_id), name, email, admin, create_time_us=self.now_us)
             return self.put(user, detail="created" + (", admin" if admin else ""))
 
     def update_user(
@@ -160,11 +166,18 @@ class AuthStore(PolicyKeeper):
 
     # Roles.
 
-    def add_role(self, name: str) -> Role:
-        """Make a role. Raises BadName, DupRoleName."""
+    def add_role(self, name: str, *, role_id: str | None = None) -> Role:
+        """Make a role, of a new iden if none is given. Raises BadName, DupRoleName, DupIden."""
         with self.changing():
-            role = Role(new_identifier(), self._check_role_name(name), create_time_us=self.now_us)
+            role = Role(self._new_id(role_id), self._check_role_name(name), create_time_us=self.now_us)
             return self.put(role, detail="created")
+
+    def _new_id(self, wanted: str | None) -> str:
+        if wanted is None:
+            return new_identifier()
+        if wanted in self.policy.users or wanted in self.policy.roles:
+            raise DupIden(f"there is a user or role of the iden {wanted} already", iden=wanted)
+        return wanted
 
     def rename_role(self, name: str, new_name: str) -> Role:
         """Give a role another name. Raises NoSuchRole, BadName, DupRoleName, BadArg for all."""

@@ -42,7 +42,7 @@ class Daemon:
         row: The definition as stored.
         status: "initialized", "running", "sleeping", "stopped", or "error: " with what it was.
         count: Nodes that came out of it.
-        log: What it printed and warned of: (milliseconds since 1970, (kind, fields)).
+        log: What it printed, warned of and failed with: (milliseconds since 1970, (kind, fields)).
     """
 
     def __init__(self, row: Definition) -> None:
@@ -67,6 +67,11 @@ class Daemon:
                 self.log.append((now_ms, ("print", {"mesg": text})))
             case Warn(text=text):
                 self.log.append((now_ms, ("warn", {"mesg": text})))
+            case Error(error=error):
+                about = {"mesg": error.message, **dict(error.items())}
+                self.log.append(
+                    (now_ms, ("err", {"err": error.name, "errmsg": str(error), "errinfo": about}))
+                )
             case NodeRow():
                 self.count += 1
             case _:
@@ -212,6 +217,9 @@ class Daemons:
                 self._by_iden.pop(iden, None)
             elif daemon is None:
                 daemon = self._by_iden[iden] = Daemon(row)
+                daemon.status = "initialized"
+                if not row["enabled"]:
+                    return
             else:
                 daemon.row = row
             if daemon is None:
@@ -242,7 +250,6 @@ class Daemons:
             "name": row["name"],
             "user": row["user"],
             "storm": row["storm"],
-            "stopped": not row["enabled"],
             "stormopts": {"vars": self._variables(daemon), "view": row["view"]},
             "enabled": row["enabled"],
             "count": daemon.count,
@@ -313,7 +320,7 @@ class Daemons:
             nonlocal error
             if isinstance(message, Error):
                 error = message.error
-            else:
+            if not isinstance(error, Cancelled):
                 daemon.note(message)
 
         running.send_to(take)

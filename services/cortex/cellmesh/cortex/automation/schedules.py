@@ -37,7 +37,11 @@ def periodic(given: Mapping[str, Any]) -> list[Recurrence]:
     Raises:
         StormRuntimeError: they cannot be read, or do not go together.
     """
-    named = {name: str(given[name]) for name in UNITS if given.get(name) is not None}
+    named = {name: given[name] for name in UNITS if given.get(name) is not None}
+    if any(not isinstance(value, str) for value in named.values()):
+        raise StormRuntimeError(
+            f"{', '.join(named)}: when a job runs is told as text", name=next(iter(named))
+        )
     short = next((name for name in SHORTHANDS if given.get(name) is not None), None)
     if short is not None:
         if named:
@@ -91,7 +95,7 @@ def by_period(text: str) -> list[Recurrence]:
         StormRuntimeError: it cannot be read.
         BadTime: a number lies outside of its range.
     """
-    rest, _, time = text.strip().lower().partition("@")
+    rest, at, time = text.lower().partition("@")
     word, _, chosen = rest.partition("/")
     makers = {
         "minutely": _minutely,
@@ -102,21 +106,23 @@ def by_period(text: str) -> list[Recurrence]:
         "yearly": _yearly,
     }
     make = makers.get(word)
-    if make is None or (("/" in rest) != bool(chosen)) or (("@" in text) != bool(time)):
+    if make is None or ("/" in rest and not chosen and word not in ("weekly", "monthly")):
         raise StormRuntimeError("this cannot be read as a period", name="period", valu=text)
+    if (at and word == "minutely") or (at and not time and word == "yearly"):
+        raise StormRuntimeError(f"{word} takes no such time", name="period", valu=text)
+    if word == "hourly" and not at:
+        raise StormRuntimeError("hourly needs minutes, such as hourly@:15", name="period", valu=text)
     found = make(chosen, time)
     check(found)
     return found
 
 
 def _minutely(chosen: str, time: str) -> list[Recurrence]:
-    if time:
-        raise StormRuntimeError("minutely takes no time", name="period", valu=time)
     return [({}, "minute", _count(chosen))]
 
 
 def _hourly(chosen: str, time: str) -> list[Recurrence]:
-    if not time.startswith(":"):
+    if time and not time.startswith(":"):
         raise StormRuntimeError("hourly needs minutes, such as hourly@:15", name="period", valu=time)
     count = _count(chosen)
     return [({"minute": required["minute"]}, "hour", count) for required in _times(time)]
@@ -136,7 +142,7 @@ def _weekly(chosen: str, time: str) -> list[Recurrence]:
 
 def _monthly(chosen: str, time: str) -> list[Recurrence]:
     days = [_integer("day", part) for part in chosen.split(",")] if chosen else [1]
-    if any(not 1 <= abs(day) <= DAYS_MAX for day in days):
+    if any(abs(day) > DAYS_MAX for day in days):
         raise StormRuntimeError(
             "monthly takes days from 1 to 31, or from the end", name="period", valu=chosen
         )

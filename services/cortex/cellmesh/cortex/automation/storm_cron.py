@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from cellmesh.common.errors import BadArg, BadTypeValu, StormRuntimeError
+from cellmesh.common.errors import BadArg, BadConfValu, BadTypeValu, StormRuntimeError
 from cellmesh.cortex.automation import schedules
 from cellmesh.cortex.automation.cron import CronJob, CronJobs
 from cellmesh.cortex.automation.store import by_prefix, writing_in
@@ -62,6 +62,7 @@ class CronObject:
         row = self.job.row
         return {
             "ver": _VERSION,
+            "loglevel": "WARNING",
             **{name: value for name, value in row.items() if name != "number"},
             "indx": row["number"],
             "creator": self.creator_iden,
@@ -118,10 +119,8 @@ def _by_prefix(context: RunContext, prefix: Any) -> CronJob:
 
 
 def _given(kwargs: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
-    unknown = kwargs.keys() - allowed
-    if unknown:
-        raise StormRuntimeError("a cron job has no such option", name=sorted(unknown)[0])
-    given = {name: toprim(value) for name, value in kwargs.items() if value is not None}
+    # Options that there are not are left alone.
+    given = {name: toprim(value) for name, value in kwargs.items() if value is not None and name in allowed}
     if kwargs.get("query") is None:
         raise StormRuntimeError("a cron job needs a query", name="query")
     given["query"] = query_text(kwargs["query"])
@@ -145,6 +144,8 @@ def _check_syntax(context: RunContext, text: str) -> None:
 
 
 def _add(context: RunContext, kwargs: Mapping[str, Any]) -> CronObject:
+    if kwargs.get("affinity") is not None and tobool(kwargs.get("pool", False)):
+        raise BadConfValu("a cron job has an affinity or runs in a pool, not both", name="affinity")
     given = _given(kwargs, _ADD)
     recurrences = _recurrences(given)
     _check_syntax(context, given["query"])
@@ -282,7 +283,7 @@ LIBRARIES: Final = (
                 "mod",
                 "Change the query of a job, or its period.",
                 _mod,
-                (_PREFIX, ParameterSpec("query", None, "query", "The new query.")),
+                (_PREFIX, ParameterSpec("query", type="query", doc="The new query; null for that it has.")),
                 "str",
                 keywords="kwargs",
                 changes_state=True,
@@ -338,7 +339,11 @@ def _options(arguments: Arguments, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _add_command(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
-    names = (*schedules.UNITS, *schedules.SHORTHANDS, "iden", "view", "pool", "affinity", "period")
+    old = (*schedules.UNITS, *schedules.SHORTHANDS)
+    for name in old:
+        if getattr(arguments, name) is not None:
+            context.warn_once(f"--{name} is deprecated: --period says when a job runs")
+    names = (*old, "iden", "view", "pool", "affinity", "period")
     made: CronObject = lib(context, "cron.add", **_options(arguments, names))
     for name in ("name", "doc"):
         if getattr(arguments, name) is not None:

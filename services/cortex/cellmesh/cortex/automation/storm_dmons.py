@@ -56,6 +56,8 @@ def _add(context: RunContext, text: Any, name: Any, ddef: Any) -> dict[str, Any]
     given = toprim(ddef) if ddef is not None else {}
     if not isinstance(given, dict) or given.keys() - _KNOWN:
         raise SchemaViolation("a daemon's definition has iden, enabled, name and stormopts", name="data")
+    if not isinstance(given.get("name") or name, str):
+        raise SchemaViolation("the name of a daemon is text", name="data.name")
     is_enabled = given.get("enabled", True)
     if not isinstance(is_enabled, bool):
         raise SchemaViolation("enabled is true or false", name="data.enabled")
@@ -129,7 +131,7 @@ LIBRARIES: Final = (
                 (),
                 "list",
             ),
-            FunctionSpec("log", "What a daemon printed and warned of.", _log, (_IDEN,), "list"),
+            FunctionSpec("log", "What a daemon printed, warned of and failed with.", _log, (_IDEN,), "list"),
             FunctionSpec(
                 "start",
                 "Enable a daemon; false if it is.",

@@ -32,13 +32,20 @@ class JsonStore:
         self._changes = changes
 
     def get(self, access: Access, path: Steps, prop: Steps = ()) -> Any:
-        """Return the value of a path, or a property of it; None if there is none."""
+        """Return the value of a path, or a property of it; None if there is none. Raises BadArg if it can have none."""
         key = _key(path)
         found = access.read(lambda txn: txn.get(JSON_VALUES, key))
         value = None if found is None else decode_value(found)
         for step in prop:
-            value = value.get(step) if isinstance(value, dict) else None
+            if value is None:
+                return None
+            value = _inside(value).get(step)
         return value
+
+    def has(self, access: Access, path: Steps) -> bool:
+        """Whether a path has a value, null too."""
+        key = _key(path)
+        return access.read(lambda txn: txn.has(JSON_VALUES, key))
 
     def set(self, access: Access, path: Steps, value: Any, prop: Steps = ()) -> bool:
         """Set the value of a path, or a property of it; returns False if there is nothing that could have it."""
@@ -48,10 +55,11 @@ class JsonStore:
             whole = value
             if prop:
                 found = rows.txn.get(JSON_VALUES, key)
-                whole = None if found is None else decode_value(found)
-                holder = _holder(whole, prop, makes=True)
-                if holder is None:
+                if found is None:
                     return False
+                whole = decode_value(found)
+                holder = _holder(whole, prop, makes=True)
+                assert holder is not None, "what is missing on the way is made"
                 holder[prop[-1]] = value
             rows.put(JSON_VALUES, key, encode_value(whole))
             return True
@@ -106,10 +114,17 @@ def _holder(whole: Any, prop: Steps, *, makes: bool) -> dict[str, Any] | None:
         raise BadArg(f"a path to a property has at most {DEPTH_MAX} steps", name="prop")
     holder = whole
     for step in prop[:-1]:
-        if not isinstance(holder, dict):
+        if holder is None:
             return None
-        holder = holder.setdefault(step, {}) if makes else holder.get(step)
-    return holder if isinstance(holder, dict) else None
+        inside = _inside(holder)
+        holder = inside.setdefault(step, {}) if makes else inside.get(step)
+    return None if holder is None else _inside(holder)
+
+
+def _inside(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadArg("a property is one of a dictionary, which is not what is kept there", name="prop")
+    return value
 
 
 def _key(path: Steps) -> bytes:

@@ -6,7 +6,7 @@ from time import time_ns
 from typing import Any
 
 from cellmesh.common import hashing
-from cellmesh.common.errors import BadArg, NoSuchName
+from cellmesh.common.errors import BadArg, NoSuchName, SchemaViolation
 from cellmesh.cortex.stores.changes import Access, Changes, Rows
 from cellmesh.cortex.stores.named import NamedValues
 from cellmesh.cortex.stores.schema import MACROS
@@ -59,10 +59,13 @@ class Macros(NamedValues):
         Raises:
             NoSuchName: there is no such macro.
             BadArg: a fact cannot be changed, or another macro has the new name.
+            SchemaViolation: a fact is no text, or the name is empty.
         """
         for fact, value in facts.items():
-            if fact not in CHANGEABLE or not isinstance(value, str):
+            if fact not in CHANGEABLE:
                 raise BadArg(f"{fact} of a macro cannot be changed so", name=fact)
+            if not isinstance(value, str) or (fact == "name" and not value):
+                raise SchemaViolation(f"{fact} of a macro is text", name=fact)
         new_name = facts.get("name", name)
         key, new_key, now_ms = self.key(name), self.key(new_name), time_ns() // 1_000_000
 

@@ -153,8 +153,16 @@ class Queues:
             pass
 
     def size(self, access: Access, name: str) -> int:
-        """Return how many items a queue has; raises NoSuchName."""
-        return access.read(lambda txn: _size(txn, self._known(txn, name)["number"]))
+        """Return how many items a queue has; one that was removed has none."""
+
+        def read(txn: ReadTxn) -> int:
+            try:
+                known = self._known(txn, name)
+            except NoSuchName:
+                return 0
+            return _size(txn, known["number"])
+
+        return access.read(read)
 
     def _cull(self, access: Access, name: str, offset: int | None) -> bool:
         """Remove items up to an offset, or all; returns whether none is left."""

@@ -7,12 +7,13 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from cellmesh.common.errors import CellError
+from cellmesh.common.errors import BadArg, BadTypeValu, CellError
 from cellmesh.cortex.storm.parser import parse_source
 from cellmesh.cortex.storm.parser.ast import ParseMode
 from cellmesh.cortex.storm.runtime.interface import Arguments, ArgumentSpec, CommandSpec
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.queries import StormQuery
+from cellmesh.cortex.storm.runtime.values import toprim
 from cellmesh.cortex.storm.source import Source
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger(__name__)
 
 Definition = dict[str, Any]
+Module = tuple[str, dict[str, Any], StormQuery, tuple[tuple[str, ...], ...]]
 
 _KINDS: Final = {
     "str": "str",
@@ -39,24 +41,29 @@ class PackageTable:
     """Modules and commands of all packages, by name.
 
     Attributes:
-        modules: Version of the package, settings and parsed text of each module.
+        modules: Version of the package, settings, parsed text and the permissions of each module, of which one is needed
+            to import it.
         commands: The commands.
     """
 
     def __init__(self) -> None:
-        self.modules: dict[str, tuple[str, dict[str, Any], StormQuery]] = {}
+        self.modules: dict[str, Module] = {}
         self.commands: dict[str, CommandSpec] = {}
 
     def follow(self, packages: Mapping[str, Definition]) -> None:
         """Take the packages that there are now."""
-        modules: dict[str, tuple[str, dict[str, Any], StormQuery]] = {}
+        modules: dict[str, Module] = {}
         commands: dict[str, CommandSpec] = {}
         for name, definition in packages.items():
             try:
-                for module in definition.get("modules", ()):
-                    query = parsed(module["storm"])
-                    modules[module["name"]] = (definition["version"], module.get("modconf", {}), query)
-                for command in definition.get("commands", ()):
+                for module in definition.get("modules") or ():
+                    modules[module["name"]] = (
+                        definition["version"],
+                        module.get("modconf", {}),
+                        parsed(module["storm"]),
+                        tuple(tuple(path) for path in module.get("asroot:perms", ())),
+                    )
+                for command in definition.get("commands") or ():
                     commands[command["name"]] = command_of(command)
             except CellError:
                 # It was checked when it was added; another version of the language may see it otherwise.
@@ -76,19 +83,32 @@ def parsed(text: str) -> StormQuery:
 def command_of(definition: Definition) -> CommandSpec:
     """Return the command of a package's definition; raises BadSyntax."""
     query = parsed(definition["storm"])
-    specs = tuple(_argument(list(one)) for one in definition.get("cmdargs", ()))
+    specs = tuple(_argument(list(one)) for one in definition.get("cmdargs") or ())
     settings = definition.get("cmdconf", {})
+    types = {
+        spec.destination: str(one[-1].get("type", ""))
+        for spec, one in zip(specs, definition.get("cmdargs") or (), strict=True)
+        if isinstance(one[-1], dict)
+    }
 
-    def variables(arguments: Arguments) -> dict[str, Any]:
-        options = {spec.destination: _option(spec, getattr(arguments, spec.destination)) for spec in specs}
+    def variables(context: RunContext, arguments: Arguments) -> dict[str, Any]:
+        options = {
+            spec.destination: _normed(
+                context,
+                spec,
+                types.get(spec.destination, ""),
+                _option(spec, getattr(arguments, spec.destination)),
+            )
+            for spec in specs
+        }
         return {"cmdopts": options, "cmdconf": dict(settings)}
 
     def run(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> Iterator[Path]:
         if arguments.is_constant:
-            yield from context.run_query(query, variables(arguments), rows)
+            yield from context.run_query(query, variables(context, arguments), rows)
             return
         for row in rows:
-            yield from context.run_query(query, variables(arguments), [row])
+            yield from context.run_query(query, variables(context, arguments), [row])
 
     return CommandSpec(
         definition["name"],
@@ -97,6 +117,23 @@ def command_of(definition: Definition) -> CommandSpec:
         specs,
         may_change=True,
     )
+
+
+def _normed(context: RunContext, spec: ArgumentSpec, name: str, value: Any) -> Any:
+    """Return an argument as the model's type of a name has it; raises BadArg if the type does not take it."""
+    if value is None or value is spec.default or name in _KINDS or not name:
+        return value
+    if not context.model.has_type(name):
+        return value
+    known = context.model.type(name)
+    try:
+        if spec.count in ("*", "+") or isinstance(spec.count, int):
+            return [known.norm(toprim(item)) for item in value]
+        return known.norm(toprim(value))
+    except BadTypeValu as error:
+        raise BadArg(
+            f"{spec.flags[0]} is of the type {name}: {error.message}", name=spec.destination, type=name
+        ) from error
 
 
 def _option(spec: ArgumentSpec, value: Any) -> Any:

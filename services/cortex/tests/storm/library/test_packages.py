@@ -28,7 +28,7 @@ $lib.pkg.add(({
          "storm": "if $cmdopts.loud { $lib.print(`tag {$cmdopts.name}`) } [ +#$cmdopts.name ]"}
     ],
     "onload": "$lib.globals.set(loaded, yes)",
-    "inits": {"versions": [{"version": 1, "name": "first", "query": "$lib.globals.set(first, yes)"}]}
+    "inits": {"versions": [{"version": 1, "name": "first", "inaugural": true, "query": "$lib.globals.set(first, yes)"}]}
 }))
 """
 

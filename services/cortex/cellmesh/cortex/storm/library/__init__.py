@@ -24,7 +24,7 @@ infosec.py     $lib.infosec.cvss
 auth.py        $lib.auth, $lib.notifications
 keys.py        $lib.crypto.rsa, $lib.crypto.ecc
 kept.py        $lib.user.vars, $lib.user.profile, $lib.jsonstor, $lib.vault
-packages.py    $lib.pkg, what $lib.import gives
+packages.py    $lib.pkg, what $lib.import gives; package_rules.py what a package may look like
 services.py    $lib.service
 http_apis.py   $lib.cortex.httpapi
 projections.py $lib.graph

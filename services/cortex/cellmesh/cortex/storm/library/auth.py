@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.auth.rules import Rule, path_text
 from cellmesh.common.errors import AuthDeny, BadArg, NoSuchRole, NoSuchUser
+from cellmesh.common.hashing import isguid
 from cellmesh.cortex.storm.library.graph import user_iden
 from cellmesh.cortex.storm.objects.principals import GateObject, RoleObject, UserObject, rule_of
 from cellmesh.cortex.storm.objects.user_values import NOTICES
@@ -33,25 +34,31 @@ def _auth(context: RunContext) -> AuthStore:
     return found
 
 
-def _given_iden(iden: Any) -> None:
-    if iden is not None:
-        raise BadArg("idens of users and roles are made by the cell", name="iden")
+def _given_iden(iden: Any) -> str | None:
+    """Return the iden that a new user or role is to have; None for one that the cell makes."""
+    if iden is None:
+        return None
+    text = tostr(iden)
+    if not isguid(text):
+        raise BadArg("an iden has 32 hexadecimal digits", name="iden", valu=text[:64])
+    return text
 
 
 # Users.
 
 
 def _users_add(context: RunContext, name: Any, password: Any, email: Any, iden: Any) -> UserObject:
-    _given_iden(iden)
-    auth = _auth(context)
+    wanted, auth = _given_iden(iden), _auth(context)
     context.session.pause()
-    made = auth.add_user(tostr(name), "" if email is None else tostr(email))
+    made = auth.add_user(tostr(name), "" if email is None else tostr(email), user_id=wanted)
     if password is not None:
         context.capability("passwords").set_password(made.user_id, tostr(password))
     return UserObject(auth, made.user_id)
 
 
 def _users_del(context: RunContext, iden: Any) -> None:
+    if not isinstance(iden, str):
+        raise BadArg("an iden is text", name="iden")
     auth, text = _auth(context), tostr(iden)
     if text not in auth.policy.users:
         raise NoSuchUser(f"there is no user {text[:64]}", username=text[:64])
@@ -79,17 +86,18 @@ def _users_byemail(context: RunContext, email: Any) -> UserObject | None:
 
 def _users_list(context: RunContext) -> list[UserObject]:
     auth = _auth(context)
-    return [UserObject(auth, iden) for iden in auth.policy.users]
+    return [UserObject(auth, iden) for _, iden in sorted(auth.policy.user_names.items())]
 
 
 # Roles.
 
 
 def _roles_add(context: RunContext, name: Any, iden: Any) -> RoleObject:
-    _given_iden(iden)
-    auth = _auth(context)
+    wanted, auth = _given_iden(iden), _auth(context)
+    if not isinstance(name, str):
+        raise BadArg("the name of a role is text", name="name")
     context.session.pause()
-    return RoleObject(auth, auth.add_role(tostr(name)).role_id)
+    return RoleObject(auth, auth.add_role(name, role_id=wanted).role_id)
 
 
 def _roles_del(context: RunContext, iden: Any) -> None:
@@ -113,7 +121,7 @@ def _roles_byname(context: RunContext, name: Any) -> RoleObject | None:
 
 def _roles_list(context: RunContext) -> list[RoleObject]:
     auth = _auth(context)
-    return [RoleObject(auth, iden) for iden in auth.policy.roles]
+    return [RoleObject(auth, iden) for _, iden in sorted(auth.policy.role_names.items())]
 
 
 # Gates.
@@ -132,7 +140,13 @@ def _gates_list(context: RunContext) -> list[GateObject]:
 
 
 def _rule_from_text(context: RunContext, text: Any) -> tuple[bool, tuple[str, ...]]:
-    found = Rule.parse(tostr(text))
+    """Read a rule; what could be no rule of a user is told in its parts all the same."""
+    if not isinstance(text, str):
+        raise BadArg("a rule is read from text", name="text")
+    try:
+        found = Rule.parse(text)
+    except BadArg:
+        return (not text.startswith("!"), tuple(text.removeprefix("!").split(".")))
     return (found.allow, found.path)
 
 
@@ -142,12 +156,22 @@ def _text_from_rule(context: RunContext, rule: Any) -> str:
 
 
 def _permission(context: RunContext, path: Any) -> Any:
-    known = BY_PATH.get(tuple(tostr(part) for part in toiter(context, path)))
-    return None if known is None else dict(known)
+    wanted = tuple(tostr(part) for part in toiter(context, path))
+    known = BY_PATH.get(wanted)
+    if known is not None:
+        return dict(known)
+    return next((one for one in _of_packages(context) if tuple(one["perm"]) == wanted), None)
+
+
+def _of_packages(context: RunContext) -> Iterator[dict[str, Any]]:
+    """The permissions that packages tell of."""
+    for _, package in context.capability("packages").all(context.session):
+        for known in package.get("perms") or ():
+            yield {"default": False, **known}
 
 
 def _permissions(context: RunContext) -> list[Any]:
-    return [dict(known) for known in PERMISSIONS]
+    return [*(dict(known) for known in PERMISSIONS), *_of_packages(context)]
 
 
 # Levels of users and roles, kept in a dictionary of the query's own.
@@ -155,6 +179,8 @@ def _permissions(context: RunContext) -> list[Any]:
 
 def _permissions_of(definition: Any) -> dict[str, Any]:
     found = definition.get("permissions") if isinstance(definition, dict) else None
+    if found is None and isinstance(definition, dict):
+        return {"users": {}, "roles": {}, "default": EASY_READ}
     if not isinstance(found, dict):
         raise BadArg("the dictionary has no permissions: easyperm.init() adds them", name="edef")
     return found
@@ -180,20 +206,25 @@ def _level(level: Any) -> int:
 
 
 def _easy_set(context: RunContext, definition: Any, scope: Any, iden: Any, level: Any) -> Any:
-    found, text = _permissions_of(definition), tostr(scope)
+    found, text, holder = _permissions_of(definition), tostr(scope), tostr(iden)
     if text not in ("users", "roles"):
         raise BadArg("the scope is users or roles", name="scope", valu=text)
+    policy = _auth(context).policy
+    if text == "users" and holder not in policy.users:
+        raise NoSuchUser(f"there is no user {holder[:64]}", iden=holder[:64])
+    if text == "roles" and holder not in policy.roles:
+        raise NoSuchRole(f"there is no role {holder[:64]}", iden=holder[:64])
     known = found.setdefault(text, {})
     if level is None:
-        known.pop(tostr(iden), None)
+        known.pop(holder, None)
     else:
-        known[tostr(iden)] = _level(level)
+        known[holder] = _level(level)
     return definition
 
 
 def _easy_allowed(context: RunContext, definition: Any, level: Any) -> bool:
-    found, rights = _permissions_of(definition), context.run.rights
-    return rights is None or rights.level(found) >= _level(level)
+    found, rights, wanted = _permissions_of(definition), context.run.rights, _level(level)
+    return rights is None or rights.level(found) >= wanted
 
 
 def _easy_confirm(context: RunContext, definition: Any, level: Any, message: Any) -> None:
@@ -224,20 +255,24 @@ def _notices(context: RunContext, size: Any) -> Iterator[tuple[int, Any]]:
 def _notices_get(context: RunContext, index: Any) -> Any:
     store = context.capability("user.values")
     known = store.get(context.session, user_iden(context), NOTICES, f"{toint(index):020}")
-    return None if known is None else _notice(toprim(known))
+    if known is None:
+        raise BadArg(f"there is no notice {toint(index)}", name="indx")
+    return _notice(toprim(known))
 
 
 def _notices_del(context: RunContext, index: Any) -> None:
     store = context.capability("user.values")
-    store.pop(context.session, user_iden(context), NOTICES, f"{toint(index):020}")
+    if store.pop(context.session, user_iden(context), NOTICES, f"{toint(index):020}") is None:
+        raise BadArg(f"there is no notice {toint(index)}", name="indx")
 
 
 _USER_NAME: Final = ParameterSpec("name", type="str", doc="The name of the user.")
 _ROLE_NAME: Final = ParameterSpec("name", type="str", doc="The name of the role.")
 _IDEN: Final = ParameterSpec("iden", type="str", doc="Which.")
-_NEW_IDEN: Final = ParameterSpec("iden", None, "str", "Cannot be given: the cell makes idens.")
+_NEW_IDEN: Final = ParameterSpec("iden", None, "str", "Its iden; a new one when left out.")
 _DEFINITION: Final = ParameterSpec("edef", type="dict", doc="The dictionary, with `permissions` in it.")
 _LEVEL: Final = ParameterSpec("level", type="int", doc="From 0, nothing, to 3, everything.")
+_OLD_NOTICES: Final = "nothing takes the place of notices"
 _INDEX: Final = ParameterSpec("indx", type="int", doc="The number of the notice.")
 
 LIBRARIES: Final = (
@@ -376,8 +411,15 @@ LIBRARIES: Final = (
         ("notifications",),
         "What the user was told.",
         (
-            FunctionSpec("del", "Remove a notice.", _notices_del, (_INDEX,), changes_state=True),
-            FunctionSpec("get", "A notice, or null.", _notices_get, (_INDEX,), "list"),
+            FunctionSpec(
+                "del",
+                "Remove a notice.",
+                _notices_del,
+                (_INDEX,),
+                changes_state=True,
+                deprecated=_OLD_NOTICES,
+            ),
+            FunctionSpec("get", "A notice.", _notices_get, (_INDEX,), "list", deprecated=_OLD_NOTICES),
             FunctionSpec(
                 "list",
                 "Numbers and notices, the newest first.",
@@ -385,6 +427,7 @@ LIBRARIES: Final = (
                 (ParameterSpec("size", None, "int", "At most so many."),),
                 "pairs",
                 is_generator=True,
+                deprecated=_OLD_NOTICES,
             ),
         ),
     ),

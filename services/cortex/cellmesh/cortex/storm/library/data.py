@@ -155,6 +155,14 @@ LIBRARIES: Final = (
             ),
             FunctionSpec("values", "Its values.", _values, (_DICT,), "list"),
         ),
+        call=FunctionSpec(
+            "$lib.dict",
+            "A dictionary of named arguments.",
+            lambda c, items: items,
+            returns="dict",
+            keywords="kwargs",
+            deprecated="write ({})",
+        ),
     ),
     LibrarySpec(
         ("iters",),

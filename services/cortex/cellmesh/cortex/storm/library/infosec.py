@@ -162,6 +162,8 @@ def _ingest_flow(context: RunContext, flow: Any) -> Node | None:
 
 _FLOW: Final = ParameterSpec("flow", type="dict", doc="The flow: a bundle of STIX 2.1.")
 
+_OLD_SCORES: Final = "vectToScore() gives the scores of a vector"
+
 LIBRARIES: Final = (
     LibrarySpec(
         ("infosec", "cvss"),
@@ -181,6 +183,7 @@ LIBRARIES: Final = (
                 _calculate_props,
                 (ParameterSpec("props", type="dict", doc="The properties."), _VERSION),
                 "dict",
+                deprecated=_OLD_SCORES,
             ),
             FunctionSpec(
                 "saveVectToNode",
@@ -188,6 +191,7 @@ LIBRARIES: Final = (
                 _save,
                 (_NODE, ParameterSpec("text", type="str", doc="The vector.")),
                 changes_state=True,
+                deprecated=_OLD_SCORES,
             ),
             FunctionSpec(
                 "vectToProps",
@@ -195,6 +199,7 @@ LIBRARIES: Final = (
                 _props,
                 (ParameterSpec("text", type="str", doc="The vector."),),
                 "dict",
+                deprecated=_OLD_SCORES,
             ),
             FunctionSpec(
                 "vectToScore",

@@ -17,9 +17,10 @@ from cellmesh.cortex.storm.objects.kept import (
     everyone_iden,
     vault_level,
 )
+from cellmesh.cortex.storm.objects.user_values import UserJson
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_READ
-from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
+from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostored, tostr
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -31,6 +32,10 @@ def _vars(context: RunContext, self: object) -> UserVars:
 
 def _profile(context: RunContext, self: object) -> UserProfile:
     return UserProfile(context.capability("user.values"), user_iden(context), "profile")
+
+
+def _json(context: RunContext, self: object) -> UserJson:
+    return UserJson(user_iden(context))
 
 
 # The JSON store.
@@ -48,18 +53,30 @@ def json_path(path: Any) -> tuple[str, ...]:
     return tuple(found.split("/"))
 
 
+def _require_path(path: Any) -> None:
+    if path is None:
+        raise StormRuntimeError("a path is text or a list, not null", name="path")
+
+
 def _prop_path(prop: Any) -> tuple[str, ...]:
     """The steps of a path inside of a value, which may be told by a number too."""
     return json_path(prop if prop is None or isinstance(prop, (list, tuple)) else tostr(prop))
 
 
 def _json_get(context: RunContext, path: Any, prop: Any) -> Any:
+    _require_path(path)
     return context.capability("jsonstor").get(context.session, json_path(path), _prop_path(prop))
 
 
+def _json_has(context: RunContext, path: Any) -> bool:
+    _require_path(path)
+    return bool(context.capability("jsonstor").has(context.session, json_path(path)))
+
+
 def _json_set(context: RunContext, path: Any, value: Any, prop: Any) -> Any:
+    _require_path(path)
     return context.capability("jsonstor").set(
-        context.session, json_path(path), toprim(value), _prop_path(prop)
+        context.session, json_path(path), tostored(value), _prop_path(prop)
     )
 
 
@@ -120,6 +137,8 @@ def _holdings(value: Any, name: str) -> dict[str, Any]:
 def _vault_add(
     context: RunContext, name: Any, kind: Any, scope: Any, owner: Any, secrets: Any, configs: Any
 ) -> Any:
+    if isinstance(owner, str) and scope != "global" and not hashing.isguid(owner):
+        raise SchemaViolation("the owner of a vault is an iden", name="owner")
     return context.capability("vaults").add(
         context.session,
         _text(name, "name"),
@@ -201,6 +220,7 @@ LIBRARIES: Final = (
         ("user",),
         "The user of the query.",
         attributes=(
+            AttributeSpec("json", "What the user keeps in the JSON store.", _json, "auth:user:json"),
             AttributeSpec("profile", "Settings that the user keeps.", _profile, "user:profile:dict"),
             AttributeSpec("vars", "Variables that the user keeps.", _vars, "user:vars:dict"),
         ),
@@ -243,6 +263,7 @@ LIBRARIES: Final = (
             FunctionSpec(
                 "get", "A value or a property; null if there is none.", _json_get, (_PATH, _PROP), "prim"
             ),
+            FunctionSpec("has", "Whether a path has a value.", _json_has, (_PATH,), "bool"),
             FunctionSpec(
                 "iter",
                 "The values at and below a path, with the further path of each.",

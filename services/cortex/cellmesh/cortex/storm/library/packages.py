@@ -8,6 +8,8 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.errors import (
+    AuthDeny,
+    BadArg,
     BadPkgDef,
     BadVersion,
     CellError,
@@ -17,28 +19,34 @@ from cellmesh.common.errors import (
 )
 from cellmesh.cortex.storm.library.caching import LANGUAGE_VERSION, version_matches, version_numbers
 from cellmesh.cortex.storm.library.graph import user_iden
+from cellmesh.cortex.storm.library.package_rules import PACKAGE, check_shape, check_types
 from cellmesh.cortex.storm.objects.packages import ModuleObject, PackageQueues, PackageVars, package_owner
 from cellmesh.cortex.storm.packages import command_of, parsed
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
+from cellmesh.cortex.storm.runtime.signals import StormReturn
 from cellmesh.cortex.storm.runtime.values import tobool, toprim, tostr
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cellmesh.cortex.model.registry import Model
+
 _FACTS: Final = "facts"
 """The kind of values that tell of a package itself, beside its variables."""
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
+_STORED_VERSION: Final = "storage:version"
+"""The variable of a package that tells which of its steps were run."""
+
 _VERSION: Final = re.compile(r"\d+\.\d+\.\d+[A-Za-z0-9.+-]*")
-_COMMAND: Final = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 
 
-def checked_package(value: Any) -> dict[str, Any]:
+def checked_package(value: Any, model: Model) -> dict[str, Any]:
     """Return the definition of a package, with what it leaves out.
 
     Raises:
         SchemaViolation: it is none.
+        NoSuchType: a setting of it is of a type that the model has not.
         BadSyntax: a module or command of it does not parse.
         BadVersion: it is for another version of the language.
     """
@@ -48,22 +56,23 @@ def checked_package(value: Any) -> dict[str, Any]:
     version = found.get("version")
     if isinstance(version, (list, tuple)):
         version = found["version"] = ".".join(tostr(part) for part in version)
-    _require(found, "name", _NAME, "package")
-    _require(found, "version", _VERSION, "package")
+    check_shape(found, PACKAGE, "package")
+    if not isinstance(version, str) or _VERSION.fullmatch(version) is None:
+        raise SchemaViolation(f"the version of a package cannot be {version!r}", name="version")
+    check_types(found, model.has_type)
     name = found["name"]
-    for module in _parts(found, "modules"):
-        _require(module, "name", _NAME, "module")
-        parsed(tostr(module.setdefault("storm", "")))
+    for module in found.get("modules") or ():
+        parsed(module["storm"])
         settings = module.setdefault("modconf", {})
         settings["pkgmeta"] = {"modname": module["name"], "pkgname": name}
-    for command in _parts(found, "commands"):
-        _require(command, "name", _COMMAND, "command")
-        command.setdefault("storm", "")
+    for command in found.get("commands") or ():
         command["pkgname"] = name
         command.setdefault("cmdconf", {})
         command_of(command)
+    for step in found.get("inits", {}).get("versions", ()):
+        parsed(step["query"])
     if "onload" in found:
-        parsed(tostr(found["onload"]))
+        parsed(found["onload"])
     wanted = found.get("synapse_version")
     oldest = found.get("synapse_minversion")
     if (wanted is not None and not version_matches(LANGUAGE_VERSION, tostr(wanted))) or (
@@ -73,19 +82,6 @@ def checked_package(value: Any) -> dict[str, Any]:
             f"the package {name} is for another version of Storm", name=name, reqver=wanted or oldest
         )
     return found
-
-
-def _parts(definition: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    found = definition.get(name) or []
-    if not isinstance(found, (list, tuple)) or not all(isinstance(part, dict) for part in found):
-        raise SchemaViolation(f"the {name} of a package are a list of dictionaries", name=name)
-    return list(found)
-
-
-def _require(part: dict[str, Any], key: str, pattern: re.Pattern[str], what: str) -> None:
-    text = part.get(key)
-    if not isinstance(text, str) or pattern.fullmatch(text) is None:
-        raise SchemaViolation(f"the {key} of a {what} cannot be {text!r}", name=key)
 
 
 def dependencies(
@@ -107,6 +103,7 @@ def dependencies(
             "desc": item.get("desc"),
             "ok": is_there == is_wanted,
             "actual": actual,
+            **({"optional": item["optional"]} if "optional" in item else {}),
         }
 
     return {
@@ -140,7 +137,7 @@ def add_package(context: RunContext, definition: Any, *, is_kept_if_same: bool =
     Raises:
         StormPkgConflicts: it cannot be beside a package that is there; also what `checked_package` raises.
     """
-    found = checked_package(definition)
+    found = checked_package(definition, context.model)
     name = found["name"]
     if is_kept_if_same and context.capability("packages").get(context.session, name) == found:
         return
@@ -152,9 +149,10 @@ def add_package(context: RunContext, definition: Any, *, is_kept_if_same: bool =
         if not item["ok"] and item["actual"] is not None:
             context.warn(f"the package {name} is meant for another version of {item['name']}", name=name)
     store = context.capability("user.values")
+    is_new = context.capability("packages").get(context.session, name) is None
     store.put(context.session, package_owner(name), _FACTS, "user", context.user)
     context.capability("packages").add(context.session, name, found)
-    load_package(context, found)
+    load_package(context, found, is_new=is_new)
 
 
 def user_of_package(store: Any, access: Any, name: str) -> str | None:
@@ -163,19 +161,31 @@ def user_of_package(store: Any, access: Any, name: str) -> str | None:
     return found
 
 
-def load_package(context: RunContext, definition: dict[str, Any]) -> None:
-    """Run what a package wants run when it comes: what is new in its versions once, and `onload`."""
+def load_package(context: RunContext, definition: dict[str, Any], *, is_new: bool = False) -> None:
+    """Run what a package wants run when it comes: what is new in its versions once, and `onload`.
+
+    Args:
+        context: The query that does so.
+        definition: The package.
+        is_new: Whether it was not there before: then only the steps that are `inaugural` run, for there is nothing that
+            the others could bring up to date.
+    """
     inits = definition.get("inits") or {}
     store, owner = context.capability("user.values"), package_owner(definition["name"])
-    key = inits.get("key", "storage:version")
-    done = store.get(context.session, owner, "vars", key, -1)
+    done = store.get(context.session, owner, "vars", _STORED_VERSION, None)
+    is_first, done = is_new and done is None, -1 if done is None else done
     try:
         for step in sorted(inits.get("versions", ()), key=lambda one: int(one["version"])):
             if step["version"] > done:
+                if is_first and not step.get("inaugural"):
+                    continue
                 for _ in context.run_query(tostr(step["query"])):
                     context.tick()
                 done = step["version"]
-                store.put(context.session, owner, "vars", key, done)
+                store.put(context.session, owner, "vars", _STORED_VERSION, done)
+        newest = max((int(step["version"]) for step in inits.get("versions", ())), default=-1)
+        if newest > done:
+            store.put(context.session, owner, "vars", _STORED_VERSION, newest)
         if "onload" in definition:
             for _ in context.run_query(tostr(definition["onload"])):
                 context.tick()
@@ -185,6 +195,8 @@ def load_package(context: RunContext, definition: dict[str, Any]) -> None:
 
 
 def _del(context: RunContext, name: Any) -> None:
+    if not isinstance(name, str):
+        raise BadArg("the name of a package is text", name="name")
     context.capability("packages").remove(context.session, tostr(name))
 
 
@@ -215,20 +227,32 @@ def _queues(context: RunContext, name: Any) -> PackageQueues:
     return PackageQueues(tostr(name), user_iden(context))
 
 
-def import_module(context: RunContext, name: Any, debug: Any, required: Any) -> ModuleObject:
-    """Run a module of a package and give what it defines.
+def import_module(context: RunContext, name: Any, debug: Any, required: Any) -> Any:
+    """Run a module of a package and give what it defines, or what it returns.
 
     Raises:
+        AuthDeny: it may be imported only with a permission (`asroot:perms`) that the user has not.
         NoSuchName: no package has one of that name and version.
     """
     wanted = tostr(name)
     table = context.engine.capabilities.get("packages.table")
     found = getattr(table, "modules", {}).get(wanted)
     if found is None or (
-        required is not None and not version_matches(version_numbers(_numbers(found[0])), tostr(required))
+        required is not None
+        and required != ""
+        and not version_matches(version_numbers(_numbers(found[0])), tostr(required))
     ):
         raise NoSuchName(f"no package has a module named {wanted}", name=wanted)
-    _, settings, query = found
+    _, settings, query, wanted_rights = found
+    rights = context.run.rights
+    if wanted_rights and rights is not None and not any(rights.allowed(path) for path in wanted_rights):
+        words = " or ".join(".".join(path) for path in wanted_rights)
+        raise AuthDeny(
+            f"the module {wanted} needs the permission {words}",
+            perm=words,
+            user=rights.user_id,
+            username=rights.user,
+        )
     own: dict[str, Any] = {"modconf": deepcopy(settings)}
     compiled = context.engine.compile_query(query, own)
     scope = RunContext(context.run, own)
@@ -237,6 +261,8 @@ def import_module(context: RunContext, name: Any, debug: Any, required: Any) -> 
     try:
         for _ in compiled.rows(scope, _NOTHING):
             context.tick()
+    except StormReturn as returned:  # it gives something else than what it defines
+        return returned.value
     finally:
         budget.leave()
     return ModuleObject(wanted, scope)

@@ -153,7 +153,7 @@ def _sorted(context: RunContext, value: Any, reverse: Any) -> Iterator[Any]:
 
 
 def _copy(context: RunContext, item: Any) -> Any:
-    if not isinstance(item, COPYABLE):
+    if not isinstance(item, COPYABLE) or isinstance(item, Decimal):
         raise BadArg(f"a {type(item).__name__} cannot be copied", name="item")
     return copy.deepcopy(item)
 
@@ -289,7 +289,15 @@ FUNCTIONS: Final = (
         (ParameterSpec("item", type="any", doc="What to count."),),
         "int",
     ),
-    FunctionSpec("list", "A list of the arguments.", lambda c, items: list(items), (), "list", rest="vals"),
+    FunctionSpec(
+        "list",
+        "A list of the arguments.",
+        lambda c, items: list(items),
+        (),
+        "list",
+        rest="vals",
+        deprecated="write ([])",
+    ),
     FunctionSpec("max", "The largest of numbers and lists of them.", _max, (), "int", rest="args"),
     FunctionSpec("min", "The smallest of numbers and lists of them.", _min, (), "int", rest="args"),
     FunctionSpec(
@@ -352,6 +360,7 @@ FUNCTIONS: Final = (
         (),
         "text",
         rest="args",
+        deprecated="join the items of a list",
     ),
     FunctionSpec(
         "trycast",

@@ -47,7 +47,9 @@ def _matches(
     except (re.error, ValueError) as error:
         raise BadArg(f"{tostr(pattern)} is no regular expression: {error}", name="pattern") from error
     if "valu" not in compiled.groupindex:
-        return
+        if compiled.search(tostr(text)) is None:
+            return
+        raise BadArg("the pattern has no group named valu", name="pattern")
     for match in compiled.finditer(tostr(text)):
         context.tick()
         yield (match["valu"], {"match": match["valu"], "offset": match.start("valu")})

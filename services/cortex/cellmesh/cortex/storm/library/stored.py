@@ -12,7 +12,7 @@ from cellmesh.cortex.storm.parser.ast import ParseMode
 from cellmesh.cortex.storm.runtime.interface import FunctionSpec, LibrarySpec, ParameterSpec
 from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_ADMIN, EASY_DENY
-from cellmesh.cortex.storm.runtime.values import toint, toprim, tostr
+from cellmesh.cortex.storm.runtime.values import toint, toprim, tostored, tostr
 from cellmesh.cortex.storm.source import Source
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _globals_get(context: RunContext, name: Any, default: Any) -> Any:
 
 
 def _globals_set(context: RunContext, name: Any, value: Any) -> Any:
-    kept = toprim(value)
+    kept = tostored(value)
     context.capability("globals").put(context.session, _name(name), kept)
     return kept
 
@@ -123,8 +123,14 @@ def _macro_grant(context: RunContext, name: Any, scope: Any, holder: Any, level:
 # Queues.
 
 
+def _queue_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise BadArg("the name of a queue is text", name="name")
+    return name
+
+
 def _queue_add(context: RunContext, name: Any) -> QueueObject:
-    text = tostr(name)
+    text = _queue_name(name)
     context.capability("queues").add(context.session, text, user_iden(context))
     return QueueObject(text)
 
@@ -137,7 +143,7 @@ def _queue_get(context: RunContext, name: Any) -> QueueObject:
 
 
 def _queue_gen(context: RunContext, name: Any) -> QueueObject:
-    text = tostr(name)
+    text = _queue_name(name)
     if not context.capability("queues").has(context.session, text):
         try:
             return _queue_add(context, text)

@@ -14,8 +14,8 @@ from cellmesh.cortex.storm.runtime.interface import (
     ParameterSpec,
     TypeSpec,
 )
-from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_ADMIN, EASY_EDIT, EASY_READ
-from cellmesh.cortex.storm.runtime.values import toint, toprim, torepr, tostr
+from cellmesh.cortex.storm.runtime.rights import AUTH, EASY_ADMIN, EASY_DENY, EASY_EDIT, EASY_READ
+from cellmesh.cortex.storm.runtime.values import toint, toprim, torepr, tostored, tostr
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -61,7 +61,7 @@ def _get(context: RunContext, self: UserValuesObject, name: Any, default: Any) -
 
 
 def _set(context: RunContext, self: UserValuesObject, name: Any, value: Any) -> Any:
-    return self.store.put(context.session, self.owner, self.kind, _name(name), toprim(value))
+    return self.store.put(context.session, self.owner, self.kind, _name(name), tostored(value))
 
 
 def _pop(context: RunContext, self: UserValuesObject, name: Any, default: Any) -> Any:
@@ -207,6 +207,8 @@ def _set_permission(context: RunContext, self: VaultObject, iden: Any, level: An
     holder, wanted = tostr(iden), None if level is None else toint(level)
     if not hashing.isguid(holder):
         raise NoSuchIden(f"{holder} is no user or role", iden=holder)
+    if wanted is not None and not EASY_DENY <= wanted <= EASY_ADMIN:
+        raise BadArg(f"a level is from {EASY_DENY} to {EASY_ADMIN}, or null", name="level", valu=wanted)
     known = _known(context, self, EASY_ADMIN)
     roles = {everyone_iden(context), *known["permissions"]["roles"], *_role_idens(context)}
     return self.store.set_permission(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.cortex.model.registry import Form, Prop, TagProp
 from cellmesh.cortex.model.types.base import BaseType, Normed
+from cellmesh.cortex.storm.objects.storage_form import type_number
 from cellmesh.cortex.storm.runtime.interface import AttributeSpec, FunctionSpec, ParameterSpec, TypeSpec
 from cellmesh.cortex.storm.runtime.values import tostr
 from cellmesh.cortex.storm.runtime.valuing import plain_value
@@ -31,7 +32,10 @@ class ModelType:
     def storm_plain(self) -> Any:
         """Return its name, its base with the options, and further facts."""
         definition = self.type.model.defs.types.get(self.type.name)  # type: ignore[attr-defined]
-        facts: dict[str, Any] = {"bases": list(self.type.chain[1:])}
+        facts: dict[str, Any] = {
+            "bases": ["base", *reversed([name for name in self.type.chain[1:] if name != "base"])],
+            "stortype": type_number(self.type),
+        }
         if definition is not None and definition.doc:
             facts["doc"] = definition.doc
         base = self.type.chain[1] if len(self.type.chain) > 1 else "base"
@@ -69,6 +73,7 @@ class ModelProp:
             "full": self.prop.full_name,
             "type": (reference.name, dict(reference.options)),
         }
+        facts["stortype"] = type_number(self.prop.type)
         if self.prop.read_only and self.prop.name:
             facts["ro"] = True
         if self.prop.doc:
@@ -127,6 +132,7 @@ class ModelTagProp:
         return {
             "name": self.tag_prop.name,
             "info": info,
+            "stortype": type_number(self.tag_prop.type),
             "type": (reference.name, dict(reference.options)),
         }
 
@@ -249,6 +255,12 @@ TYPES: Final = (
             ),
             AttributeSpec("name", "Its name.", lambda c, s: s.type.name, "str"),
             AttributeSpec("opts", "Its options.", lambda c, s: dict(s.type.options), "dict"),
+            AttributeSpec(
+                "stortype",
+                "The number of how its values are stored.",
+                lambda c, s: type_number(s.type),
+                "int",
+            ),
         ),
     ),
 )

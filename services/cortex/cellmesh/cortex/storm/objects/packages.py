@@ -62,6 +62,10 @@ class PackageVars:
         self.store = store
         self.owner = package_owner(name)
 
+    def storm_plain(self) -> str:
+        """Return the package's name."""
+        return self.owner.removeprefix(OWNER_HEAD)
+
 
 def _get_var(context: RunContext, self: PackageVars, name: Any) -> Any:
     return self.store.get(context.session, self.owner, "vars", tostr(name))
@@ -98,6 +102,10 @@ class PackageQueues:
     def __init__(self, package: str, user: str) -> None:
         self.package = package
         self.user = user
+
+    def storm_plain(self) -> str:
+        """Return the package's name."""
+        return self.package
 
 
 def _queue_add(context: RunContext, self: PackageQueues, name: Any) -> PackageQueue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.common.auth.gates import Gate
@@ -179,6 +179,8 @@ def _get_rules(context: RunContext, self: Subject, gate: Any) -> list[Any]:
 
 def _set_rules(context: RunContext, self: Subject, rules: Any, gate: Any) -> None:
     _confirm_rules(context, self, gate)
+    if rules is None:
+        raise SchemaViolation("the rules are a list of rules", name="rules")
     wanted = [rule_of(rule) for rule in toiter(context, rules)]
     found = known_gate(context, gate)
     context.session.pause()
@@ -218,6 +220,11 @@ def _gates(context: RunContext, self: Subject) -> list[GateObject]:
         for gate in self.auth.policy.gates.values()
         if self.iden in gate.users or self.iden in gate.roles
     ]
+
+
+def fact_of(name: str) -> Callable[[RunContext, Any], Any]:
+    """Return what reads a fact of a user or role."""
+    return lambda context, self: self.storm_plain()[name]
 
 
 def _get(context: RunContext, self: Subject, name: Any) -> Any:
@@ -276,6 +283,14 @@ TYPES: Final = (
         (
             AttributeSpec("iden", "Its iden.", lambda c, s: s.iden, "str"),
             AttributeSpec("name", "Its name.", lambda c, s: s.record.name, "str", _role_name),
+            *(
+                AttributeSpec(name, doc, fact_of(name), kind)
+                for name, doc, kind in (
+                    ("authgates", "Its rules on objects, by their idens.", "dict"),
+                    ("rules", "Its rules, in the order they are asked.", "list"),
+                    ("type", "Always `role`.", "str"),
+                )
+            ),
         ),
     ),
     TypeSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from cellmesh.common.errors import BadArg
 from cellmesh.cortex.storm.runtime.interface import (
     AttributeSpec,
     FunctionSpec,
@@ -12,7 +13,7 @@ from cellmesh.cortex.storm.runtime.interface import (
     TypeSpec,
 )
 from cellmesh.cortex.storm.runtime.members import toiter
-from cellmesh.cortex.storm.runtime.values import tobool, toint, toprim
+from cellmesh.cortex.storm.runtime.values import tobool, toint, tostored
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -30,6 +31,12 @@ class QueueObject:
 
     def __init__(self, name: str) -> None:
         self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QueueObject) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     def storm_text(self) -> str:
         """Return what is printed."""
@@ -50,8 +57,16 @@ def _first(context: RunContext, self: QueueObject, offset: int, *, is_waiting: b
         context.tick()
 
 
+def _place(offset: Any) -> int:
+    """Return an offset; raises BadArg if no item can have it."""
+    place = toint(offset)
+    if place < 0:
+        raise BadArg("an offset is not below 0", name="offs", valu=place)
+    return place
+
+
 def _get(context: RunContext, self: QueueObject, offset: Any, cull: Any, wait: Any) -> Any:
-    start = toint(offset)
+    start = _place(offset)
     if tobool(cull) and start > 0:
         context.capability("queues").cull(context.session, self.name, start - 1)
     return _first(context, self, start, is_waiting=tobool(wait))
@@ -61,7 +76,8 @@ def _gets(
     context: RunContext, self: QueueObject, offset: Any, wait: Any, cull: Any, size: Any
 ) -> Iterator[tuple[int, Any]]:
     queues = context.capability("queues")
-    start, left = toint(offset), None if size is None else toint(size)
+    # At least one is given, as `limit 0` lets one through.
+    start, left = _place(offset), None if size is None else max(1, toint(size))
     is_waiting = tobool(wait)
     if tobool(cull) and start > 0:
         queues.cull(context.session, self.name, start - 1)
@@ -84,19 +100,21 @@ def _gets(
 
 def _pop(context: RunContext, self: QueueObject, offset: Any, wait: Any) -> Any:
     queues = context.capability("queues")
-    place = None if offset is None else toint(offset)
+    place = None if offset is None else _place(offset)
     if place is None and tobool(wait):
         _first(context, self, 0, is_waiting=True)
     return queues.pop(context.session, self.name, place)
 
 
 def _put(context: RunContext, self: QueueObject, item: Any) -> Any:
-    return context.capability("queues").put(context.session, self.name, [toprim(item)])
+    return context.capability("queues").put(context.session, self.name, [tostored(item)])
 
 
 def _puts(context: RunContext, self: QueueObject, items: Any) -> Any:
+    if items is None:
+        raise BadArg("the items are a list", name="items")
     return context.capability("queues").put(
-        context.session, self.name, [toprim(item) for item in toiter(context, items)]
+        context.session, self.name, [tostored(item) for item in toiter(context, items)]
     )
 
 

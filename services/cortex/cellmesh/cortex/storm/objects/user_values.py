@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cellmesh.cortex.storm.objects.kept import UserProfile, UserVars
 from cellmesh.cortex.storm.runtime.interface import UNDEF, FunctionSpec, ParameterSpec, TypeSpec
-from cellmesh.cortex.storm.runtime.values import toprim, tostr
+from cellmesh.cortex.storm.runtime.values import toprim, tostored, tostr
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -25,11 +25,19 @@ class OtherVars(UserVars):
 
     __slots__ = ()
 
+    def storm_plain(self) -> str:
+        """Return the user's iden."""
+        return self.owner
+
 
 class OtherProfile(UserProfile):
     """The settings of a user, for those who may see them and itself."""
 
     __slots__ = ()
+
+    def storm_plain(self) -> str:
+        """Return the user's iden."""
+        return self.owner
 
 
 class UserJson:
@@ -60,7 +68,7 @@ def _kept_set(context: RunContext, self: OtherVars | OtherProfile, name: Any, va
     if value is UNDEF:
         self.store.pop(context.session, self.owner, self.kind, tostr(name))
     else:
-        self.store.put(context.session, self.owner, self.kind, tostr(name), toprim(value))
+        self.store.put(context.session, self.owner, self.kind, tostr(name), tostored(value))
 
 
 def _kept_iterate(context: RunContext, self: OtherVars | OtherProfile) -> Iterator[Any]:
@@ -95,10 +103,15 @@ def _json_get(context: RunContext, self: UserJson, path: Any, prop: Any) -> Any:
     return context.capability("jsonstor").get(context.session, _json_path(self, path), _prop_path(prop))
 
 
+def _json_has(context: RunContext, self: UserJson, path: Any) -> bool:
+    _confirm_json(context, self, "get")
+    return bool(context.capability("jsonstor").has(context.session, _json_path(self, path)))
+
+
 def _json_set(context: RunContext, self: UserJson, path: Any, value: Any, prop: Any) -> Any:
     _confirm_json(context, self, "set")
     store = context.capability("jsonstor")
-    return store.set(context.session, _json_path(self, path), toprim(value), _prop_path(prop))
+    return store.set(context.session, _json_path(self, path), tostored(value), _prop_path(prop))
 
 
 def _json_del(context: RunContext, self: UserJson, path: Any, prop: Any) -> Any:
@@ -171,6 +184,7 @@ TYPES: Final = (
                 "del", "Remove what is kept at a path.", _json_del, (_PATH, _PROP), "bool", changes_state=True
             ),
             FunctionSpec("get", "What is kept at a path, or null.", _json_get, (_PATH, _PROP), "any"),
+            FunctionSpec("has", "Whether something is kept at a path.", _json_has, (_PATH,), "bool"),
             FunctionSpec(
                 "iter",
                 "Paths below one, and what is kept there.",

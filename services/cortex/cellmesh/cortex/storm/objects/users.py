@@ -11,6 +11,7 @@ from cellmesh.cortex.storm.objects.principals import (
     RoleObject,
     UserObject,
     asked_gate,
+    fact_of,
     known_gate,
     path_of,
 )
@@ -48,7 +49,7 @@ def _set_email(context: RunContext, self: UserObject, value: Any) -> None:
     context.check_writable()
     _confirm_set(context, self, "email")
     context.session.pause()
-    self.auth.update_user(self.iden, email="" if value is None else tostr(value))
+    self.auth.update_user(self.iden, email=tostr(value))
 
 
 def _set_password(context: RunContext, self: UserObject, password: Any) -> None:
@@ -114,6 +115,8 @@ def _set_roles(context: RunContext, self: UserObject, idens: Any) -> None:
 
 
 def _allowed(context: RunContext, self: UserObject, name: Any, gate: Any, default: Any) -> bool:
+    if name == "":  # no rule speaks of nothing
+        return self.record.admin or tobool(default)
     return self.auth.policy.allowed(self.iden, path_of(name), asked_gate(gate), default=tobool(default))
 
 
@@ -308,6 +311,7 @@ TYPES: Final = (
                 _tell,
                 (ParameterSpec("text", type="str", doc="The message."),),
                 changes_state=True,
+                deprecated="nothing takes its place",
             ),
             FunctionSpec(
                 "notify",
@@ -318,6 +322,7 @@ TYPES: Final = (
                     ParameterSpec("mesgdata", type="dict", doc="What it says."),
                 ),
                 changes_state=True,
+                deprecated="nothing takes its place",
             ),
         ),
         (
@@ -325,6 +330,17 @@ TYPES: Final = (
             AttributeSpec("name", "Its name.", lambda c, s: s.record.name, "str", _set_name),
             AttributeSpec(
                 "email", "Its email, or null.", lambda c, s: s.record.email or None, "str", _set_email
+            ),
+            *(
+                AttributeSpec(name, doc, fact_of(name), kind)
+                for name, doc, kind in (
+                    ("admin", "Whether it may do everything.", "bool"),
+                    ("archived", "Whether it is kept for the record only.", "bool"),
+                    ("authgates", "Its rules on objects, by their idens.", "dict"),
+                    ("locked", "Whether it may do nothing.", "bool"),
+                    ("rules", "Its rules, in the order they are asked.", "list"),
+                    ("type", "Always `user`.", "str"),
+                )
             ),
             AttributeSpec("vars", "Its variables.", _vars, "auth:user:vars"),
             AttributeSpec("profile", "Its settings.", _profile, "auth:user:profile"),

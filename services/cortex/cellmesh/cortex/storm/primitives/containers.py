@@ -98,7 +98,7 @@ READING: Final = (
         (ParameterSpec("valu", type="int", doc="The place, from 0; below 0 counted from the end."),),
         "any",
     ),
-    FunctionSpec("length", "How many items it has.", lambda c, s: len(s), (), "int"),
+    FunctionSpec("length", "How many items it has.", lambda c, s: len(s), (), "int", deprecated="use size()"),
     FunctionSpec("size", "How many items it has.", lambda c, s: len(s), (), "int"),
     FunctionSpec(
         "slice",

@@ -46,7 +46,15 @@ def _replace(context: RunContext, self: str, old: Any, new: Any, count: Any) -> 
     return self.replace(found, put, times)
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise BadArg("what to look for is text", name="text")
+    return value
+
+
 def _join(context: RunContext, self: str, items: Any) -> str:
+    if items is None:
+        raise StormRuntimeError("null cannot be gone through", type="NoneType")
     texts = [tostr(item) for item in tolist(context, items)]
     context.run.budget.weigh(sum(map(len, texts)) + len(texts) * len(self))
     return self.join(texts)
@@ -124,7 +132,7 @@ METHODS: Final = (
         "bytes",
     ),
     FunctionSpec(
-        "endswith", "Whether it ends so.", lambda c, s, text: s.endswith(tostr(text)), (_TEXT,), "bool"
+        "endswith", "Whether it ends so.", lambda c, s, text: s.endswith(_text(text)), (_TEXT,), "bool"
     ),
     FunctionSpec(
         "find",
@@ -192,7 +200,7 @@ METHODS: Final = (
     ),
     FunctionSpec("split", "Cut at a text.", _split, (_TEXT, _MAXSPLIT), "list of str"),
     FunctionSpec(
-        "startswith", "Whether it begins so.", lambda c, s, text: s.startswith(tostr(text)), (_TEXT,), "bool"
+        "startswith", "Whether it begins so.", lambda c, s, text: s.startswith(_text(text)), (_TEXT,), "bool"
     ),
     FunctionSpec(
         "strip", "Take characters off both ends.", lambda c, s, x: s.strip(_chars(x)), (_CHARS,), "str"

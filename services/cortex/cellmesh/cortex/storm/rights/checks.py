@@ -417,7 +417,7 @@ CHECKS: Final[Mapping[tuple[str, ...], Check]] = {
     **{("log", name): asks("storm", "lib", "log", name) for name in ("debug", "info", "warning", "error")},
     **{
         ("jsonstor", name): admins(f"$lib.jsonstor.{name}()")
-        for name in ("get", "set", "del", "iter", "cacheget", "cacheset", "cachedel")
+        for name in ("get", "has", "set", "del", "iter", "cacheget", "cacheset", "cachedel")
     },
     **{
         ("cortex", "httpapi", name): asks("storm", "lib", "cortex", "httpapi", right)

@@ -84,6 +84,7 @@ class QueryRun:
         projection: Rules of a graph projection to grow a picture by from the query's nodes; None for the nodes as they are.
         rights: What its user may do; None for everything.
         is_debugged: What `$lib.debug` says.
+        warned: The warnings sent that are sent once.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class QueryRun:
         "projection",
         "rights",
         "session",
+        "warned",
     )
 
     def __init__(
@@ -117,6 +119,7 @@ class QueryRun:
         self.projection: Mapping[str, Any] | None = None
         self.is_readonly = options.readonly
         self.is_debugged = False
+        self.warned: set[str] = set()
         # For a user with all rights there is nothing to ask.
         self.rights = None if options.has_all_rights else rights_of(engine, options.user)
         session.guard = self.rights
@@ -303,6 +306,12 @@ class RunContext:
     def warn(self, text: str, **fields: Any) -> None:
         """Send a warning."""
         self.run.emit(Warn(text, fields))
+
+    def warn_once(self, text: str) -> None:
+        """Send a warning, unless the query has sent it already."""
+        if text not in self.run.warned:
+            self.run.warned.add(text)
+            self.warn(text)
 
     def fire(self, type: str, data: dict[str, Any]) -> None:
         """Send an event."""

@@ -107,6 +107,7 @@ class NativeFunction:
             or spec.keywords is not None
             or spec.is_generator
             or spec.changes_state
+            or spec.deprecated != ""
             or check is not None
         )
         # How many arguments need no filling at all; -1 never matches.
@@ -158,6 +159,8 @@ class NativeFunction:
             context.check_writable()
         if self._check is not None and context.run.rights is not None:
             self._check(context, *own, *filled)
+        if spec.deprecated:
+            context.warn_once(f"{spec.name}() is deprecated: {spec.deprecated}")
         result = spec.function(context, *own, *filled)
         return StormGenerator(result) if spec.is_generator else result
 

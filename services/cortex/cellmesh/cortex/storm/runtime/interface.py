@@ -81,6 +81,7 @@ class FunctionSpec:
         changes_state: Whether it edits something, so that a read-only query refuses it (IsReadOnly).
         may_change: Whether it may edit something, or run what may, although a read-only query may use it. It matters to
             followers, which have their leader run a query with it.
+        deprecated: What to use in its place, for a warning that a query gets once; empty for a function that stays.
     """
 
     name: str
@@ -93,6 +94,7 @@ class FunctionSpec:
     keywords: str | None = None
     changes_state: bool = False
     may_change: bool = False
+    deprecated: str = ""
 
 
 MethodSpec: TypeAlias = FunctionSpec
@@ -153,6 +155,7 @@ class LibrarySpec:
         functions: Callable members.
         attributes: Members worked out when read (`$lib.user`, `$lib.debug`).
         constants: Members that never change (`$lib.true`, `$lib.undef`).
+        call: What a call of the namespace itself does (`$lib.dict(a=1)`), or None.
     """
 
     path: tuple[str, ...]
@@ -160,6 +163,7 @@ class LibrarySpec:
     functions: tuple[FunctionSpec, ...] = ()
     attributes: tuple[AttributeSpec, ...] = ()
     constants: Mapping[str, Value] = field(default_factory=dict)
+    call: FunctionSpec | None = None
 
 
 # Commands ----------------------------------------------------------------------------------------------------

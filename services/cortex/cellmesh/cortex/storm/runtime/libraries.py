@@ -31,14 +31,16 @@ class Library:
         path: Names after `$lib`.
         members: Functions, constants and namespaces inside.
         attributes: What is worked out when it is read.
+        called: What a call of the namespace itself does; None where it cannot be called.
         doc: What it is for.
     """
 
-    __slots__ = ("attributes", "doc", "members", "path")
+    __slots__ = ("attributes", "called", "doc", "members", "path")
 
     def __init__(self, path: tuple[str, ...]) -> None:
         self.path = path
         self.doc = ""
+        self.called: NativeFunction | None = None
         self.members: dict[str, Any] = {}
         self.attributes: dict[str, AttributeSpec] = {}
 
@@ -70,11 +72,17 @@ class Library:
             NoSuchName: `$lib` itself has none of that name that could be set.
             StormRuntimeError: a library under it has none.
         """
-        spec = self.attributes.get(name)
+        spec = self.attributes.get(name) if isinstance(name, str) else None
         if spec is None or spec.set is None:
             error = StormRuntimeError if self.path else NoSuchName
             raise error(f"{self.name}.{name} cannot be set", name=name)
         spec.set(context, None, value)
+
+    def storm_call(self, context: RunContext, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+        """Call the namespace itself; raises StormRuntimeError where that has no meaning."""
+        if self.called is None:
+            raise StormRuntimeError(f"{self.name} cannot be called", name=self.name)
+        return self.called.storm_call(context, arguments, keywords)
 
     def storm_text(self) -> str:
         """Return a text for messages."""
@@ -102,6 +110,8 @@ def build_library(
                 raise ValueError(f"{library.name}.{name} is defined twice")
             library = inner
         library.doc = library.doc or spec.doc
+        if spec.call is not None:
+            library.called = NativeFunction(spec.call, checks.get(spec.path))
         for function in spec.functions:
             _add(library, function.name, NativeFunction(function, checks.get((*spec.path, function.name))))
         for name, value in spec.constants.items():

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cellmesh.common.errors import BadCast, NoSuchName, StormRuntimeError
+from cellmesh.common.errors import BadArg, BadCast, NoSuchName, NoSuchType, StormRuntimeError
 from cellmesh.cortex.storm.runtime.functions import NativeFunction, StormFunction, StormGenerator
 from cellmesh.cortex.storm.runtime.interface import UNDEF
 from cellmesh.cortex.storm.runtime.libraries import Library, near_match
 from cellmesh.cortex.storm.runtime.queries import StormQuery
-from cellmesh.cortex.storm.runtime.values import toint
+from cellmesh.cortex.storm.runtime.values import toint, tostr
 
 if TYPE_CHECKING:
     from cellmesh.cortex.storm.runtime.context import RunContext
@@ -24,6 +24,7 @@ def get_member(context: RunContext, value: Any, key: Any) -> Any:
 
     Raises:
         NoSuchName: the value has no such member.
+        NoSuchType: it is of a kind that has no members at all.
         StormRuntimeError: a list is too short.
         BadCast: the position in a list is no number.
     """
@@ -46,6 +47,8 @@ def get_member(context: RunContext, value: Any, key: Any) -> Any:
         return _list_item(value, key, entry.methods if entry is not None else ())
     if entry is not None and entry.spec.get_item is not None:
         return entry.spec.get_item(context, value, key)
+    if kind in _WITHOUT_MEMBERS:
+        raise NoSuchType(f"{with_article(typename(context, value))} has no members", name=tostr(key))
     known = [*entry.methods, *entry.attributes] if entry is not None else []
     raise NoSuchName(
         f"{with_article(typename(context, value))} has no member {key}", name=key, **near_match(key, known)
@@ -55,8 +58,8 @@ def get_member(context: RunContext, value: Any, key: Any) -> Any:
 def _dict_item(value: dict[Any, Any], key: Any) -> Any:
     try:
         return value.get(key)
-    except TypeError:
-        raise StormRuntimeError(f"a {type(key).__name__} cannot be a key") from None
+    except TypeError:  # what can change is no key, so it is not there
+        return None
 
 
 def _list_item(value: list[Any] | tuple[Any, ...], key: Any, methods: Iterable[str]) -> Any:
@@ -83,7 +86,9 @@ def set_member(context: RunContext, value: Any, key: Any, item: Any) -> None:
     """Do `value.key=item`; an item of `$lib.undef` removes the member.
 
     Raises:
-        StormRuntimeError: the value cannot be changed so.
+        StormRuntimeError: the value cannot be changed so, or none of its members can.
+        NoSuchName: other members of it can be set, this one cannot.
+        BadArg: a list or dictionary is no key of a dictionary.
     """
     kind = type(value)
     if kind is dict:
@@ -104,6 +109,8 @@ def set_member(context: RunContext, value: Any, key: Any, item: Any) -> None:
         if entry.spec.set_item is not None:
             entry.spec.set_item(context, value, key, item)
             return
+        if any(attribute.set is not None for attribute in entry.attributes.values()):
+            raise NoSuchName(f"{tostr(key)} of a {typename(context, value)} cannot be set", name=tostr(key))
     raise StormRuntimeError(f"members of a {typename(context, value)} cannot be set", name=key)
 
 
@@ -114,7 +121,7 @@ def _set_dict_item(value: dict[Any, Any], key: Any, item: Any) -> None:
         else:
             value[key] = item
     except TypeError:
-        raise StormRuntimeError(f"a {type(key).__name__} cannot be a key") from None
+        raise BadArg(f"a {type(key).__name__} can change, so it cannot be a key", name="key") from None
 
 
 def _set_list_item(value: list[Any], key: Any, item: Any) -> None:
@@ -192,6 +199,9 @@ _KINDS = {
     NativeFunction: "function",
     Library: "lib",
 }
+
+
+_WITHOUT_MEMBERS = frozenset({int, StormGenerator, StormFunction, NativeFunction})
 
 
 def typename(context: RunContext, value: Any) -> str:

@@ -11,7 +11,7 @@ import re
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Any
 
-from cellmesh.common.errors import BadCast, NoSuchType, StormRuntimeError
+from cellmesh.common.errors import BadCast, NoSuchType, NotMsgpackSafe, StormRuntimeError
 from cellmesh.common.hugenum import to_int
 from cellmesh.cortex.storm.runtime.interface import UNDEF
 from cellmesh.cortex.views.node import Node
@@ -186,6 +186,26 @@ def toprim(value: Any) -> Any:
     if to_plain is not None:
         return to_plain()
     raise NoSuchType(f"a {kind.__name__} has no plain form", name=kind.__name__)
+
+
+def tostored(value: Any) -> Any:
+    """Return the plain value that a store keeps; as `toprim`, but no sets.
+
+    Raises:
+        NotMsgpackSafe: there is a set in it.
+        NoSuchType: it has no plain form.
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        kind = type(item)
+        if kind is set or kind is frozenset:
+            raise NotMsgpackSafe("a set cannot be stored: make a list of it")
+        if kind is list or kind is tuple:
+            waiting.extend(item)
+        elif kind is dict:
+            waiting.extend(item.values())
+    return toprim(value)
 
 
 _PLAIN = frozenset({str, int, bool, float, Decimal, bytes, type(None)})
