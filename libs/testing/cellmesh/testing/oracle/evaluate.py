@@ -408,8 +408,8 @@ def _hint(condition: q.Condition) -> q.HasTag | q.HasProp | None:
     match condition:
         case q.HasTag() | q.HasProp():
             return condition
-        case q.Both(left=left, right=right, is_or=False):
-            return _hint(left) or _hint(right)
+        case q.Both(left=left, is_or=False):
+            return _hint(left)
     return None
 
 
