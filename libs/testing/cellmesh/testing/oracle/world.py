@@ -181,10 +181,8 @@ class World:
                 self.add(form, one)
 
     def change_items(self, node: Node, prop: str, item: Any, *, is_adding: bool) -> None:
-        """Add an element to an array, or take it out; the last one leaves an empty array."""
+        """Add an element to an array, or take it out; an empty array is left where there is none to take out."""
         held = node.props.get(prop)
-        if held is None and not is_adding:
-            return
         item = self.value(PROPS[node.form][prop].removesuffix("[]"), item)
         left = [one for one in held or () if one != item]
         self.set(node, prop, [*left, item] if is_adding else left)

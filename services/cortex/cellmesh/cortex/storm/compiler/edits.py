@@ -292,8 +292,7 @@ def _prop_value(context: RunContext, node: Node, name: str, value: Any, is_try: 
         form = context.model.form(prop.type.name)
         if form is not None and "guid" in form.type.chain:
             return context.session.add_by_props(form, plain_value(value), is_try, may_wait=True).value
-    found = node.form.props.get(name)
-    return plain_value(value) if found is None else value_for(found.type, value)
+    return value_for(require_prop(node, name).type, value)
 
 
 def _array_setter(*, is_removal: bool, is_several: bool) -> Callable[..., None]:
@@ -315,14 +314,15 @@ def _array_setter(*, is_removal: bool, is_several: bool) -> Callable[..., None]:
             except (BadTypeValu, BadCast):
                 if not is_try:
                     raise
+                if not is_several:
+                    return
                 continue
             if is_removal:
                 if stored in held:
                     held.remove(stored)
             else:
                 held.append(stored)
-        if node.has(name) or held:
-            context.session.set_prop(node, name, tuple(held), may_wait=True)
+        context.session.set_prop(node, name, tuple(held), may_wait=True)
 
     return change
 
@@ -348,7 +348,9 @@ def _delete_prop(compiler: Compiler, edit: ast.DeleteProp) -> Apply:
     name = name_text(compiler, edit.prop.steps[0], edit.prop.is_universal)
 
     def apply(context: RunContext, path: Path) -> None:
-        context.session.pop_prop(path.node, name(context, path), may_wait=True)
+        text = name(context, path)
+        require_prop(path.node, text)
+        context.session.pop_prop(path.node, text, may_wait=True)
 
     return apply
 
@@ -365,6 +367,8 @@ def _add_tag(compiler: Compiler, edit: ast.AddTag) -> Apply:
         interval = None
         if value is not None:
             interval = plain_value(value(context, path))
+            if interval is None and not is_try_value:
+                raise BadTypeValu("an interval is not null", name="ival", valu=None)
             if is_try_value and not _is_interval(context, interval):
                 interval = None
         try:

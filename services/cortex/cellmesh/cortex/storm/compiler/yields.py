@@ -17,6 +17,7 @@ from cellmesh.cortex.storm.runtime.queries import StormQuery
 from cellmesh.cortex.views.node import Node
 
 _IDEN = re.compile(r"[0-9a-fA-F]{64}")
+_BYTES = re.compile(r"(?:[0-9a-fA-F]{2})+")
 
 
 def compile_yield(compiler: Compiler, node: ast.Yield) -> Op:
@@ -64,6 +65,8 @@ def nodes_of(context: RunContext, value: Any) -> Iterator[Any]:
         yield value
     elif kind is str:
         if _IDEN.fullmatch(value) is None:
+            if _BYTES.fullmatch(value) is not None:
+                return  # of another size than idens, so that no node has it
             raise BadLiftValu(f"yield needs a node or the iden of one, not {value[:80]!r}", valu=value[:80])
         found = context.session.node_by_iden(value.lower())
         if found is not None:

@@ -11,7 +11,7 @@ _ASSIGN = re.compile(r"(\?)?(\+\+|--|\+|-)?=(?!=)")
 _NODE_ASSIGN = re.compile(r"(\?)?(\+|-)?=(?!=)")
 _PLAIN_ASSIGN = re.compile(r"(\?)?()=(?!=)")
 _SET_OPERATORS = {operator.value[:-1]: operator for operator in ast.SetOperator}
-_CONDITION_NAME = re.compile(r"(?:always|unset|never)(?!\w)")
+_CONDITION_NAME = re.compile(r"unset(?!\w)")
 _OUT_EDGE_END = re.compile(r"\)>")
 
 
@@ -92,7 +92,7 @@ class EditParser(ExpressionParser):
             return self.variable_chain("a condition")
         name = self.match(_CONDITION_NAME)
         if name is None:
-            self.fail("expected 'always', 'unset', 'never' or a variable after '*'")
+            self.fail("expected 'unset' or a variable after '*'")
         return ast.Name(self.span(start), name)
 
     def _plus(self) -> ast.Edit:
