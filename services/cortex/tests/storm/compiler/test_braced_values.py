@@ -62,3 +62,23 @@ def test_members_of_the_library_cannot_be_set(filled: Engine) -> None:
 def test_a_node_is_fired_as_its_value(filled: Engine) -> None:
     messages = list(filled.storm("it:dev:int=1 $lib.fire(seen, node=$node, more=([$node]))", QueryOptions()))
     assert [message.data for message in messages if isinstance(message, Fire)] == [{"node": 1, "more": [1]}]
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes", "error"),
+    [
+        # In edits and lifts, a number with a point stands for its text; in filters and casts for itself.
+        ("[ it:dev:int=(2.0) ]", [], "BadTypeValu"),
+        ("[ it:dev:int?=(2.0) ]", [], None),
+        ("[ it:dev:str=(1.50) ]", ["1.50"], None),
+        ("[ meta:event=(e,) :duration=(1.5) ] +:duration=1500 | spin | it:dev:int=1", [1], None),
+        ("it:dev:int=(1.0)", [], "BadTypeValu"),
+        ("it:dev:int>(1.5)", [], "BadTypeValu"),
+        ("it:dev:int*in=((1.0), (2.0))", [], "BadTypeValu"),
+        ("it:dev:int +it:dev:int>(1.5)", [2, 3], None),
+        ("$x=$lib.cast(int, (1.5)) it:dev:int=$x", [1], None),
+    ],
+)
+def test_numbers_with_a_point(filled: Engine, text: str, nodes: list[object], error: str | None) -> None:
+    run = Run(filled, text)
+    assert (run.nodes, run.error) == (nodes, error)

@@ -130,7 +130,7 @@ def lift_prop_value(
     """Yield the nodes whose property compares so; with `?=` none if the value does not fit."""
     session = context.session
     kind = prop.type.element if is_element else prop.type
-    wanted = operand_for(kind if kind is not None else prop.type, operator, wanted)
+    wanted = operand_for(kind if kind is not None else prop.type, operator, wanted, spells=True)
     if type(wanted) is dict and prop.form is not None and prop.is_form and "guid" in prop.type.chain:
         found = session.find_by_props(prop.form, wanted)
         return iter(() if found is None else (found,))

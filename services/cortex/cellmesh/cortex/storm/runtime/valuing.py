@@ -37,35 +37,41 @@ def plain_value(value: Any) -> Any:
     return toprim(value)
 
 
-def value_for(kind: Type, value: Any) -> Any:
+def value_for(kind: Type, value: Any, *, spells: bool = True) -> Any:
     """Return a value as `plain_value` does, but with nodes as form and value where a type holds those.
 
     Args:
         kind: What is to take the value: for an `ndef`, or one in a part or element of it, a node stands for itself.
         value: Any value of a query.
+        spells: Whether a number with a point stands for its text, `1.50`, as it does in edits and lifts; one in a
+            list does not.
 
     Raises:
         NoSuchType: it has no plain form.
     """
     given = type(value)
+    if given is Decimal and spells:
+        return str(value)
     if given in _AS_IT_IS:
         return value
     if given is Node:
         return value.ndef if NDEF in kind.chain else value.value
     if given is list or given is tuple:
         if kind.element is not None:
-            return tuple([value_for(kind.element, item) for item in value])
+            return tuple([value_for(kind.element, item, spells=False) for item in value])
         parts = _parts(kind)
         if parts and len(parts) == len(value):
-            return tuple([value_for(part, item) for part, item in zip(parts, value, strict=True)])
+            return tuple(
+                [value_for(part, item, spells=False) for part, item in zip(parts, value, strict=True)]
+            )
     return plain_value(value)
 
 
-def operand_for(kind: Type, operator: str, value: Any) -> Any:
+def operand_for(kind: Type, operator: str, value: Any, *, spells: bool = False) -> Any:
     """Return what a comparison with values of a type compares them with; see `value_for`."""
     if operator in _SEVERAL and isinstance(value, (list, tuple)):
-        return tuple([value_for(kind, item) for item in value])
-    return value_for(kind, value)
+        return tuple([value_for(kind, item, spells=spells) for item in value])
+    return value_for(kind, value, spells=spells)
 
 
 def _parts(kind: Type) -> tuple[Type, ...]:
