@@ -112,7 +112,11 @@ COMMANDS: Final = (
         (
             ArgumentSpec(("user",), "The name of the user.", type="any"),
             ArgumentSpec(("storm",), "The query.", type="query"),
-            ArgumentSpec(("--asroot",), "Taken, and without effect: for queries written for Synapse.", action="store_true"),
+            ArgumentSpec(
+                ("--asroot",),
+                "Taken, and without effect: for queries written for Synapse.",
+                action="store_true",
+            ),
         ),
     ),
     CommandSpec(
