@@ -201,7 +201,7 @@ def test_exports_come_in_again(engine: Engine) -> None:
         "rule",
         [1577836800000, 1609459200000],
         5,
-        {"x": [1, 2]},
+        {"x": (1, 2)},
         "one",
     )
     # One content may be limited, and may be read over HTTP.
