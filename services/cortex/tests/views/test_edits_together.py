@@ -14,6 +14,7 @@ from cellmesh.cortex.storm.primitives import TYPES
 from cellmesh.cortex.storm.runtime.messages import Error, NodeRow
 from cellmesh.cortex.values.changes import decode_record, is_layer_edits
 from cellmesh.cortex.views.graph import Graph
+from cellmesh.cortex.views.together import Together
 
 sys.path.insert(0, str(Path(__file__).parent))
 from graph_kit import databases, open_graph, replayed
@@ -64,6 +65,33 @@ def test_a_block_on_one_node_is_one_record(tmp_path: Path, text: str) -> None:
         assert len(added) == 1, added
         assert row.node.ndef in added[0]
         assert replayed(graph, tmp_path / "b") == databases(graph)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[ inet:ipv4=1.1.1.1 :asn=5 :loc=us +#foo +#bar.baz ]",
+        "$i=7 $t=foo [ inet:ipv4=$i :asn=$i :loc=us +#$t ]",
+        "for ($i, $n) in ((1, a),) { [ inet:asn=$i :name=$n +#t=2020 .seen=2021 +#$n ] }",
+        "[ geo:place=(x,) :latlong=(1.5,2) :radius=3km :name=y ]",
+    ],
+)
+def test_a_block_that_reads_nothing_is_one_op(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Each further op is a third of what an edit block costs; what ends a block early shows nowhere else."""
+    ends: list[bool] = []
+    run_together = Together.run
+
+    def counted(self: Together, *, is_end: bool) -> None:
+        if self.waiting:
+            ends.append(is_end)
+        run_together(self, is_end=is_end)
+
+    with open_graph(tmp_path) as graph:
+        monkeypatch.setattr(Together, "run", counted)
+        run(graph, text)
+    assert ends == [True]
 
 
 def test_each_edit_sees_those_before(tmp_path: Path) -> None:

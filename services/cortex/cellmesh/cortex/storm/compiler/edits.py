@@ -6,6 +6,7 @@ An edit that makes a node hands on the rows that came, then adds its own; the ed
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from cellmesh.common.errors import BadCast, BadTypeValu, NoSuchProp, StormRuntimeError
@@ -19,7 +20,7 @@ from cellmesh.cortex.storm.runtime.members import toiter, tolist
 from cellmesh.cortex.storm.runtime.path import Path
 from cellmesh.cortex.storm.runtime.signals import StormReturn
 from cellmesh.cortex.storm.runtime.values import tostr
-from cellmesh.cortex.storm.runtime.valuing import plain_value, value_for
+from cellmesh.cortex.storm.runtime.valuing import PLAIN_FOR_ALL, plain_value, value_for
 from cellmesh.cortex.views.node import Node
 
 if TYPE_CHECKING:
@@ -277,6 +278,10 @@ def _assign_prop(context: RunContext, node: Node, name: str, value: Any, is_try:
     try:
         plain = _prop_value(context, node, name, value, is_try)
         context.session.set_prop(node, name, plain, may_wait=not is_try)
+    except NoSuchProp:
+        # Named as it was written.
+        require_prop(node, name)
+        raise
     except (BadTypeValu, BadCast):
         if not is_try:
             raise
@@ -284,6 +289,11 @@ def _assign_prop(context: RunContext, node: Node, name: str, value: Any, is_try:
 
 def _prop_value(context: RunContext, node: Node, name: str, value: Any, is_try: bool) -> Any:
     kind = type(value)
+    if kind in PLAIN_FOR_ALL:
+        # Which property it is for is not asked: that would end the block of edits that the node is made in.
+        return str(value) if kind is Decimal else value
+    if (kind is list or kind is tuple) and PLAIN_FOR_ALL.issuperset(map(type, value)):
+        return tuple(value)
     if kind is SubqueryRows:
         prop = require_prop(node, name)
         return value_for(prop.type, value.array() if prop.is_array else value.one(name))

@@ -16,7 +16,8 @@ NDEF = "ndef"
 _SEVERAL = frozenset({"in=", "range=", "*in=", "*range="})
 """Comparisons whose operand is a list of values."""
 
-_AS_IT_IS = frozenset({str, int, bool, float, Decimal, bytes, type(None)})
+PLAIN_FOR_ALL = frozenset({str, int, bool, float, Decimal, bytes, type(None)})
+"""Types of values that are the same for each type of property, but that some spell numbers with a point."""
 
 
 def plain_value(value: Any) -> Any:
@@ -26,7 +27,7 @@ def plain_value(value: Any) -> Any:
         NoSuchType: it has no plain form.
     """
     kind = type(value)
-    if kind in _AS_IT_IS:
+    if kind in PLAIN_FOR_ALL:
         return value
     if kind is Node:
         return value.value
@@ -52,7 +53,7 @@ def value_for(kind: Type, value: Any, *, spells: bool = True) -> Any:
     given = type(value)
     if given is Decimal and spells:
         return str(value)
-    if given in _AS_IT_IS:
+    if given in PLAIN_FOR_ALL:
         return value
     if given is Node:
         return value.ndef if NDEF in kind.chain else value.value
