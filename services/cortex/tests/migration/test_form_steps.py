@@ -440,7 +440,7 @@ def test_a_kill_inside_of_a_batch_loses_and_repeats_nothing(filled: tuple[Path, 
             if next(written) == killed_at:
                 os._exit(9)
 
-        LayerWriter.apply = apply_and_fall  # type: ignore[method-assign, assignment]
+        LayerWriter.apply = apply_and_fall  # type: ignore[method-assign, assignment]  # the process dies in it
         with Slab.open(folder, DATABASES, sync=False) as slab:
             on_slab(slab, 4)[1].run()
         os._exit(0)

@@ -136,6 +136,7 @@ class Running:
             with engine.graph.begin(
                 engine.graph.view(options.view), user=options.user, readonly=True
             ) as session:
+                # What counts is run by itself then, and counts again: a few keys, for the way all queries go.
                 return is_quickly_counted(session, operations)
         except CellError:
             return False
@@ -255,14 +256,16 @@ class Running:
                     compiled = self._prepare_profiled() if self.options.profile else self._prepare()
                     context = RunContext(self._run(session, shown), dict(self.options.vars))
                     lift = self._only_lift(compiled, context) if takes_records and is_node_shown else None
-                    found = None if lift is None else lift.found(context)
-                    blocks = None if found is None else _blocks(context, found)
+                    begun, blocks = None, None
+                    if lift is not None:
+                        found = lift.found(context)
+                        begun, blocks = lift.rows(context, found), _blocks(context, found)
                     if blocks is not None:
                         for records in self._within_budget(blocks):
                             count += len(records)
                             yield NodeRecords(records)
                     else:
-                        for path in self._rows(compiled, context, lift, found):
+                        for path in self._rows(compiled, context, begun):
                             count += 1
                             if is_node_shown:
                                 yield self._row(path)
@@ -339,16 +342,12 @@ class Running:
         return run
 
     def _rows(
-        self,
-        compiled: Compiled,
-        context: RunContext,
-        lift: LiftOnce | None = None,
-        found: Iterator[Node] | None = None,
+        self, compiled: Compiled, context: RunContext, begun: Iterator[Path] | None = None
     ) -> Iterator[Path]:
-        """The query's rows; those of nodes found already, if it is a lift that has begun."""
+        """The query's rows; those of a lift that has begun already, if it is no more."""
         options = self.options
-        if lift is not None:
-            rows = lift.rows(context, found)
+        if begun is not None:
+            rows = begun
         elif options.ndefs or options.idens:
             rows = compiled.body.rows(context, self._inbound(context))
         else:

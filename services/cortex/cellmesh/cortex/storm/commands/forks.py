@@ -106,7 +106,7 @@ def _merge(context: RunContext, arguments: Arguments, rows: Iterator[Path]) -> I
 
 def _everything(context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
     nothing = Arguments()
-    nothing.tag, nothing.prop = [], None  # type: ignore[attr-defined]
+    nothing.tag, nothing.prop = [], None  # type: ignore[attr-defined]  # made by names
     return _diff(context, nothing, rows)
 
 

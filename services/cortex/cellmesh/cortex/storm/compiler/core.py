@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from cellmesh.cortex.storm.compiler.names import Scope
+from cellmesh.cortex.storm.compiler.names import Scope, is_constant
 from cellmesh.cortex.storm.parser import ast
 from cellmesh.cortex.storm.runtime.context import RunContext
 from cellmesh.cortex.storm.runtime.path import NO_VARS, Path
@@ -155,7 +155,7 @@ class Compiler:
     def is_constant(self, node: ast.Node) -> bool:
         """Whether what stands in the tree below is the same for every row."""
         # In a query whose steps take several rows at once nothing sets a variable.
-        return self.scope.is_constant(node) or (self.is_batched and self.is_safe(node))
+        return is_constant(node) or (self.is_batched and self.is_safe(node))
 
     def is_statement(self, node: ast.Node) -> bool:
         """Whether an operation, run without rows, never gives any: then it can do without generators."""

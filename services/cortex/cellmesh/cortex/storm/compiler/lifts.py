@@ -44,19 +44,19 @@ class LiftOnce:
 
     def __call__(self, context: RunContext, rows: Iterator[Path]) -> Iterator[Path]:
         yield from rows
-        yield from self.rows(context, None)
+        yield from self.rows(context, self.found(context))
 
     def found(self, context: RunContext) -> Iterator[Node]:
-        """Find out what it lifts; to be called once. Raises what the lift does."""
+        """Work out its value and begin to lift; raises what the lift does."""
         place = self._place  # noqa: F841  found by its name when an error surfaces
         return self._source(context, ROWLESS)
 
-    def rows(self, context: RunContext, found: Iterator[Node] | None) -> Iterator[Path]:
-        """Yield a row for each node of what was found before, or is to be found now."""
+    def rows(self, context: RunContext, found: Iterator[Node]) -> Iterator[Path]:
+        """Yield a row for each node found."""
         place = self._place  # noqa: F841  likewise
         tick = context.tick
         snapshot = context.snapshot
-        for node in self._source(context, ROWLESS) if found is None else found:
+        for node in found:
             tick()
             yield Path(node, snapshot())
 

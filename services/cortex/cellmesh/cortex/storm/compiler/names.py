@@ -23,6 +23,14 @@ NODE_NAMES = frozenset({"node", "path"})
 LIBRARY_NAME = "lib"
 
 _OWN_SCOPE = (ast.Function, ast.EmbeddedQuery)
+_BY_ROW = (
+    ast.Variable,  # a loop sets it row by row
+    ast.PropValue,
+    ast.TagValue,
+    ast.TagPropValue,
+    ast.SubqueryValue,
+    *_OWN_SCOPE,
+)
 _FIELDS: dict[type, tuple[str, ...]] = {}
 _SKIPPED_FIELDS = frozenset({"span", "body_effects"})
 
@@ -106,13 +114,6 @@ class Scope:
             return self._is_safe_subquery(node)  # type: ignore[arg-type]
         return all(self.is_safe(child) for child in children(node))
 
-    def is_constant(self, node: ast.Node) -> bool:
-        """Whether what stands in the tree below is the same for every row: it has no variable, as a loop sets them row by row."""
-        kind = type(node)
-        if kind is ast.Variable or kind in _OWN_SCOPE or kind is ast.SubqueryValue:
-            return False
-        return self.is_safe(node) and all(map(self.is_constant, children(node)))
-
     def _is_safe_subquery(self, node: ast.SubqueryValue) -> bool:
         """Whether a subquery used as a value needs no node: it begins without one, so that only variables count."""
         inside = Scope(node.query, ())
@@ -187,3 +188,8 @@ def _locate(error: NoSuchVar, place: Place) -> None:
     error.set("line", where.line)
     error.set("column", where.column)
     error.set("excerpt", place.source.excerpt(place.span))
+
+
+def is_constant(node: ast.Node) -> bool:
+    """Whether what stands in the tree below is the same for every row, whatever the query does."""
+    return not isinstance(node, _BY_ROW) and all(map(is_constant, children(node)))
